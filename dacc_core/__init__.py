@@ -1,0 +1,1 @@
+"""The Data Accelerator's core: registry, lifecycle, provider SDK and daemon."""

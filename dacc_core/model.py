@@ -1,0 +1,260 @@
+"""The records that dacc keeps in its store: what each key of shared state holds.
+
+Records are frozen and written as JSON. Times are seconds since the epoch, sizes are bytes,
+sets of hosts are folded strings in ClusterShell's notation (``c[1-64]``), so that a record of a
+30,000-node job stays small. A field with its default value is not written, so older records
+can be read after a field was added.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+FIRST_PERSISTENT_ID = 1 << 27
+"""Persistent sessions count from here; Slurm's job ids stay below it (MAX_JOB_ID is 0x03FFFFFF)."""
+
+Filesystem = Literal["absent", "creating", "ready", "deleting", "quarantined"]
+Staging = Literal["none", "pending", "running", "done", "failed"]
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Base of everything that is stored."""
+
+
+class Cluster(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """``cluster``: which cluster this store belongs to."""
+
+    id: str
+    schema: int = 1
+
+
+class Counters(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """``counters``: the next number of each kind; a number is never given out twice."""
+
+    host: int = 1
+    persistent: int = FIRST_PERSISTENT_ID
+
+
+class Pool(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """``pools/<pool>``: bricks of one capacity, served by one provider."""
+
+    name: str
+    granularity: int
+    provider: str
+
+
+class Brick(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """One block device (or directory, for the fake provider) that a host offers."""
+
+    device: str
+    capacity: int
+    pool: str
+
+
+class BrickHost(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """``hosts/<host>``: what a host says of itself. ``number`` makes its volume names unique."""
+
+    name: str
+    number: int
+    bricks: tuple[Brick, ...] = ()
+    providers: dict[str, str] = {}
+    addresses: tuple[str, ...] = ()
+
+
+class Alive(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """``alive/<host>``, bound to a lease: the running incarnation of a host's daemon."""
+
+    host: str
+    incarnation: str
+    boot: str = ""
+
+
+class Allocations(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """``allocations/<host>``: who has which device. One compare guards a claim against everything."""
+
+    taken: dict[str, str] = {}
+    quarantined: dict[str, str] = {}
+    draining: bool = False
+    serial: int = 0
+
+
+class BrickRef(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """A brick as a volume names it."""
+
+    host: str
+    device: str
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.device}"
+
+
+class StageRequest(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """One copy asked for by the job script. The buffer's side starts with a ``$DW_…`` variable."""
+
+    source: str
+    destination: str
+    kind: Literal["file", "directory", "list"] = "file"
+
+
+class Request(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """What the user asked for. ``digest`` names the normalised directives: the same digest is the same request."""
+
+    owner: int
+    group: int
+    pool: str = ""
+    capacity: int = 0
+    swap: int = 0
+    striped: bool = False
+    private: bool = False
+    persistent: tuple[str, ...] = ()
+    stage_in: tuple[StageRequest, ...] = ()
+    stage_out: tuple[StageRequest, ...] = ()
+    shared_group: str = ""
+    mode: int = 0o700
+    digest: str = ""
+
+
+class Volume(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """The filesystem of a session. ``name`` is ``[a-z][a-z0-9]{7}`` and never used again."""
+
+    name: str
+    pool: str
+    provider: str
+    capacity: int
+    bricks: tuple[BrickRef, ...]
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The brick hosts, in brick order, each once."""
+        return tuple(dict.fromkeys(brick.host for brick in self.bricks))
+
+
+class Eviction(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """Mounts of a persistent volume, at one job's paths, that a forced destroy must undo first."""
+
+    token: str
+    hosts: str
+
+
+class Goal(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """The wished facts. ``verb`` is for people: the call that wished them."""
+
+    verb: str = "setup"
+    filesystem: Literal["ready", "absent"] = "ready"
+    stage_in: bool = False
+    stage_out: bool = False
+    hosts: str = ""
+    hurry: bool = False
+    evict: tuple[Eviction, ...] = ()
+
+
+class Session(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """``sessions/<token>``: written by verbs and claims only.
+
+    ``ending`` is the time at which a destroy raised its barrier against new attachments, or 0.
+    A *kept* session is one whose job is gone and whose stage-out is still owed.
+    """
+
+    token: str
+    id: int
+    kind: Literal["job", "persistent", "kept"]
+    created: int
+    request: Request
+    volume: Volume | None = None
+    goal: Goal = Goal()
+    goal_seq: int = 1
+    ending: float = 0.0
+    origin: str = ""
+
+    @property
+    def mountable(self) -> bool:
+        """Whether there is anything to mount on compute nodes."""
+        return self.volume is not None or bool(self.request.persistent)
+
+
+class Failure(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """Why a goal was not reached, as the user will read it."""
+
+    kind: str
+    text: str
+    step: str = ""
+    retryable: bool = False
+
+
+class Event(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """One line of a session's timeline."""
+
+    at: float
+    what: str
+    host: str = ""
+    seconds: float = 0.0
+    error: str = ""
+
+
+class Running(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """A step whose effects may be under way: written before it starts, removed when its outcome is known."""
+
+    step: str
+    hosts: str = ""
+    started: float = 0.0
+
+
+class Progress(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """How far a copy is."""
+
+    files: int = 0
+    bytes: int = 0
+    total_files: int = 0
+    total_bytes: int = 0
+
+
+class Status(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """``status/<token>``: what is known to be true; written by the session's coordinator only.
+
+    ``mounts`` are the hosts that have the session's mounts; ``touched`` those that may have some;
+    ``dirty`` those that could not be reached to unmount. ``used``: a compute node had it mounted, so it may
+    hold data that exists nowhere else. ``tried_seq``: the goal for which a teardown tried the owed stage-out.
+    """
+
+    filesystem: Filesystem = "absent"
+    stage_in: Staging = "none"
+    stage_out: Staging = "none"
+    mounts: str = ""
+    touched: str = ""
+    dirty: str = ""
+    mover: str = ""
+    used: bool = False
+    done_seq: int = 0
+    failed_seq: int = 0
+    tried_seq: int = 0
+    failure: Failure | None = None
+    gave_up: str = ""
+    budget_from: float = 0.0
+    running: Running | None = None
+    coordinator: str = ""
+    incarnation: str = ""
+    generation: int = 0
+    provider_state: dict[str, Any] = {}
+    progress: Progress = Progress()
+    events: tuple[Event, ...] = ()
+
+
+class Attachment(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """``attachments/<persistent>/<token>``: a job that uses a persistent volume."""
+
+    persistent: str
+    token: str
+    since: float = 0.0
+
+
+class History(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """``history/<token>``: what remains of a session, for some days; counts failed pre_runs across requeues."""
+
+    token: str
+    ended: float = 0.0
+    outcome: str = ""
+    pre_run_failures: int = 0
+    events: tuple[Event, ...] = ()
+    status: str = ""

@@ -1,0 +1,93 @@
+"""What every request to a provider carries: deadline, cancellation, hosts, progress."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ..errors import Cancelled, Unavailable
+from ..model import Progress
+from .hosts import HostRunner
+
+
+class CancelToken:
+    """Set once when a step must stop; a step looks at it between its effects."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._callbacks: list[Callable[[], None]] = []
+        self._lock = threading.Lock()
+
+    def cancel(self) -> None:
+        """Tell the step to stop; what was registered with :meth:`on_cancel` is called, each once."""
+        with self._lock:
+            self._event.set()
+            callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback()
+
+    def on_cancel(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` when cancelled, at once if that has happened. It must not block."""
+        with self._lock:
+            if not self._event.is_set():
+                self._callbacks.append(callback)
+                return
+        callback()
+
+    def forget(self, callback: Callable[[], None]) -> None:
+        """Take back an :meth:`on_cancel`."""
+        with self._lock:
+            if callback in self._callbacks:
+                self._callbacks.remove(callback)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the step was told to stop."""
+        return self._event.is_set()
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep, but no longer than until cancelled; whether it was."""
+        return self._event.wait(seconds)
+
+    def check(self, what: str = "the step") -> None:
+        """Raise :class:`~dacc_core.errors.Cancelled` if told to stop."""
+        if self.cancelled:
+            raise Cancelled(what=what)
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """A moment on the monotonic clock (seconds) after which a call must have ended."""
+
+    at: float
+    clock: Callable[[], float] = time.monotonic
+
+    @classmethod
+    def after(cls, seconds: float, clock: Callable[[], float] = time.monotonic) -> Deadline:
+        """The deadline ``seconds`` from now."""
+        return cls(clock() + seconds, clock)
+
+    def remaining(self, at_most: float = float("inf")) -> float:
+        """Seconds left, never below 0, never above ``at_most``."""
+        return max(0.0, min(self.at - self.clock(), at_most))
+
+    def check(self, what: str) -> None:
+        """Raise :class:`~dacc_core.errors.Unavailable` if it has passed."""
+        if self.clock() >= self.at:
+            raise Unavailable(why=f"{what} did not end before its deadline")
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Carried by every request. ``generation`` rises whenever another daemon takes the session over."""
+
+    hosts: HostRunner
+    deadline: Deadline
+    cancel: CancelToken = field(default_factory=CancelToken)
+    generation: int = 1
+    token: str = ""
+    log: logging.Logger = field(default_factory=lambda: logging.getLogger("dacc.provider"))
+    progress: Callable[[Progress], None] = lambda _: None

@@ -1,0 +1,98 @@
+"""The provider interface: five operations that every filesystem has, and the optional ones as protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+from . import requests as rq
+
+API_VERSION = (1, 0)
+"""Version of this interface. A provider works when its major is the same and its minor is not greater."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a provider can do beyond the five operations, and what holds for it.
+
+    ``capacity_enforced``: a write beyond the capacity fails with ENOSPC. ``real_mounts``: what it mounts shows in the mount table
+    (otherwise ``path`` is a symbolic link). ``swap``: it is a :class:`SwapProvider`.
+    """
+
+    capacity_enforced: bool = True
+    real_mounts: bool = True
+    swap: bool = False
+
+
+class Provider(Protocol):
+    """A driver that turns bricks into a mountable filesystem.
+
+    Every method is idempotent: creating what exists, deleting what is gone, mounting what is mounted and unmounting what is not
+    all succeed. Every method may be called again after a crash at any point of its first call. Methods block; they end before
+    ``context.deadline`` and soon after ``context.cancel`` is set (raising :class:`~dacc_core.errors.Cancelled`), and raise only errors of
+    :mod:`dacc_core.errors`.
+    """
+
+    name: ClassVar[str]
+    api: ClassVar[tuple[int, int]]
+    Settings: ClassVar[type[Any]]
+    """A dataclass: the section ``providers.<name>`` of the configuration."""
+
+    def __init__(self, settings: Any) -> None: ...
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this provider can do with these settings on this machine."""
+        ...
+
+    def check_host(self, request: rq.CheckHost) -> None:
+        """Raise :class:`~dacc_core.errors.Unavailable` when the host cannot serve; the text says what to mend."""
+        ...
+
+    def create(self, request: rq.Create) -> rq.Created:
+        """Build the filesystem. Raises NoSpace, Unavailable, InvalidRequest."""
+        ...
+
+    def delete(self, request: rq.Delete) -> None:
+        """Remove the filesystem and all that was in it; afterwards its bricks are clean. Raises Busy, Unavailable."""
+        ...
+
+    def mount(self, request: rq.Mount) -> rq.PerHost:
+        """Mount on each host."""
+        ...
+
+    def unmount(self, request: rq.Unmount) -> rq.PerHost:
+        """Unmount on each host; never reports success while something is still mounted."""
+        ...
+
+
+@runtime_checkable
+class SwapProvider(Protocol):
+    """Optional: swap files on the volume."""
+
+    def swap_on(self, request: rq.Swap) -> rq.PerHost:
+        """Make the swap file and enable it; after a mount."""
+        ...
+
+    def swap_off(self, request: rq.Swap) -> rq.PerHost:
+        """Disable and remove it; before an unmount."""
+        ...
+
+
+@runtime_checkable
+class UsageProvider(Protocol):
+    """Optional: how full a volume is."""
+
+    def usage(self, request: rq.Delete) -> Mapping[str, int]:
+        """``{"capacity": bytes, "used": bytes}``."""
+        ...
+
+
+@runtime_checkable
+class RestoreProvider(Protocol):
+    """Optional: serve a volume again after its hosts were restarted."""
+
+    def restore(self, request: rq.Delete) -> None:
+        """Bring the filesystem back without touching its data."""
+        ...
