@@ -153,20 +153,26 @@ class Goal(Record, frozen=True, kw_only=True, omit_defaults=True):
 class Session(Record, frozen=True, kw_only=True, omit_defaults=True):
     """``sessions/<token>``: written by verbs and claims only.
 
-    ``ending`` is the time at which a destroy raised its barrier against new attachments, or 0.
-    A *kept* session is one whose job is gone and whose stage-out is still owed.
+    ``born`` tells two sessions of one token apart. ``ending`` is the time at which a destroy raised its barrier against new
+    attachments, or 0. A *kept* session is one whose job is gone and whose stage-out is still owed; ``origin`` is its former token.
     """
 
     token: str
     id: int
     kind: Literal["job", "persistent", "kept"]
     created: int
+    born: float
     request: Request
     volume: Volume | None = None
     goal: Goal = Goal()
     goal_seq: int = 1
     ending: float = 0.0
     origin: str = ""
+
+    @property
+    def key(self) -> str:
+        """A name for this very session, never used again: hosts fence commands by it."""
+        return self.volume.name if self.volume else f"{self.token}@{self.born:.6f}"
 
     @property
     def mountable(self) -> bool:
@@ -226,6 +232,7 @@ class Status(Record, frozen=True, kw_only=True, omit_defaults=True):
     dirty: str = ""
     mover: str = ""
     used: bool = False
+    evicted: bool = False
     done_seq: int = 0
     failed_seq: int = 0
     tried_seq: int = 0

@@ -1,0 +1,1 @@
+"""A session's way from goal to facts: :mod:`.plan` is pure, :mod:`.core` decides, :mod:`.executor` does."""

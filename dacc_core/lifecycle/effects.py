@@ -1,0 +1,246 @@
+"""What goes into the core and what comes out of it. Plain data: an executor runs effects and brings events back.
+
+Every effect that has an outcome carries ``ref``; exactly one event with the same ``ref`` answers it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..errors import DaccError
+from ..keystore.base import Batch, Compare, Op, Snapshot, TxnResult
+from ..model import Progress, Session, Status
+from ..registry.calls import Answer
+from ..registry.ops import User, Verb
+from .facts import Outcome
+from .plan import Step
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """The time of an event: ``mono`` for measuring (seconds, any start), ``wall`` for records (since the epoch)."""
+
+    mono: float
+    wall: float
+
+
+# --- events ---
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The whole store was read; the watch goes on from its revision."""
+
+    snapshot: Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """News from the watch (perhaps only that the store is alive)."""
+
+    batch: Batch
+
+
+@dataclass(frozen=True, slots=True)
+class Transacted:
+    """The outcome of a transaction; an error means that it is not known whether it was done."""
+
+    ref: int
+    result: TxnResult | DaccError
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """The outcome of asking for a lease."""
+
+    ref: int
+    lease: int | DaccError
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """The outcome of renewing the lease: whether it still lives. ``asked`` is when the request was sent."""
+
+    ref: int
+    alive: bool | DaccError
+    asked: float
+
+
+@dataclass(frozen=True, slots=True)
+class FoundUser:
+    """The outcome of a passwd look-up."""
+
+    ref: int
+    user: User | DaccError | None
+
+
+@dataclass(frozen=True, slots=True)
+class StepEnded:
+    """The outcome of a step, whatever it was."""
+
+    ref: int
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Fenced:
+    """Which hosts could not be fenced, and why."""
+
+    ref: int
+    failures: dict[str, DaccError]
+
+
+@dataclass(frozen=True, slots=True)
+class Progressed:
+    """How far the copy of a running step is."""
+
+    ref: int
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """A front end's call arrived; ``verb`` will answer it. ``seconds`` is how long its caller waits."""
+
+    ref: int
+    verb: Verb[Answer]
+    seconds: float
+    token: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time passed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """Come to a good end: start nothing, let short steps finish, give the lease back."""
+
+
+Event = Loaded | Watched | Transacted | Granted | Renewed | FoundUser | StepEnded | Fenced | Progressed | Called | Tick | Stopping
+
+# --- effects ---
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Read the whole store and watch it from there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transact:
+    """A keystore transaction."""
+
+    ref: int
+    compares: tuple[Compare, ...]
+    ops: tuple[Op, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A new lease of ``ttl`` seconds."""
+
+    ref: int
+    ttl: float
+
+
+@dataclass(frozen=True, slots=True)
+class Renew:
+    """Renew the lease."""
+
+    ref: int
+    lease: int
+
+
+@dataclass(frozen=True, slots=True)
+class Revoke:
+    """Give the lease back. Nobody waits for the outcome."""
+
+    lease: int
+
+
+@dataclass(frozen=True, slots=True)
+class FindUser:
+    """Look a user up, by uid or by name."""
+
+    ref: int
+    uid: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepOrder:
+    """All that is needed to run a step. ``buffers``: the persistent sessions that this one uses, with their facts."""
+
+    step: Step
+    session: Session
+    status: Status
+    seconds: float
+    mover: str = ""
+    buffers: tuple[tuple[Session, Status], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RunStep:
+    """Run a step; it ends with :class:`StepEnded`, whatever happens."""
+
+    ref: int
+    order: StepOrder
+
+
+@dataclass(frozen=True, slots=True)
+class CancelStep:
+    """Tell a running step to stop."""
+
+    ref: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """Raise the generation at these hosts and end what an older one runs there."""
+
+    ref: int
+    key: str
+    generation: int
+    hosts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The answer to a call."""
+
+    ref: int
+    answer: Answer | Exception
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """The daemon ends: the reason of a failure, or empty when it was told to stop and is done."""
+
+    error: DaccError | None = None
+
+
+Effect = Load | Transact | Grant | Renew | Revoke | FindUser | RunStep | CancelStep | Fence | Reply | Exit
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The site's numbers that the core goes by (seconds)."""
+
+    lease_ttl: float = 10.0
+    deadlines: dict[str, float] = field(default_factory=dict)
+    teardown_budget: float = 240.0
+    attempts: int = 3
+    first_wait: float = 1.0
+    cancel_grace: float = 10.0
+    fence_seconds: float = 15.0
+    stop_grace: float = 10.0
+    history_days: float = 7.0
+    history_number: int = 1000
+    max_pre_run_failures: int = 3
+    mover_host: str = ""
+
+    def deadline(self, step: str) -> float:
+        """How long a step may take."""
+        return self.deadlines.get(step, 120.0)

@@ -1,0 +1,96 @@
+"""How sessions end: released, quarantined or kept; and what is remembered of them. Pure: these write drafts of transactions."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ..model import Attachment, Goal, History, Session, Status
+from ..registry import allocation, goals
+from ..registry.ops import Draft
+from ..registry.view import View
+from . import facts
+from .effects import Rules
+from .plan import Step
+
+KEPT_PREFIX = "kept-"
+
+
+def ending(view: View, session: Session, status: Status, step: Step, at: float, rules: Rules) -> Draft:
+    """The one transaction that ends a session: its bricks, its records, its history."""
+    draft = Draft(view).expect("sessions", session.token)
+    status = facts.note(status, step.kind, at, error=step.reason)
+    owner = KEPT_PREFIX + session.volume.name if step.kind == "keep" and session.volume else ""
+    if session.volume is not None:
+        reason = f"session {session.token}: {step.reason}" if step.kind == "quarantine" else ""
+        allocation.release(view, draft, session.volume, quarantine=reason, owner=owner)
+    if owner:
+        _keep(draft, session, status, owner, at)
+    for name in session.request.persistent:
+        _detach(view, draft, session, name, owner, at)
+    draft.delete("sessions", session.token).delete("status", session.token)
+    _remember(view, draft, session, status, step, at)
+    _prune(view, draft, session.token, at, rules)
+    return draft
+
+
+def _keep(draft: Draft, session: Session, status: Status, token: str, at: float) -> None:
+    kept = msgspec.structs.replace(
+        session,
+        token=token,
+        kind="kept",
+        goal=Goal(verb="keep"),
+        goal_seq=session.goal_seq + 1,
+        origin=session.token,
+    )
+    facts_kept = msgspec.structs.replace(status, done_seq=kept.goal_seq, budget_from=0.0, running=None)
+    draft.put(kept, "sessions", token).put(facts_kept, "status", token)
+
+
+def _detach(view: View, draft: Draft, session: Session, name: str, owner: str, at: float) -> None:
+    if session.token not in view.users_of(name):
+        return
+    draft.delete("attachments", f"{name}/{session.token}", expect=False)
+    if owner:  # what is owed may have to come from this buffer
+        draft.put(Attachment(persistent=name, token=owner, since=at), "attachments", f"{name}/{owner}")
+
+
+def _remember(view: View, draft: Draft, session: Session, status: Status, step: Step, at: float) -> None:
+    former = view.histories.get(session.token)
+    failures = former.record.pre_run_failures if former else 0
+    outcome = {"release": "released", "keep": "kept", "quarantine": "quarantined"}[step.kind]
+    why = step.reason or (former.record.status if former and failures else "")
+    record = History(
+        token=session.token, ended=at, outcome=outcome, pre_run_failures=failures, events=status.events, status=why
+    )
+    draft.put(record, "history", session.token)
+
+
+def _prune(view: View, draft: Draft, token: str, at: float, rules: Rules) -> None:
+    # Two at most each time: history shrinks faster than it grows, and no transaction gets large.
+    oldest = sorted((entry.record.ended, name) for name, entry in view.histories.items() if name != token)[:2]
+    surplus = len(view.histories) + 1 - rules.history_number
+    for place, (ended, name) in enumerate(oldest):
+        if place < surplus or ended < at - rules.history_days * 86400:
+            draft.delete("history", name)
+
+
+def after_success(step: Step, session: Session, status: Status) -> Status:
+    """Facts that follow from a success: an error of an earlier goal is no longer one."""
+    if status.failure is not None and not goals.failed(session, status):
+        return msgspec.structs.replace(status, failure=None)
+    return status
+
+
+def count_pre_run(view: View, draft: Draft, session: Session, status: Status, at: float) -> None:
+    """Count a failed pre_run across requeues, which Slurm itself forgets at each teardown; a success forgets them."""
+    if session.goal.verb != "pre_run" or session.kind != "job":
+        return
+    known, former = view.histories.get(session.token), view.status(session.token)
+    record = known.record if known else History(token=session.token)
+    if goals.failed(session, status) and not goals.failed(session, former) and status.failure is not None:
+        counted = msgspec.structs.replace(
+            record, pre_run_failures=record.pre_run_failures + 1, status=status.failure.text[:400], ended=at
+        )
+        draft.put(counted, "history", session.token)
+    elif status.done_seq >= session.goal_seq and record.pre_run_failures:
+        draft.put(msgspec.structs.replace(record, pre_run_failures=0, status=""), "history", session.token)

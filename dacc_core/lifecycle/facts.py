@@ -1,0 +1,122 @@
+"""How a step changes what is known: before it starts, and by its outcome. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from ..errors import DaccError, HostUnreachable
+from ..model import Event, Failure, Progress, Running, Session, Status
+from ..names import fold, minus, union
+from .plan import Step
+
+MAX_EVENTS = 60
+"""Events kept in a session's timeline; older ones make room."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a step ended. ``hosts``: the outcome per compute node; ``state``: what create returned."""
+
+    error: DaccError | None = None
+    hosts: Mapping[str, DaccError | None] = field(default_factory=dict)
+    state: Mapping[str, Any] | None = None
+    progress: Progress = field(default_factory=Progress)
+    mover_left: bool = False
+
+
+def begin(step: Step, session: Session, status: Status, *, hosts: str, mover: str, at: float) -> Status:
+    """The facts while a step's effects may be under way. ``hosts``: every host on which it acts, to be fenced after a crash."""
+    changed: dict[str, Any] = {"running": Running(step=step.kind, hosts=hosts, started=at)}
+    match step.kind:
+        case "create":
+            changed["filesystem"] = "creating"
+        case "delete":
+            changed["filesystem"] = "deleting"
+        case "stage_in" | "stage_out":
+            changed |= {step.kind: "running", "mover": mover}
+        case "mount":
+            changed |= {"touched": union(status.touched, step.hosts), "used": True}
+    if session.goal.filesystem == "absent" and not status.budget_from:
+        changed["budget_from"] = at
+    return msgspec.structs.replace(status, **changed)
+
+
+def finish(step: Step, session: Session, status: Status, outcome: Outcome, *, at: float) -> Status:
+    """The facts that a step's outcome shows, successful or not. The failure itself is the caller's to judge."""
+    changed: dict[str, Any] = {"running": None, "events": _with_event(step, status, outcome, at)}
+    done = outcome.error is None
+    match step.kind:
+        case "create" if done:
+            changed |= {"filesystem": "ready", "provider_state": dict(outcome.state or {})}
+        case "delete" if done:
+            changed |= {"filesystem": "absent", "provider_state": {}}
+        case "stage_in" | "stage_out":
+            changed |= {step.kind: "done" if done else "failed", "progress": outcome.progress}
+            if not outcome.mover_left:
+                changed["mover"] = ""
+        case "mount":
+            changed["mounts"] = union(status.mounts, _succeeded(outcome))
+        case "unmount":
+            changed |= _unmounted(status, outcome)
+        case "unmount_mover" if done or isinstance(outcome.error, HostUnreachable):
+            changed["mover"] = ""
+            if not done:
+                changed["dirty"] = union(status.dirty, status.mover)
+        case "evict" if done:
+            changed["evicted"] = True
+    return msgspec.structs.replace(status, **changed)
+
+
+def _succeeded(outcome: Outcome) -> str:
+    return fold(host for host, error in outcome.hosts.items() if error is None)
+
+
+def _unmounted(status: Status, outcome: Outcome) -> dict[str, str]:
+    # A node that cannot be reached does not hold a job's end up: it is written down as dirty and its own prolog cleans it.
+    lost = fold(host for host, error in outcome.hosts.items() if isinstance(error, HostUnreachable))
+    away = union(_succeeded(outcome), lost)
+    return {
+        "touched": minus(status.touched, away),
+        "mounts": minus(status.mounts, away),
+        "dirty": minus(union(status.dirty, lost), _succeeded(outcome)),
+    }
+
+
+def _with_event(step: Step, status: Status, outcome: Outcome, at: float) -> tuple[Event, ...]:
+    started = status.running.started if status.running else at
+    error = str(outcome.error) if outcome.error else ""
+    event = Event(at=at, what=step.kind, host=step.hosts or status.mover, seconds=round(at - started, 3), error=error[:400])
+    return (*status.events, event)[-MAX_EVENTS:]
+
+
+def note(status: Status, what: str, at: float, *, error: str = "", host: str = "") -> Status:
+    """The facts with one more line in the timeline."""
+    event = Event(at=at, what=what, error=error[:400], host=host)
+    return msgspec.structs.replace(status, events=(*status.events, event)[-MAX_EVENTS:])
+
+
+def fail(status: Status, session: Session, error: DaccError, step: str) -> Status:
+    """The goal as failed: nothing more is tried until a verb wishes something anew."""
+    failure = Failure(kind=error.kind, text=str(error), step=step, retryable=error.retryable)
+    return msgspec.structs.replace(status, failure=failure, failed_seq=session.goal_seq)
+
+
+def state_name(session: Session | None, status: Status) -> str:
+    """The session's state in data-acc's words, for people."""
+    if session is None:
+        return "bricks_deleted"
+    if status.stage_out == "done":
+        return "data_out_complete"
+    if status.mounts and status.mounts == status.touched:
+        return "mount_complete"
+    if status.used and not status.touched:
+        return "unmount_complete"
+    if status.stage_in == "done":
+        return "data_in_complete"
+    if status.filesystem == "ready" or (session.volume is None and status.done_seq):
+        return "bricks_provisioned"
+    return "registered"

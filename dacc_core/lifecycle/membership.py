@@ -1,0 +1,187 @@
+"""This host in the cluster: its facts, its pools, and the lease that proves it alive. One of the core's parts."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from ..errors import BadConfig, DaccError, WrongCluster
+from ..keystore.base import TxnResult
+from ..model import Alive, Allocations, Brick, BrickHost, Cluster, Counters, Pool
+from ..registry.ops import Draft
+from . import effects as fx
+
+if TYPE_CHECKING:
+    from .core import Core, Timer
+
+log = logging.getLogger("dacc.host")
+RETRY_SECONDS = 1.0
+
+
+class Membership:
+    """Registers the host, keeps its lease, and knows whether that lease can be relied on."""
+
+    def __init__(
+        self, core: Core, bricks: tuple[Brick, ...], pools: dict[str, tuple[int, str]], cluster: str, providers: dict[str, str]
+    ) -> None:
+        self._core, self._bricks, self._pools, self._providers = core, bricks, pools, providers
+        self._cluster = cluster
+        self._lease = 0
+        self._renewed_at = float("-inf")
+        self._registered = False
+        self._base, self._lives = core.incarnation, 0
+        self._renewal: Timer | None = None
+        self._watchdog: Timer | None = None
+        self._registering = False
+
+    @property
+    def sure(self) -> bool:
+        """Whether this incarnation certainly still holds its lease.
+
+        Certain only for half the ttl after the last renewal was *asked for*: beyond, another host may already be taking over.
+        """
+        fresh = self._core.now.mono - self._renewed_at <= self._core.rules.lease_ttl / 2
+        return self._registered and fresh and self._core.view.is_alive(self._core.host, self._core.incarnation)
+
+    def loaded(self) -> None:
+        """The store was read (anew)."""
+        if not self._registered and not self._registering:
+            self._register()
+
+    def changed(self, changed: set[tuple[str, str]]) -> None:
+        """Notice when our own key is gone although we believed in it."""
+        mine = ("alive", self._core.host)
+        if mine in changed and self._registered and not self._core.view.is_alive(self._core.host, self._core.incarnation):
+            self._lost("its key is gone")
+
+    def leave(self) -> None:
+        """Give the lease back: another host may take over at once."""
+        if self._lease:
+            self._core.emit(fx.Revoke(self._lease))
+        self._registered, self._lease = False, 0
+
+    # --- registering ---
+
+    def _register(self) -> None:
+        problem = self._problem()
+        if problem is not None:
+            self._core.emit(fx.Exit(problem))
+        elif self._name_is_taken():
+            self._again("an older incarnation on another boot still holds the name")
+        else:
+            self._registering = True
+            ttl = self._core.rules.lease_ttl
+            asked = self._core.now.mono
+            self._core.ask(lambda ref: fx.Grant(ref, ttl), lambda event: self._granted(event, asked))
+
+    def _problem(self) -> DaccError | None:
+        cluster = self._core.view.cluster
+        if cluster is not None and self._cluster and cluster.record.id != self._cluster:
+            return WrongCluster(where="store", found=cluster.record.id, wanted=self._cluster)
+        for name, (granularity, provider) in self._pools.items():
+            entry = self._core.view.pools.get(name)
+            if entry and (entry.record.granularity, entry.record.provider) != (granularity, provider):
+                there = f"granularity {entry.record.granularity}, provider {entry.record.provider}"
+                return BadConfig(problems=f"pool {name} is registered with {there}; this host says {granularity}, {provider}")
+        return None
+
+    def _name_is_taken(self) -> bool:
+        # On the same boot our flock proves that the former incarnation is dead; on another boot only its lease can tell.
+        entry = self._core.view.alive.get(self._core.host)
+        return entry is not None and entry.record.boot != self._core.boot
+
+    def _again(self, why: str) -> None:
+        log.warning("not registered yet", extra={"host": self._core.host, "why": why})
+        self._registering = False
+        self._core.at(self._core.now.mono + RETRY_SECONDS, self.loaded)
+
+    def _granted(self, event: fx.Granted, asked: float) -> None:
+        if isinstance(event.lease, DaccError):
+            self._again(str(event.lease))
+            return
+        self._lease = event.lease
+        self._core.transact(self._registration().commit(), lambda result: self._written(result, asked))
+
+    def _registration(self) -> Draft:
+        core, view = self._core, self._core.view
+        draft = Draft(view)
+        if view.cluster is None:
+            draft.put(Cluster(id=self._cluster or self._base), "cluster")
+        else:
+            draft.expect("cluster")
+        draft.put(Alive(host=core.host, incarnation=core.incarnation, boot=core.boot), "alive", core.host, lease=self._lease)
+        facts = BrickHost(name=core.host, number=self._number(draft), bricks=self._bricks, providers=self._providers)
+        present = view.hosts.get(core.host)
+        if present is None or present.record != facts:
+            draft.put(facts, "hosts", core.host)
+        if core.host not in view.allocations:
+            draft.put(Allocations(), "allocations", core.host)
+        for name, (granularity, provider) in self._pools.items():
+            if name not in view.pools:
+                draft.put(Pool(name=name, granularity=granularity, provider=provider), "pools", name)
+        return draft
+
+    def _number(self, draft: Draft) -> int:
+        view = self._core.view
+        if self._core.host in view.hosts:
+            return view.hosts[self._core.host].record.number
+        counters = view.counters.record if view.counters else Counters()
+        draft.put(msgspec.structs.replace(counters, host=counters.host + 1), "counters")
+        return counters.host
+
+    def _written(self, result: TxnResult, asked: float) -> None:
+        self._registering = False
+        if not result.ok:
+            self._core.emit(fx.Revoke(self._lease))
+            self._core.at(self._core.now.mono + 0.01, self.loaded)
+            return
+        self._registered, self._renewed_at = True, asked
+        log.info("registered", extra={"host": self._core.host, "incarnation": self._core.incarnation, "bricks": len(self._bricks)})
+        self._schedule()
+        self._core.pursuits.changed(None)
+
+    # --- keeping the lease ---
+
+    def _schedule(self) -> None:
+        ttl = self._core.rules.lease_ttl
+        for timer in (self._renewal, self._watchdog):
+            if timer is not None:
+                timer.cancel()
+        self._renewal = self._core.at(self._core.now.mono + ttl / 4, self._renew)
+        self._watchdog = self._core.at(self._renewed_at + ttl / 2 + 0.001, self._doubt)
+
+    def _renew(self) -> None:
+        if self._registered:
+            asked = self._core.now.mono
+            self._core.ask(lambda ref: fx.Renew(ref, self._lease), lambda event: self._renewed(event, asked))
+
+    def _renewed(self, event: fx.Renewed, asked: float) -> None:
+        if not self._registered:
+            return
+        if event.alive is False:
+            self._lost("it ended")
+        elif event.alive is True:
+            was_sure = self.sure
+            self._renewed_at = asked
+            self._schedule()
+            if not was_sure:
+                self._core.pursuits.changed(None)
+        else:
+            log.warning("lease not renewed", extra={"why": str(event.alive)})
+            self._renewal = self._core.at(self._core.now.mono + RETRY_SECONDS / 4, self._renew)
+
+    def _doubt(self) -> None:
+        if self._registered and not self.sure:
+            log.warning("lease not renewed for half its time: steps stop")
+            self._core.pursuits.halt()
+
+    def _lost(self, why: str) -> None:
+        log.warning("lease lost", extra={"why": why, "host": self._core.host})
+        self._registered, self._lease = False, 0
+        self._lives += 1
+        self._core.incarnation = f"{self._base}.{self._lives}"
+        self._core.pursuits.halt()
+        if not self._core.stopping:
+            self._core.at(self._core.now.mono + 0.01, self.loaded)

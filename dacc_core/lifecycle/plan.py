@@ -1,0 +1,119 @@
+"""What to do next for a session: a pure function of its goal and its facts, with an answer for every combination."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ..model import Session, Status
+from ..names import minus
+from ..registry import goals
+
+StepKind = Literal[
+    "create",
+    "stage_in",
+    "mount",
+    "unmount",
+    "stage_out",
+    "unmount_mover",
+    "evict",
+    "delete",
+    "release",
+    "keep",
+    "quarantine",
+    "refuse",
+]
+
+STORE_ONLY = frozenset({"release", "keep", "quarantine", "refuse"})
+"""Steps without effects on hosts: one transaction each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step. ``hosts`` (folded) are the compute nodes it concerns; ``reason`` is for people."""
+
+    kind: StepKind
+    hosts: str = ""
+    reason: str = ""
+
+
+def plan(session: Session, status: Status) -> Step | None:
+    """The next step towards the session's goal; ``None`` when the goal is met, or failed and waits for a new one."""
+    if goals.failed(session, status):
+        return None
+    if session.goal.filesystem == "absent":
+        return _towards_absence(session, status)
+    return _towards_presence(session, status)
+
+
+def _towards_presence(session: Session, status: Status) -> Step | None:
+    if status.filesystem in ("deleting", "quarantined"):
+        return Step("refuse", reason=f"its filesystem is {status.filesystem}")
+    if session.volume is not None and status.filesystem != "ready":
+        return Step("create")
+    wanted = session.goal.hosts if session.mountable else ""
+    staging = _staging(session, status)
+    # Data moves before any compute node has the mount and after the last one gave it back.
+    if excess := (status.touched if staging else minus(status.touched, wanted)):
+        return Step("unmount", hosts=excess)
+    if status.mover and not (staging and _under_way(status, staging)):
+        return Step("unmount_mover")
+    if staging:
+        return staging
+    if missing := minus(wanted, status.mounts):
+        return Step("mount", hosts=missing)
+    return None
+
+
+def _staging(session: Session, status: Status) -> Step | None:
+    goal, request = session.goal, session.request
+    if goal.stage_in and request.stage_in and status.stage_in != "done":
+        return Step("stage_in")
+    if goal.stage_out and request.stage_out and status.stage_out != "done":
+        return Step("stage_out")
+    return None
+
+
+def _under_way(status: Status, step: Step) -> bool:
+    """Whether the mover's mount is there because this very step runs; otherwise it was left over."""
+    return status.running is not None and status.running.step == step.kind
+
+
+def _towards_absence(session: Session, status: Status) -> Step:
+    if status.gave_up:
+        return Step("quarantine", reason=status.gave_up)
+    if session.goal.evict and not status.evicted:
+        return Step("evict")
+    if status.touched:
+        return Step("unmount", hosts=status.touched)
+    payment = _pay(session, status) if owes_stage_out(session, status) else None
+    if status.mover and not (payment and _under_way(status, payment)):
+        return Step("unmount_mover")
+    if payment:
+        return payment
+    if session.volume is not None and status.filesystem in ("creating", "ready", "deleting"):
+        return Step("delete")
+    return Step("release")
+
+
+def _pay(session: Session, status: Status) -> Step:
+    if status.tried_seq < session.goal_seq:
+        return Step("stage_out")
+    if session.kind == "kept":
+        return Step("refuse", reason="its stage-out failed again")
+    return Step("keep", reason="its stage-out failed")
+
+
+def owes_stage_out(session: Session, status: Status) -> bool:
+    """Whether deleting the filesystem would lose what the job was promised to get back (design rule 5).
+
+    Owed once a compute node had the buffer: before that it holds copies only.
+    """
+    return (
+        session.volume is not None
+        and bool(session.request.stage_out)
+        and status.used
+        and status.filesystem == "ready"
+        and status.stage_out != "done"
+        and not session.goal.hurry
+    )

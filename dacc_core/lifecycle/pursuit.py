@@ -1,0 +1,419 @@
+"""Pursues the sessions that this host coordinates: plan, record, do, record. One of the core's parts.
+
+A :class:`Pursuit` is one session's. It is in one of four states: *idle*, *writing* (a transaction is under way), *acting* (a step is) or
+*fencing* (older commands are being ended). Whatever happens, it comes back to :meth:`Pursuit.consider`, which looks at the records and
+decides anew; so a lost answer, a lost lease or a crash needs no path of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from ..errors import Cancelled, DaccError, StepFailed, Unavailable
+from ..keystore.base import TxnResult
+from ..model import Progress, Running, Session, Status
+from ..names import expand, fold
+from ..registry import goals
+from ..registry.ops import Draft
+from . import effects as fx
+from . import endings, facts
+from .facts import Outcome
+from .plan import STORE_ONLY, Step, plan
+
+if TYPE_CHECKING:
+    from .core import Core, Timer
+
+log = logging.getLogger("dacc.session")
+PROGRESS_SECONDS = 10.0
+MAX_WAIT = 15.0
+
+
+class Pursuit:
+    """One session's way to its goal."""
+
+    def __init__(self, core: Core, token: str) -> None:
+        self.core, self.token = core, token
+        self._busy = ""
+        self._ref = 0
+        self._acting: Step | None = None
+        self._cancelling = ""
+        self._cleared = -1
+        self._attempts = 0
+        self._goal = (0.0, -1)
+        self._wake: Timer | None = None
+        self._guard: Timer | None = None
+        self._saved_at = 0.0
+        self._saving = False
+        self._late: fx.StepEnded | None = None
+
+    # --- deciding ---
+
+    def consider(self) -> None:
+        """Look at the records and do what is next, if anything and if it is ours to do."""
+        session = self.core.view.session(self.token)
+        if session is None or not self.core.may_act():
+            return
+        status = self.core.view.status(self.token)
+        if (session.born, session.goal_seq) != self._goal:
+            self._notice(session)
+        if self._busy == "acting":
+            self._reconsider(session, status)
+        elif not self._busy and self._wake is None and self._ours(session, status):
+            self._go_on(session, status)
+
+    def _notice(self, session: Session) -> None:
+        """A new goal, perhaps of another session under the same token: earlier attempts do not count against it."""
+        if session.born != self._goal[0]:
+            self._cleared = -1
+        self._goal, self._attempts = (session.born, session.goal_seq), 0
+        self._sleep_no_more()
+
+    def _ours(self, session: Session, status: Status) -> bool:
+        if status.coordinator and self.core.view.is_alive(status.coordinator, status.incarnation):
+            return status.coordinator == self.core.host and status.incarnation == self.core.incarnation
+        return self.core.pursuits.desired(session) == self.core.host
+
+    def _go_on(self, session: Session, status: Status) -> None:
+        adopted = status.coordinator == self.core.host and status.incarnation == self.core.incarnation
+        if status.running is not None and self._cleared != status.generation:
+            # Its effects may still be under way somewhere, and not by us: end them first.
+            self._fence(session, self._own(session, status, raised=True), status.running)
+            return
+        if plan(session, status) is None and status.done_seq >= session.goal_seq:
+            return
+        if goals.failed(session, status):
+            return
+        clean = msgspec.structs.replace(status, running=None)
+        self._advance(session, clean if adopted else self._own(session, clean, raised=True))
+
+    def _own(self, session: Session, status: Status, *, raised: bool) -> Status:
+        if session.goal.filesystem == "absent" and not status.budget_from:
+            status = msgspec.structs.replace(status, budget_from=self.core.now.wall)
+        return msgspec.structs.replace(
+            status, coordinator=self.core.host, incarnation=self.core.incarnation, generation=status.generation + raised
+        )
+
+    def _advance(self, session: Session, status: Status) -> None:
+        """Record facts that are known, together with the beginning of whatever they call for."""
+        status = self._within_budget(session, self._asked(session, status))
+        step = plan(session, status)
+        if step is None:
+            self._write(session, self._reached(session, status), self._idle)
+        elif step.kind in STORE_ONLY:
+            self._end(session, status, step)
+        else:
+            self._begin(session, status, step)
+
+    def _asked(self, session: Session, status: Status) -> Status:
+        request, changed = session.request, {}
+        if request.stage_in and status.stage_in == "none":
+            changed["stage_in"] = "pending"
+        if request.stage_out and status.stage_out == "none":
+            changed["stage_out"] = "pending"
+        return msgspec.structs.replace(status, **changed) if changed else status
+
+    def _reached(self, session: Session, status: Status) -> Status:
+        if goals.failed(session, status):
+            return status
+        return msgspec.structs.replace(status, done_seq=session.goal_seq, failure=None)
+
+    def _within_budget(self, session: Session, status: Status) -> Status:
+        if session.goal.filesystem != "absent" or not status.budget_from or status.gave_up:
+            return status
+        if self.core.now.wall - status.budget_from < self.core.rules.teardown_budget:
+            return status
+        why = next((event.error for event in reversed(status.events) if event.error), "no step ended")
+        return msgspec.structs.replace(status, gave_up=f"teardown did not end within {self.core.rules.teardown_budget:g} s: {why}")
+
+    # --- beginning a step ---
+
+    def _begin(self, session: Session, status: Status, step: Step) -> None:
+        mover = status.mover or self.core.rules.mover_host or self.core.host
+        hosts = self._hosts(session, step, mover)
+        begun = facts.begin(step, session, status, hosts=hosts, mover=mover, at=self.core.now.wall)
+        self._write(session, begun, lambda: self._act(step))
+
+    def _hosts(self, session: Session, step: Step, mover: str) -> str:
+        match step.kind:
+            case "create" | "delete":
+                return fold(session.volume.hosts) if session.volume else ""
+            case "stage_in" | "stage_out" | "unmount_mover":
+                return mover
+            case "evict":
+                return fold(host for eviction in session.goal.evict for host in expand(eviction.hosts))
+            case _:
+                return step.hosts
+
+    def _act(self, step: Step) -> None:
+        """The beginning is recorded: now the effect."""
+        session, status = self.core.view.session(self.token), self.core.view.status(self.token)
+        if session is None or not self.core.may_act():
+            self._idle()
+            return
+        self._busy, self._acting, self._cancelling = "acting", step, ""
+        order = fx.StepOrder(
+            step, session, status, self._seconds(session, status, step), status.mover, self._buffers(session, step)
+        )
+        self._ref = self.core.ask(lambda ref: fx.RunStep(ref, order), self._ended)
+        self._saved_at = self.core.now.mono
+        self.core.on_progress(self._ref, self._progressed)
+        self._guard = self.core.at(self.core.now.mono + order.seconds + self.core.rules.cancel_grace, self._overran)
+        log.info("step begins", extra={"session": self.token, "step": step.kind, "hosts": step.hosts})
+        self._reconsider(session, status)  # the goal may have changed while the beginning was written
+
+    def _seconds(self, session: Session, status: Status, step: Step) -> float:
+        seconds = self.core.rules.deadline("stage" if step.kind.startswith("stage") else step.kind)
+        if session.goal.filesystem == "absent" and status.budget_from:
+            left = self.core.rules.teardown_budget - (self.core.now.wall - status.budget_from)
+            return max(1.0, min(seconds, left))
+        return seconds
+
+    def _buffers(self, session: Session, step: Step) -> tuple[tuple[Session, Status], ...]:
+        names = session.request.persistent
+        if step.kind == "evict":
+            names = tuple(eviction.token for eviction in session.goal.evict)
+        view = self.core.view
+        return tuple((found, view.status(name)) for name in names if (found := view.session(name)) is not None)
+
+    def _progressed(self, progress: Progress) -> None:
+        """Progress reaches the store now and then only."""
+        due = self.core.now.mono - self._saved_at >= PROGRESS_SECONDS
+        if self._busy == "acting" and due and not self._saving and self.core.may_act():
+            self._saved_at, self._saving = self.core.now.mono, True
+            status = msgspec.structs.replace(self.core.view.status(self.token), progress=progress)
+            self.core.transact(self._draft(status).commit(), lambda _: self._saved())
+
+    def _saved(self) -> None:
+        self._saving = False
+        late, self._late = self._late, None
+        if late is not None:
+            self._ended(late)
+
+    # --- while it runs ---
+
+    def _reconsider(self, session: Session, status: Status) -> None:
+        """A step is under way: does the goal still want it?"""
+        if self._cancelling or self._acting is None:
+            return
+        wanted = plan(session, status)
+        if wanted is None or (wanted.kind, wanted.hosts) != (self._acting.kind, self._acting.hosts):
+            if self._harmless(wanted):
+                return
+            self.cancel(f"the goal is now {session.goal.verb}")
+
+    def _harmless(self, wanted: Step | None) -> bool:
+        # An unmount that has become larger or smaller may end first; what it did is wanted or will be done again.
+        return self._acting is not None and self._acting.kind == "unmount" and wanted is not None and wanted.kind == "unmount"
+
+    def cancel(self, why: str) -> None:
+        """Stop the running step; what it started is fenced before anything else is done."""
+        if self._busy != "acting" or self._cancelling:
+            return
+        self._cancelling = why
+        log.info("step is cancelled", extra={"session": self.token, "step": self._acting and self._acting.kind, "why": why})
+        self.core.emit(fx.CancelStep(self._ref))
+        if self._guard is not None:
+            self._guard.cancel()
+        self._guard = self.core.at(self.core.now.mono + self.core.rules.cancel_grace, self._abandon)
+
+    def _overran(self) -> None:
+        self.cancel("it passed its deadline")
+
+    def _abandon(self) -> None:
+        """The step does not end although it was told to: go on without it; its commands are fenced, its late outcome is ignored."""
+        if self._busy == "acting":
+            self.core.forget(self._ref)
+            step = self._acting.kind if self._acting else "step"
+            self._settle(Outcome(error=Unavailable(why=f"{step} did not end after it was told to stop")), sure=False)
+
+    def _ended(self, event: fx.StepEnded) -> None:
+        if self._saving:  # two writes of one status at once: one would be lost
+            self._late = event
+            return
+        self._settle(event.outcome, sure=not isinstance(event.outcome.error, Cancelled) and not self._cancelling)
+
+    # --- judging its outcome ---
+
+    def _settle(self, outcome: Outcome, *, sure: bool) -> None:
+        """The step has ended. ``sure``: all its commands have, too; otherwise they are fenced when the session is considered next."""
+        step, self._acting = self._acting, None
+        self.core.forget(self._ref)
+        if self._guard is not None:
+            self._guard.cancel()
+        self._busy = ""
+        session, status = self.core.view.session(self.token), self.core.view.status(self.token)
+        if session is None or step is None or not self.core.membership.sure:
+            self.core.pursuits.changed({self.token})
+            return
+        log.info("step ends", extra={"session": self.token, "step": step.kind, "error": str(outcome.error or "")})
+        known = facts.finish(step, session, status, outcome, at=self.core.now.wall)
+        if sure or (outcome.error is None):
+            self._judge(session, known, step, outcome)
+        else:
+            self._unsure(session, status, known, step, outcome)
+
+    def _unsure(self, session: Session, status: Status, known: Status, step: Step, outcome: Outcome) -> None:
+        overran = self._cancelling == "it passed its deadline"
+        if overran:
+            self._attempts += 1
+            known = self._failing(session, known, step, Unavailable(why=f"{step.kind} did not end within its deadline"))
+        running = status.running or Running(step=step.kind)
+        if self.core.stopping:
+            self._write(session, msgspec.structs.replace(known, running=running), self._idle)
+        else:
+            self._fence(session, self._own(session, known, raised=True), running)
+
+    def _judge(self, session: Session, known: Status, step: Step, outcome: Outcome) -> None:
+        if outcome.error is None:
+            self._attempts = 0
+            if self.core.stopping:
+                self._write(session, known, self._idle)
+            else:
+                self._advance(session, endings.after_success(step, session, known))
+            return
+        self._attempts += 1
+        failing = self._failing(session, known, step, outcome.error)
+        if failing.failure is not None and goals.failed(session, failing):
+            log.error("goal failed", extra={"session": self.token, "step": step.kind, "why": str(outcome.error)})
+            self._write(session, failing, self._idle)
+        elif failing is known:
+            self._write(session, known, self._later)
+        else:
+            self._advance(session, failing)
+
+    def _failing(self, session: Session, known: Status, step: Step, error: DaccError) -> Status:
+        """What a failed step means: the goal failed, or it is given up, or (unchanged) it is tried again."""
+        ending = session.goal.filesystem == "absent"
+        if step.kind == "stage_out" and ending:
+            return msgspec.structs.replace(known, tried_seq=session.goal_seq)
+        if error.retryable and (ending or self._attempts < self.core.rules.attempts):
+            return known
+        if ending:
+            return msgspec.structs.replace(known, gave_up=f"{step.kind}: {error}"[:400])
+        return facts.fail(known, session, error, step.kind)
+
+    def _later(self) -> None:
+        """Try again after a while, longer each time."""
+        self._busy = ""
+        wait = min(self.core.rules.first_wait * 2 ** max(0, self._attempts - 1), MAX_WAIT)
+        self._wake = self.core.at(self.core.now.mono + wait, self._awake)
+
+    def _awake(self) -> None:
+        self._wake = None
+        self.consider()
+
+    def _sleep_no_more(self) -> None:
+        if self._wake is not None:
+            self._wake.cancel()
+            self._wake = None
+
+    # --- fencing ---
+
+    def _fence(self, session: Session, status: Status, running: Running) -> None:
+        """Record the higher generation, then enforce it where the older one may be acting."""
+        hosts = expand(running.hosts)
+        status = msgspec.structs.replace(status, running=running)
+        self._write(session, status, lambda: self._fence_hosts(session, status, hosts))
+
+    def _fence_hosts(self, session: Session, status: Status, hosts: tuple[str, ...]) -> None:
+        self._busy = "fencing"
+        if not hosts:
+            self._fenced(fx.Fenced(0, {}), session, status)
+            return
+        log.info("fencing", extra={"session": self.token, "generation": status.generation, "hosts": fold(hosts)})
+        self.core.ask(
+            lambda ref: fx.Fence(ref, session.key, status.generation, hosts), lambda event: self._fenced(event, session, status)
+        )
+
+    def _fenced(self, event: fx.Fenced, session: Session, status: Status) -> None:
+        self._busy = ""
+        current = self.core.view.session(self.token)
+        if current is None or current.born != session.born or not self.core.may_act():
+            return
+        if event.failures:
+            self._unfenced(current, event.failures)
+        else:
+            self._cleared = status.generation
+            self.consider()
+
+    def _unfenced(self, session: Session, failures: dict[str, DaccError]) -> None:
+        host, error = sorted(failures.items())[0]
+        status = self.core.view.status(self.token)
+        self._attempts += 1
+        why = StepFailed(step=f"fencing {host}", token=self.token, why=str(error))
+        lost = set(failures) - set(session.volume.hosts if session.volume else ())
+        if self._attempts < self.core.rules.attempts or self._has_budget(session, status, failures.keys() - lost):
+            self._later()
+        elif lost == set(failures):
+            # Compute nodes and movers that are gone hold nobody up; whatever ran there cannot reach the storage hosts' state.
+            self._cleared = status.generation
+            self.consider()
+        elif session.goal.filesystem == "absent":
+            self._cleared = status.generation
+            self._advance(session, msgspec.structs.replace(status, running=None, gave_up=str(why)[:400]))
+        else:
+            self._write(session, facts.fail(status, session, why, "fence"), self._idle)
+
+    def _has_budget(self, session: Session, status: Status, storage: set[str]) -> bool:
+        """A teardown waits for a storage host that it must fence as long as its budget lasts."""
+        if session.goal.filesystem != "absent" or not storage:
+            return False
+        return self.core.now.wall - (status.budget_from or self.core.now.wall) < self.core.rules.teardown_budget
+
+    # --- ending the session ---
+
+    def _end(self, session: Session, status: Status, step: Step) -> None:
+        """Steps that are one transaction: release, quarantine, keep, refuse."""
+        if step.kind == "refuse":
+            error = StepFailed(step=session.goal.verb, token=self.token, why=step.reason)
+            self._write(session, facts.fail(status, session, error, "plan"), self._idle)
+            return
+        log.info("session ends", extra={"session": self.token, "how": step.kind, "why": step.reason})
+        draft = endings.ending(self.core.view, session, status, step, self.core.now.wall, self.core.rules)
+        self._transact(draft.expect("alive", self.core.host), self._ended_session)
+
+    def _ended_session(self) -> None:
+        self._busy = ""
+        self.core.pursuits.changed({self.token})
+
+    # --- writing ---
+
+    def _draft(self, status: Status) -> Draft:
+        return Draft(self.core.view).put(status, "status", self.token).expect("alive", self.core.host)
+
+    def _write(self, session: Session, status: Status, then: Callable[[], None]) -> None:
+        draft = self._draft(status)
+        endings.count_pre_run(self.core.view, draft, session, status, self.core.now.wall)
+        self._transact(draft, then)
+
+    def _transact(self, draft: Draft, then: Callable[[], None]) -> None:
+        self._busy = "writing"
+
+        def written(result: TxnResult) -> None:
+            if self._busy != "writing":
+                return
+            self._busy = ""
+            if result.ok:
+                then()
+            else:
+                self.core.at(self.core.now.mono + 0.005, self.consider)
+
+        self.core.transact(draft.commit(), written)
+
+    def _idle(self) -> None:
+        self._busy = ""
+        self.consider()
+
+    @property
+    def copying(self) -> bool:
+        """Whether a copy runs, which may take long."""
+        return self._acting is not None and self._acting.kind in ("stage_in", "stage_out")
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is under way."""
+        return not self._busy

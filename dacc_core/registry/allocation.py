@@ -1,0 +1,119 @@
+"""Which bricks a session gets: pure, deterministic for the same view and token, spread over hosts for bandwidth."""
+
+from __future__ import annotations
+
+import zlib
+
+from ..errors import NoSuchPool, PoolFull, PoolTooSmall
+from ..model import Allocations, BrickRef, Volume
+from .ops import Draft
+from .view import View, names
+
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+_HOST_DIGITS = 3
+_SERIAL_DIGITS = 4
+
+
+def bricks_needed(size: int, granularity: int) -> int:
+    """How many bricks hold ``size`` bytes."""
+    return -(-size // granularity)
+
+
+def rendezvous(token: str, host: str) -> int:
+    """A token's order of hosts: each token has its own, so that concurrent claims rarely meet."""
+    return zlib.crc32(f"{token}\0{host}".encode("utf-8", "surrogateescape"))
+
+
+def choose(view: View, token: str, pool: str, size: int) -> tuple[BrickRef, ...]:
+    """Bricks for ``size`` bytes: one from each host in turn, hosts in the token's order.
+
+    Raises NoSuchPool, PoolTooSmall (never enough) and PoolFull (not enough now).
+    """
+    entry = view.pools.get(pool)
+    if entry is None:
+        known = names(view.pools)
+        raise NoSuchPool(pool=pool, hint=f"there are {known}" if known else "no brick host has registered one yet")
+    needed = bricks_needed(size, entry.record.granularity)
+    free = {host: view.free_devices(host, pool) for host in view.hosts}
+    if sum(map(len, free.values())) < needed:
+        raise _no_space(view, pool, needed, size)
+    return _spread(token, free, needed)
+
+
+def _spread(token: str, free: dict[str, tuple[str, ...]], needed: int) -> tuple[BrickRef, ...]:
+    order = sorted((host for host in free if free[host]), key=lambda host: (rendezvous(token, host), host))
+    chosen: list[BrickRef] = []
+    turn = 0
+    while len(chosen) < needed:
+        for host in order:
+            if turn < len(free[host]) and len(chosen) < needed:
+                chosen.append(BrickRef(host=host, device=free[host][turn]))
+        turn += 1
+    return tuple(chosen)
+
+
+def _no_space(view: View, pool: str, needed: int, size: int) -> PoolFull | PoolTooSmall:
+    granularity = view.pools[pool].record.granularity
+    total, free = view.quantity(pool)
+    facts = {"pool": pool, "free": free, "total": total, "needed": needed, "needed_bytes": size, "granularity": granularity}
+    if needed > total:
+        return PoolTooSmall(**facts, total_bytes=total * granularity)
+    return PoolFull(**facts)
+
+
+def volume_name(host_number: int, serial: int) -> str:
+    """A name that is never used again: the first brick host's number and its own count, as ``[a-z][a-z0-9]{7}``.
+
+    A valid Lustre fsname (at most 8 characters). 26 * 36**4 volumes for each of 36**3 hosts.
+    """
+    letter, rest = divmod(serial, 36**_SERIAL_DIGITS)
+    return chr(ord("a") + letter) + _base36(host_number, _HOST_DIGITS) + _base36(rest, _SERIAL_DIGITS)
+
+
+def _base36(number: int, width: int) -> str:
+    digits = ""
+    for _ in range(width):
+        number, digit = divmod(number, 36)
+        digits = _DIGITS[digit] + digits
+    return digits
+
+
+def claim(view: View, draft: Draft, token: str, pool: str, size: int) -> Volume | None:
+    """Add to ``draft`` what takes bricks for ``size`` bytes; the volume, or ``None`` when no bytes are asked for."""
+    if size == 0:
+        return None
+    bricks = choose(view, token, pool, size)
+    entry = view.pools[pool]
+    first = bricks[0].host
+    name = volume_name(view.hosts[first].record.number, view.allocations[first].record.serial)
+    for host in dict.fromkeys(brick.host for brick in bricks):
+        draft.put(_taken(view, host, token, bricks, count=host == first), "allocations", host)
+    capacity = len(bricks) * entry.record.granularity
+    return Volume(name=name, pool=pool, provider=entry.record.provider, capacity=capacity, bricks=bricks)
+
+
+def _taken(view: View, host: str, token: str, bricks: tuple[BrickRef, ...], *, count: bool) -> Allocations:
+    held = view.allocations[host].record
+    devices = {brick.device: token for brick in bricks if brick.host == host}
+    return Allocations(
+        taken=held.taken | devices, quarantined=held.quarantined, draining=held.draining, serial=held.serial + count
+    )
+
+
+def release(view: View, draft: Draft, volume: Volume, *, quarantine: str = "", owner: str = "") -> None:
+    """Add to ``draft`` what gives a volume's bricks back: free, or quarantined with a reason, or to another ``owner``."""
+    for host in volume.hosts:
+        entry = view.allocations.get(host)
+        if entry is not None:
+            draft.put(_given(entry.record, host, volume, quarantine, owner), "allocations", host)
+
+
+def _given(held: Allocations, host: str, volume: Volume, quarantine: str, owner: str) -> Allocations:
+    devices = [brick.device for brick in volume.bricks if brick.host == host]
+    taken = {device: token for device, token in held.taken.items() if device not in devices}
+    quarantined = dict(held.quarantined)
+    if owner:
+        taken |= dict.fromkeys(devices, owner)
+    elif quarantine:
+        quarantined |= dict.fromkeys(devices, quarantine)
+    return Allocations(taken=taken, quarantined=quarantined, draining=held.draining, serial=held.serial)

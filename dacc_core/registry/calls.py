@@ -1,0 +1,75 @@
+"""How a front end meets the daemon: a call comes in, a verb runs, an answer goes out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from ..config import Config
+from .ops import Verb
+from .verbs import Scene
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls, by ``SO_PEERCRED``. ``trusted``: root, the site's Slurm user, or the store's owner in user mode."""
+
+    uid: int
+    gid: int = 0
+    pid: int = 0
+    trusted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request as it came: arguments, and the contents of the files that they name (read by the caller's own process)."""
+
+    args: tuple[str, ...]
+    files: Mapping[str, str] = field(default_factory=dict)
+    caller: Caller = Caller(uid=-1)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the calling program does: write ``stdout`` at once, write ``pathfile`` to the file it was told, exit with ``rc``."""
+
+    rc: int = 0
+    stdout: str = ""
+    pathfile: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What a verb of a front end may look at."""
+
+    scene: Scene
+    config: Config
+    age: float = 0.0
+    """Seconds since the keystore was last heard from."""
+
+
+class FrontEnd(Protocol):
+    """What a module in the entry point group ``dacc.frontends`` offers as ``FRONTEND``.
+
+    ``parse`` is pure and may take its time (it runs beside the core, not in it); ``run`` makes the verb; ``deadline`` is how many
+    seconds it may wait. ``failure`` turns any error into the answer that this front end's caller understands.
+    """
+
+    name: str
+
+    def parse(self, call: Call) -> Any:
+        """The call as this front end understands it. Raises InvalidRequest."""
+        ...
+
+    def run(self, parsed: Any, site: Site) -> Verb[Answer]:
+        """The verb that answers the call."""
+        ...
+
+    def deadline(self, parsed: Any, config: Config) -> float:
+        """How many seconds the caller will wait."""
+        ...
+
+    def failure(self, parsed: Any, error: Exception) -> Answer:
+        """The answer for an error. ``parsed`` is ``None`` when parsing failed."""
+        ...

@@ -1,0 +1,84 @@
+"""Goals as the verbs wish them, and when enough of one is true. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..model import Goal, Session, Status
+
+SETUP = Goal(verb="setup")
+DATA_IN = Goal(verb="data_in", stage_in=True)
+POST_RUN = Goal(verb="post_run")
+DATA_OUT = Goal(verb="data_out", stage_out=True)
+
+Enough = Callable[[Session, Status], bool]
+
+
+def pre_run(hosts: str) -> Goal:
+    """Staged in and mounted on exactly these hosts."""
+    return Goal(verb="pre_run", stage_in=True, hosts=hosts)
+
+
+def gone(*, hurry: bool, verb: str = "teardown") -> Goal:
+    """No filesystem; with ``hurry`` without staging out."""
+    return Goal(verb=verb, filesystem="absent", hurry=hurry)
+
+
+def built(session: Session, status: Status) -> bool:
+    """The filesystem is ready, if the session has one."""
+    return session.volume is None or status.filesystem == "ready"
+
+
+def staged_in(session: Session, status: Status) -> bool:
+    """Everything asked for is in the buffer."""
+    return built(session, status) and (not session.request.stage_in or status.stage_in == "done")
+
+
+def mounted_on(hosts: str) -> Enough:
+    """Staged in and mounted on exactly these hosts."""
+
+    def enough(session: Session, status: Status) -> bool:
+        there = session.goal.hosts == status.mounts == status.touched == hosts
+        return staged_in(session, status) and (there or not session.mountable) and not status.mover
+
+    return enough
+
+
+def unmounted(session: Session, status: Status) -> bool:
+    """No compute node has a mount, and none is about to get one."""
+    return not status.touched and not (session.mountable and session.goal.hosts)
+
+
+def staged_out(session: Session, status: Status) -> bool:
+    """Everything asked for was copied out; nothing is mounted."""
+    return unmounted(session, status) and (not session.request.stage_out or status.stage_out == "done")
+
+
+def met(session: Session, status: Status) -> bool:
+    """Whether all that the session's goal wishes is true."""
+    goal = session.goal
+    if goal.filesystem == "absent":
+        return False  # then the session would not be here
+    return (
+        built(session, status)
+        and (not goal.stage_in or staged_in(session, status))
+        and (not goal.stage_out or staged_out(session, status))
+        and (not session.mountable or status.mounts == status.touched == goal.hosts)
+        and not status.mover
+    )
+
+
+def contrary(new: Goal, old: Goal) -> bool:
+    """Whether pursuing ``new`` gives up something that ``old`` wished."""
+    return (
+        new.filesystem != old.filesystem
+        or (new.hurry and not old.hurry)
+        or (new.hosts != old.hosts and bool(old.hosts))
+        or (old.stage_in and not new.stage_in)
+        or (old.stage_out and not new.stage_out)
+    )
+
+
+def failed(session: Session, status: Status) -> bool:
+    """Whether the session's present goal ended in an error."""
+    return status.failure is not None and status.failed_seq >= session.goal_seq

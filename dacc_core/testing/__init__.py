@@ -1,0 +1,1 @@
+"""Tools for testing: a simulated cluster, and (with the SDK's own release) the conformance kit for providers."""

@@ -1,0 +1,82 @@
+"""The rules that always hold (design §5), read from the store as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ..keystore.base import Keystore, Op, Put
+from ..model import Session, Status
+from ..registry import keys
+from ..registry.view import View
+from .world import World
+
+
+def broken_rules(view: View) -> Iterator[str]:
+    """Every rule that these records break."""
+    owners: dict[str, str] = {}
+    for token, entry in view.sessions.items():
+        for brick in entry.record.volume.bricks if entry.record.volume else ():
+            if str(brick) in owners:
+                yield f"rule 1: brick {brick} belongs to {owners[str(brick)]} and {token}"
+            owners[str(brick)] = token
+    for host, held in view.allocations.items():
+        for device, token in held.record.taken.items():
+            if owners.pop(f"{host}:{device}", None) != token:
+                yield f"rule 2: {host}:{device} is taken by {token}, which has no such session or brick"
+        both = held.record.taken.keys() & held.record.quarantined.keys()
+        if both:
+            yield f"rule 1: {host}:{sorted(both)} taken and quarantined"
+    for place, token in owners.items():
+        yield f"rule 2: session {token} has brick {place} without an allocation"
+    for token in view.statuses:
+        if token not in view.sessions:
+            yield f"rule 2: status of {token} outlives its session"
+    for name in view.attachments:
+        persistent, _, token = name.partition("/")
+        if token not in view.sessions:
+            yield f"attachment {name} outlives its job"
+        if persistent not in view.sessions:
+            yield f"attachment {name} outlives its buffer"
+
+
+class Rules:
+    """Checks that need the store and the world."""
+
+    def __init__(self, store: Keystore, world: World) -> None:
+        self._store, self._world = store, world
+        self._view = View()
+        self._watch = store.watch(keys.PREFIX, 0)
+
+    def revision(self) -> int:
+        """The revision that has been taken in; every change up to now is."""
+        batch = self._watch.next(0)
+        if batch is not None:
+            self._view.apply(batch)
+        return self._view.revision
+
+    def records(self) -> View:
+        """The records as they are."""
+        return self._view
+
+    def check_writer(self, host: str, incarnation: str, ops: tuple[Op, ...]) -> Iterator[str]:
+        """Rule 3: a status is written only by its coordinator, whose incarnation is alive."""
+        self.revision()
+        for op in ops:
+            kind, token = keys.split(op.key)
+            if kind == "status" and isinstance(op, Put):
+                status: Any = keys.decode(op.key, op.value)
+                if status.coordinator != host or not status.incarnation.startswith(incarnation):
+                    yield f"rule 3: {incarnation} wrote the status of {token}, coordinated by {status.incarnation}"
+                elif not self._view.is_alive(host, status.incarnation):
+                    yield f"rule 3: {incarnation} wrote the status of {token} without being alive"
+
+    def may_delete(self, volume: str) -> bool:
+        """Rule 5: whether this volume's data may go although it was not staged out."""
+        self.revision()
+        for entry in self._view.sessions.values():
+            session: Session = entry.record
+            if session.volume is not None and session.volume.name == volume:
+                status: Status = self._view.status(session.token)
+                return not session.request.stage_out or session.goal.hurry or status.stage_out == "done"
+        return False

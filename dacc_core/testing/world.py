@@ -1,0 +1,217 @@
+"""A pretended set of hosts for the simulation: volumes, mounts, fences; and the provider, mover and runner that act on it.
+
+Every effect is a *touch* of a host by a session's generation. A touch is refused below the host's fence, and may be where a crash
+strikes, so that a step can end after any prefix of its work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, ClassVar
+
+from .. import sdk
+from ..errors import Busy, Cancelled, DaccError, HostUnreachable, NoSpace, NotFound, Unavailable
+from ..movers.base import CopyOrder, CopyReport
+
+
+class Crashed(BaseException):
+    """The process that ran a step is gone; nothing may catch this."""
+
+
+@dataclass
+class SimVolume:
+    """A filesystem that exists. ``precious``: a job may have written to it and its stage-out has not succeeded since."""
+
+    name: str
+    bricks: tuple[str, ...]
+    staged_in: bool = False
+    precious: bool = False
+    complete: bool = False
+
+
+@dataclass
+class World:
+    """What is true on the hosts, whatever the records say."""
+
+    random: Random
+    volumes: dict[str, SimVolume] = field(default_factory=dict)
+    mounts: dict[tuple[str, str], str] = field(default_factory=dict)
+    fences: dict[tuple[str, str], int] = field(default_factory=dict)
+    down: set[str] = field(default_factory=set)
+    faults: float = 0.0
+    crash_after: int = -1
+    broken: Callable[[str], None] = lambda _: None
+    may_delete: Callable[[str], bool] = lambda _: True
+
+    def touch(self, host: str, key: str, generation: int, cancel: sdk.CancelToken) -> None:
+        """One effect begins on a host: is it allowed, does it work, does the process live to do it?"""
+        if self.crash_after == 0:
+            raise Crashed
+        self.crash_after -= 1
+        cancel.check("the command")
+        if host in self.down:
+            raise HostUnreachable(host=host, why="it is down")
+        if generation < self.fences.get((host, key), 0):
+            raise Cancelled(what=f"a command of generation {generation} on {host}")
+        if self.random.random() < self.faults:
+            kinds: tuple[DaccError, ...] = (Unavailable(why="it failed"), Busy(why="it is busy"), NoSpace(why="it is full"))
+            raise self.random.choice(kinds)
+
+    def mounted(self, volume: str) -> list[tuple[str, str]]:
+        """Where a volume is mounted."""
+        return [place for place, name in self.mounts.items() if name == volume]
+
+
+@dataclass(frozen=True)
+class SimRunner:
+    """A runner bound to a session's generation (or to nothing), in a world."""
+
+    world: World
+    key: str = ""
+    generation: int = 0
+    cancel: sdk.CancelToken = field(default_factory=sdk.CancelToken)
+    python: str = "python3"
+
+    def run(self, hosts: Sequence[str], argv: sdk.Argv, **_: Any) -> Mapping[str, sdk.CommandResult]:
+        """The simulated provider needs no commands."""
+        raise NotImplementedError
+
+    def fenced(self, key: str, generation: int, cancel: sdk.CancelToken) -> SimRunner:
+        """The runner that carries this key and generation."""
+        return SimRunner(self.world, key, generation, cancel)
+
+    def fence(self, hosts: Sequence[str], key: str, generation: int) -> dict[str, DaccError | None]:
+        """Refuse older generations from now on."""
+        results: dict[str, DaccError | None] = {}
+        for host in hosts:
+            reachable = host not in self.world.down
+            results[host] = None if reachable else HostUnreachable(host=host, why="it is down")
+            if reachable:
+                self.world.fences[host, key] = max(generation, self.world.fences.get((host, key), 0))
+        return results
+
+    def forget(self, hosts: Sequence[str], key: str) -> dict[str, DaccError | None]:
+        """Nothing to forget: keys are never used again."""
+        return dict.fromkeys(hosts)
+
+    def touch(self, host: str) -> None:
+        """One effect on a host."""
+        self.world.touch(host, self.key, self.generation, self.cancel)
+
+
+def _runner(context: sdk.Context) -> SimRunner:
+    assert isinstance(context.hosts, SimRunner)
+    return context.hosts
+
+
+class SimProvider:
+    """A provider whose filesystems are entries in a world."""
+
+    name: ClassVar[str] = "sim"
+    api: ClassVar[tuple[int, int]] = sdk.API_VERSION
+    Settings: ClassVar[type[Any]] = dict
+
+    def __init__(self, settings: World) -> None:
+        self.world = settings
+
+    @property
+    def capabilities(self) -> sdk.Capabilities:
+        """No swap; everything else."""
+        return sdk.Capabilities()
+
+    def check_host(self, request: sdk.CheckHost) -> None:
+        """Every host is fit."""
+
+    def create(self, request: sdk.Create) -> sdk.Created:
+        """Brick by brick."""
+        world, name = self.world, request.volume.name
+        for brick in request.volume.bricks:
+            _runner(request.context).touch(brick.host)
+            for other in world.volumes.values():
+                if other.name != name and str(brick) in other.bricks:
+                    world.broken(f"brick {brick} of {name} still belongs to {other.name}")
+            volume = world.volumes.setdefault(name, SimVolume(name, ()))
+            if str(brick) not in volume.bricks:
+                volume.bricks = (*volume.bricks, str(brick))
+        world.volumes[name].complete = True
+        return sdk.Created(state={"volume": name}, capacity=request.volume.capacity)
+
+    def delete(self, request: sdk.Delete) -> None:
+        """Brick by brick; a volume that is mounted somewhere reachable is busy."""
+        name = request.volume.name
+        for brick in request.volume.bricks:
+            _runner(request.context).touch(brick.host)
+            volume = self.world.volumes.get(name)
+            if volume is None:
+                return
+            if any(host not in self.world.down for host, _ in self.world.mounted(name)):
+                raise Busy(why=f"{name} is mounted at {self.world.mounted(name)}")
+            if volume.precious and not self.world.may_delete(name):
+                self.world.broken(f"{name} is deleted with data that was not staged out")
+            volume.bricks = tuple(one for one in volume.bricks if one != str(brick))
+            volume.complete = False
+        self.world.volumes.pop(name, None)
+
+    def mount(self, request: sdk.Mount) -> sdk.PerHost:
+        """Host by host."""
+        return _each(request.hosts, lambda host: self._mount(request, host))
+
+    def _mount(self, request: sdk.Mount, host: str) -> None:
+        _runner(request.context).touch(host)
+        volume = self.world.volumes.get(request.volume.name)
+        if volume is None or not volume.complete:
+            raise NotFound(why=f"volume {request.volume.name} is not there")
+        there = self.world.mounts.setdefault((host, request.path), volume.name)
+        if there != volume.name:
+            self.world.broken(f"{request.path} on {host} already has {there}")
+        if request.role == "job":
+            volume.precious = True
+
+    def unmount(self, request: sdk.Unmount) -> sdk.PerHost:
+        """Host by host."""
+
+        def undo(host: str) -> None:
+            _runner(request.context).touch(host)
+            self.world.mounts.pop((host, request.path), None)
+
+        return _each(request.hosts, undo)
+
+
+def _each(hosts: Sequence[str], act: Callable[[str], None]) -> sdk.PerHost:
+    results: dict[str, DaccError | None] = {}
+    for host in hosts:
+        try:
+            act(host)
+            results[host] = None
+        except DaccError as error:
+            results[host] = error
+    return sdk.PerHost(hosts=results)
+
+
+@dataclass
+class SimMover:
+    """Copies by noting it."""
+
+    world: World
+
+    def copy(self, order: CopyOrder) -> CopyReport:
+        """One touch before, one after; in between the data is where it should be."""
+        runner = _runner(order.context)
+        runner.touch(order.host)
+        names = {self.world.mounts.get((order.host, root.removesuffix("/global"))) for root in order.roots.values()}
+        volumes = [self.world.volumes[name] for name in names if name in self.world.volumes]
+        if len(volumes) < len(order.roots):
+            self.world.broken(f"copy {order.direction} on {order.host} without its mounts {dict(order.roots)}")
+        job_mounts = [place for volume in volumes for place in self.world.mounted(volume.name) if "/movers/" not in place[1]]
+        own = [place for place in job_mounts if place[1].endswith("_job")]
+        if own and all(host not in self.world.down for host, _ in own):
+            self.world.broken(f"copy {order.direction} while mounted at {own}")
+        runner.touch(order.host)
+        for volume in volumes:
+            if order.direction == "out":
+                volume.precious = False
+            else:
+                volume.staged_in = True
+        return CopyReport(files=1, bytes=1, seconds=0.0)
