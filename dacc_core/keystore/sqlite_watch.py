@@ -1,0 +1,195 @@
+"""Watches on an SQLite keystore, and how a commit reaches them: in this process at once, in others by a datagram."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import selectors
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from dacc_core.errors import KeystoreUnavailable
+from dacc_core.keystore.base import Batch
+from dacc_core.keystore.shared import HEARTBEAT, Deadline
+
+log = logging.getLogger(__name__)
+
+# How long the listener sleeps between looks at the file: the safety net below the datagrams.
+POLL_FIRST = 0.05
+POLL_LAST = 1.0
+
+
+class News:
+    """A counter of "something may have changed" that threads wait on."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition(threading.Lock())
+        self.count = 0
+        self.closed = False
+
+    def announce(self) -> None:
+        """Wake everyone who waits."""
+        with self._changed:
+            self.count += 1
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Wake everyone for the last time."""
+        self.closed = True
+        self.announce()
+
+    def wait(self, seen: int, deadline: Deadline) -> None:
+        """Until the counter has left ``seen``, or the deadline."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.count != seen, deadline.remaining())
+
+
+class WakeDirectory:
+    """The sockets of all watching processes. Addressed through a descriptor: a socket's path may have 107 bytes only."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._make_again()
+        self._descriptor = os.open(path, os.O_PATH | os.O_DIRECTORY)
+        self._sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._sender.setblocking(False)
+
+    def _make_again(self) -> None:
+        # The store was made with it; someone may have tidied up since.
+        if not self.path.exists():
+            self.path.mkdir(mode=0o700, exist_ok=True)
+            self.path.chmod(self.path.parent.stat().st_mode & 0o2770)
+
+    def address(self, name: str) -> str:
+        """A socket's short address."""
+        return f"/proc/self/fd/{self._descriptor}/{name}"
+
+    def wake_all(self, own: str) -> None:
+        """One byte to every watching process but this one. Losing any is harmless: they poll, too."""
+        with suppress(OSError):
+            for name in os.listdir(self.path):  # noqa: PTH208 - in each commit, and names are all it takes
+                if name != own:
+                    self._wake(name)
+
+    def _wake(self, name: str) -> None:
+        try:
+            self._sender.sendto(b"!", self.address(name))
+        except ConnectionRefusedError:  # its process died without removing it
+            (self.path / name).unlink(missing_ok=True)
+        except OSError:
+            pass  # a full queue means that wake-ups are waiting there already
+
+    def close(self) -> None:
+        """Release the descriptors."""
+        self._sender.close()
+        os.close(self._descriptor)
+
+
+class Listener:
+    """The one thread of a store object that notices other processes' commits and tells the watches.
+
+    ``look`` says the store's revision and when the next lease ends, as seconds from now.
+    """
+
+    def __init__(self, directory: WakeDirectory, news: News, look: Callable[[], tuple[int, float]]) -> None:
+        self._directory = directory
+        self._news = news
+        self._look = look
+        self._pid = os.getpid()
+        self._stop = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.name = f"{self._pid}-{secrets.token_hex(6)}"
+        self._socket = self._bind()
+        self._thread = threading.Thread(target=self._run, name="keystore-listener", daemon=True)
+        self._thread.start()
+
+    def _bind(self) -> socket.socket:
+        ours = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        ours.setblocking(False)
+        try:
+            ours.bind(self._directory.address(self.name))
+            # Whoever may write into the directory may wake us; the directory's own mode keeps others out.
+            (self._directory.path / self.name).chmod(0o660)
+        except OSError as error:
+            log.warning("no wake-ups in %s (%s): other processes' changes are seen up to %g s late", self._directory.path, error, POLL_LAST)
+        return ours
+
+    def _run(self) -> None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._socket, selectors.EVENT_READ)
+            selector.register(self._stop, selectors.EVENT_READ)
+            pause, seen = POLL_FIRST, -1
+            while True:
+                ready = [key.fileobj for key, _ in selector.select(pause)]
+                if self._stop in ready:
+                    return
+                self._drain()
+                revision, next_end = self._try_to_look()
+                fresh = bool(ready) or revision != seen
+                if fresh or next_end <= 0:
+                    self._news.announce()
+                pause = POLL_FIRST if fresh else min(2 * pause, POLL_LAST)
+                if next_end > 0:
+                    pause = min(pause, max(next_end, POLL_FIRST))
+                seen = revision
+
+    def _drain(self) -> None:
+        with suppress(BlockingIOError):
+            while True:
+                self._socket.recv(16)
+
+    def _try_to_look(self) -> tuple[int, float]:
+        try:
+            return self._look()
+        except KeystoreUnavailable:
+            return -1, POLL_LAST  # the watches find out the same way, and their readers are told
+
+    def close(self) -> None:
+        """End the thread and remove the socket (unless this is a forked child: both are the parent's)."""
+        if os.getpid() == self._pid:
+            os.eventfd_write(self._stop, 1)
+            self._thread.join()
+            with suppress(OSError):
+                (self._directory.path / self.name).unlink()
+        self._socket.close()
+        os.close(self._stop)
+
+
+class SqliteWatch:
+    """A subscription that reads the log from where it stopped, whenever there is news."""
+
+    def __init__(self, news: News, poll: Callable[[int, Deadline], Batch], after_revision: int) -> None:
+        self._news = news
+        self._poll = poll
+        self._position = after_revision
+        self._closed = False
+
+    def next(self, timeout: float) -> Batch | None:
+        """The next batch; an empty one when nothing came within ``timeout`` (0: at once) or the heartbeat."""
+        deadline = Deadline(timeout)
+        pause = Deadline(min(timeout, HEARTBEAT))
+        while not self._ended():
+            seen = self._news.count
+            try:
+                batch = self._poll(self._position, deadline)
+            except KeystoreUnavailable:
+                if self._ended():  # closed under our hands, which is no failure
+                    break
+                raise
+            self._position = batch.revision
+            if batch.changes or not pause.remaining():
+                return batch
+            if not self._ended():
+                self._news.wait(seen, pause)
+        return None
+
+    def _ended(self) -> bool:
+        return self._closed or self._news.closed
+
+    def close(self) -> None:
+        """End the subscription; a ``next`` that waits in another thread returns ``None`` at once."""
+        self._closed = True
+        self._news.announce()
