@@ -1,0 +1,161 @@
+"""The settings that exist: one frozen class per section of the file, each setting with its text.
+
+The annotations are the documentation: :func:`dacc_core.config.describe` makes the reference page
+from them, and the reader checks a file against them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from .kinds import Count, Host, Name, Nodes, Path, PoolName, Seconds, Size, doc
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of every section."""
+
+
+class PoolSetting(Section, frozen=True, kw_only=True):
+    """Bricks of one capacity, served by one provider."""
+
+    granularity: Annotated[Size, doc("Capacity of a brick. Requests are rounded up to multiples of it.", example="1400GiB")]
+    provider: Annotated[Name, doc("The provider that builds filesystems on the pool's bricks.", example="lustre")]
+
+
+class BrickSetting(Section, frozen=True, kw_only=True):
+    """One block device that a host offers."""
+
+    device: Annotated[Path, doc("The block device; for the provider `fake`, a directory.", example="/dev/nvme0n1")]
+    pool: Annotated[str, doc("The pool it belongs to.", default="the value of `default_pool`")] = ""
+    capacity: Annotated[Size, doc("How much it holds.", default="the pool's granularity")] = 0
+
+
+class KeystoreSettings(Section, frozen=True, kw_only=True):
+    """Where the shared state is kept."""
+
+    backend: Annotated[Literal["sqlite"], doc("The kind of keystore: `sqlite` serves one machine and needs no set-up.")] = "sqlite"
+    path: Annotated[Path, doc("The database file.", default="`<state_dir>/store.db`")] = ""
+    endpoints: Annotated[tuple[str, ...], doc("Reserved for etcd, which this version does not support: setting it is an error.")] = ()
+
+
+class HostsSettings(Section, frozen=True, kw_only=True):
+    """How commands reach the hosts."""
+
+    runner: Annotated[Literal["local"], doc("How a command is run on a host: `local` runs it on this machine.")] = "local"
+    namespace: Annotated[
+        str,
+        doc(
+            "With the runner `local`: the namespace file that stands for a host, `%h` being its name. Empty: none.",
+            example="/run/dacc-hosts/%h",
+        ),
+    ] = ""
+    python: Annotated[str, doc("The Python interpreter on the hosts, 3.6 or newer.", default="the one that runs dacd")] = ""
+    fence_dir: Annotated[
+        Path,
+        doc(
+            "Where each host keeps the highest generation that it has seen of a session.",
+            default="`<runtime>/fence`",
+        ),
+    ] = ""
+
+
+class Deadlines(Section, frozen=True, kw_only=True):
+    """How long one step of a session may take."""
+
+    create: Annotated[Seconds, doc("Building a filesystem.")] = 600.0
+    mount: Annotated[Seconds, doc("Mounting it on all hosts of a job.")] = 120.0
+    unmount: Annotated[Seconds, doc("Unmounting it from all hosts of a job.")] = 120.0
+    delete: Annotated[Seconds, doc("Removing a filesystem and cleaning its bricks.")] = 240.0
+    stage: Annotated[Seconds, doc("Copying all data of a session in, or out.")] = 86400.0
+    teardown: Annotated[
+        Seconds,
+        doc("A whole teardown; what is unfinished then goes to quarantine. Keep it below `slurm.other_timeout`."),
+    ] = 240.0
+
+
+class Retries(Section, frozen=True, kw_only=True):
+    """How often a step is tried when its error says that trying again can help."""
+
+    attempts: Annotated[Count, doc("Tries in all.")] = 3
+    first_wait: Annotated[Seconds, doc("The wait before the second try; it doubles before each further one.")] = 1.0
+
+
+class SlurmSettings(Section, frozen=True, kw_only=True):
+    """The timeouts of Slurm's burst_buffer.conf: keep both alike."""
+
+    other_timeout: Annotated[Seconds, doc("Slurm's `OtherTimeout`.")] = 300.0
+    validate_timeout: Annotated[Seconds, doc("Slurm's `ValidateTimeout`.")] = 5.0
+    stage_in_timeout: Annotated[Seconds, doc("Slurm's `StageInTimeout`.")] = 86400.0
+    stage_out_timeout: Annotated[Seconds, doc("Slurm's `StageOutTimeout`.")] = 86400.0
+
+
+class MoverSettings(Section, frozen=True, kw_only=True):
+    """Copying data in and out."""
+
+    digest: Annotated[bool, doc("Compare contents by digest, not by size and time; slower.")] = False
+    host: Annotated[Host, doc("The host that copies.", default="the session's coordinator")] = ""
+
+
+class HistorySettings(Section, frozen=True, kw_only=True):
+    """What is remembered of sessions that have ended."""
+
+    days: Annotated[Count, doc("How long.", unit="days")] = 7
+    number: Annotated[Count, doc("How many sessions at most.")] = 1000
+
+
+class LogSettings(Section, frozen=True, kw_only=True):
+    """What dacd writes to its log."""
+
+    format: Annotated[Literal["kv", "json"], doc("Lines of `key=value`, or of JSON.")] = "kv"
+    level: Annotated[Literal["debug", "info", "warning", "error"], doc("The least severe lines that are written.")] = "info"
+
+
+class Settings(Section, frozen=True, kw_only=True):
+    """Everything that the configuration file may say."""
+
+    cluster: Annotated[str, doc("The cluster id that the keystore must have. Empty: any.")] = ""
+    state_dir: Annotated[Path, doc("Where dacc keeps its state.", default="root: `/var/lib/dacc`; a user: `~/.local/state/dacc`")] = ""
+    socket: Annotated[
+        Path,
+        doc(
+            "The socket on which dacd listens. `<runtime>` below is the directory of its default.",
+            default="root: `/run/dacc/dacd.sock`; a user: `$XDG_RUNTIME_DIR/dacc/dacd.sock`, or `/tmp/dacc-<uid>/dacd.sock`",
+        ),
+    ] = ""
+    keystore: KeystoreSettings = KeystoreSettings()
+    slurm_user: Annotated[str | int, doc("Slurm's user (`SlurmUser` in slurm.conf), who may do everything.")] = "slurm"
+    group: Annotated[str, doc("The group that owns the state directory and the keystore's files. Empty: the daemon's own.")] = ""
+    mount_root: Annotated[
+        Path,
+        doc(
+            "The directory on compute nodes under which volumes are mounted.",
+            default="root: `/mnt/dac`; a user: `<state_dir>/mnt`",
+        ),
+    ] = ""
+    mover_root: Annotated[
+        Path,
+        doc(
+            "Where volumes are mounted for copying: a directory that only root may enter.",
+            default="`<runtime>/movers`",
+        ),
+    ] = ""
+    default_pool: Annotated[PoolName, doc("The pool of requests and bricks that name none.")] = "default"
+    pools: Annotated[Mapping[PoolName, PoolSetting], doc("The pools of this cluster.")] = {}
+    bricks: Annotated[
+        Mapping[Nodes, tuple[BrickSetting, ...]],
+        doc("The bricks of each host, by its name or by a set of names such as `dac[1-4,7]`.", example="dac[1-24]"),
+    ] = {}
+    providers: Annotated[Mapping[Name, Mapping[str, Any]], doc("The settings of each provider.")] = {}
+    hosts: HostsSettings = HostsSettings()
+    deadlines: Deadlines = Deadlines()
+    retries: Retries = Retries()
+    slurm: SlurmSettings = SlurmSettings()
+    lease_ttl: Annotated[Seconds, doc("A daemon that has not been heard from for so long counts as dead.")] = 10.0
+    mover: MoverSettings = MoverSettings()
+    history: HistorySettings = HistorySettings()
+    frontends: Annotated[tuple[Name, ...], doc("The front ends that dacd serves.")] = ("fakewarp", "dwstat", "dacc")
+    log: LogSettings = LogSettings()
+    max_pre_run_failures: Annotated[Count, doc("A job whose pre_run failed so often in a row is not tried again.")] = 3

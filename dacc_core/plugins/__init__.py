@@ -1,0 +1,12 @@
+"""Finding providers and front ends that are installed as packages, and loading them by name.
+
+pluggy's own ``load_setuptools_entrypoints`` is not enough: one import error there stops everything without
+naming the culprit, two packages of one name resolve silently, and misspelt hooks pass.
+"""
+
+from .commands import add_commands
+from .frontends import load_frontend
+from .providers import ProviderRow, list_providers, load_provider
+from .registration import new_manager
+
+__all__ = ["ProviderRow", "add_commands", "list_providers", "load_frontend", "load_provider", "new_manager"]
