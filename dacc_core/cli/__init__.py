@@ -1,0 +1,1 @@
+"""``dacc``, the command line for operators and provider authors."""

@@ -1,0 +1,127 @@
+"""Verbs for people: finish what is owed, free what is quarantined, look at what there is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from ..errors import Denied, InvalidRequest, NotFound
+from ..model import Session
+from . import goals
+from .calls import Caller
+from .ops import Draft, Pause, Verb
+from .verbs import Scene, find, pursue, tear_down
+from .view import View
+
+
+def resolve(view: View, name: str) -> str:
+    """The token that a person means: a token, a session id, a kept volume's name, or the former token of a kept session.
+
+    Raises NotFound, or InvalidRequest when several sessions are meant.
+    """
+    found = [token for token, entry in view.sessions.items() if name in _names(entry.record)]
+    kept = [token for token in found if view.sessions[token].record.kind == "kept"]
+    if len(found) > 1 and kept:
+        found = kept
+    if len(found) > 1:
+        raise InvalidRequest(why=f"{name} means several sessions: {', '.join(sorted(found))}; name one of them")
+    if not found:
+        raise NotFound(why=f"no session is called {name}: see dacc status")
+    return found[0]
+
+
+def _names(session: Session) -> tuple[str, ...]:
+    volume = session.volume.name if session.volume else ""
+    return (session.token, str(session.id), session.origin, volume)
+
+
+def check_owner(caller: Caller, session: Session, what: str) -> None:
+    """Raises Denied unless the caller owns the session or is trusted."""
+    if not caller.trusted and caller.uid != session.request.owner:
+        raise Denied(who=f"uid {caller.uid}", what=f"{what} session {session.token}", why=f"it belongs to uid {session.request.owner}")
+
+
+def stage_out(scene: Scene, name: str, caller: Caller) -> Verb[str]:
+    """Copy out what a session still owes; a kept one is freed afterwards. Raises what the copy raised."""
+    session = yield from find(scene, resolve(scene.view, name))
+    check_owner(caller, session, "stage out")
+    yield from pursue(scene, session.token, goals.DATA_OUT, goals.staged_out)
+    if session.kind == "kept":
+        yield from tear_down(scene, session.token, hurry=False)
+    return session.token
+
+
+def release(scene: Scene, host: str, device: str, caller: Caller) -> Verb[tuple[str, ...]]:
+    """Free a host's quarantined bricks (or the one named); what was freed. Whoever calls has made sure that they are clean."""
+    if not caller.trusted:
+        raise Denied(who=f"uid {caller.uid}", what="release bricks", why="only operators may")
+    while True:
+        entry = scene.view.allocations.get(host)
+        if entry is None:
+            raise NotFound(why=f"host {host} has never registered: see dacc status")
+        freed = tuple(one for one in entry.record.quarantined if device in ("", one))
+        if not freed:
+            raise NotFound(why=f"host {host} has no such brick in quarantine")
+        left = {one: why for one, why in entry.record.quarantined.items() if one not in freed}
+        result = yield Draft(scene.view).put(msgspec.structs.replace(entry.record, quarantined=left), "allocations", host).commit()
+        if result.ok:
+            return freed
+        yield Pause(0.01)
+
+
+def overview(view: View, caller: Caller) -> dict[str, Any]:
+    """Pools, hosts and sessions, for ``dacc status``. Why a session failed may name paths: its owner reads it, others the class."""
+    return {
+        "cluster": view.cluster.record.id if view.cluster else "",
+        "pools": [_pool(view, name) for name in sorted(view.pools)],
+        "hosts": [_host(view, name) for name in sorted(view.hosts)],
+        "sessions": [_session(view, token, caller) for token in sorted(view.sessions)],
+    }
+
+
+def _pool(view: View, name: str) -> dict[str, Any]:
+    total, free = view.quantity(name)
+    pool = view.pools[name].record
+    return {"name": name, "granularity": pool.granularity, "provider": pool.provider, "bricks": total, "free": free}
+
+
+def _host(view: View, name: str) -> dict[str, Any]:
+    held = view.allocations[name].record if name in view.allocations else None
+    return {
+        "name": name,
+        "alive": name in view.alive,
+        "draining": bool(held and held.draining),
+        "bricks": len(view.hosts[name].record.bricks),
+        "taken": dict(held.taken) if held else {},
+        "quarantined": dict(held.quarantined) if held else {},
+    }
+
+
+def _session(view: View, token: str, caller: Caller) -> dict[str, Any]:
+    session, status = view.sessions[token].record, view.status(token)
+    stranger = not (caller.trusted or caller.uid == session.request.owner)
+    failure = "" if status.failure is None else status.failure.kind if stranger else status.failure.text
+    return {
+        "token": token,
+        "id": session.id,
+        "kind": session.kind,
+        "owner": session.request.owner,
+        "created": session.created,
+        "capacity": session.volume.capacity if session.volume else 0,
+        "goal": session.goal.verb,
+        "met": goals.met(session, status),
+        "filesystem": status.filesystem,
+        "mounts": status.mounts,
+        "running": status.running.step if status.running else "",
+        "failure": failure,
+    }
+
+
+def details(view: View, token: str) -> dict[str, Any]:
+    """All that is known of one session, for ``dacc show``."""
+    return {
+        "session": msgspec.to_builtins(view.sessions[token].record),
+        "status": msgspec.to_builtins(view.status(token)),
+        "used_by": list(view.users_of(token)),
+    }
