@@ -1,0 +1,53 @@
+# The contributor's interface: `make help`. Everything is installed into .venv; nothing outside it is changed,
+# except that missing Debian packages are installed when run by root.
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+PACKAGES := -e . -e providers/dacc_fake -e providers/dacc_lustre
+DEV_PACKAGES := -e .[dev] -e providers/dacc_fake -e providers/dacc_lustre
+# What an installation depends on; a change of any of them installs anew.
+INPUTS := pyproject.toml $(wildcard providers/*/pyproject.toml) constraints.txt
+EVENTS ?= 1000000
+SEED ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test simulate bench lint types clean
+
+help:  ## show this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+demo: $(VENV)/.ready $(VENV)/.debian  ## install everything and run a job's life cycle on this machine
+	$(VENV)/bin/dacc demo
+
+test: $(VENV)/.ready-dev $(VENV)/.debian  ## run every check: tests, lint, types, each provider from its wheel
+	$(VENV)/bin/tox run
+
+simulate: $(VENV)/.ready-dev  ## run the seeded simulation: make simulate EVENTS=1000000 SEED=7
+	$(PYTHON) -m dacc_core.testing.simulate --events $(EVENTS) $(if $(SEED),--seed $(SEED))
+
+bench: $(VENV)/.ready-dev $(VENV)/.debian  ## run the benchmarks and print a table
+	$(PYTHON) -m bench
+
+lint: $(VENV)/.ready-dev  ## check style and the direction of imports
+	$(VENV)/bin/tox run -e lint
+
+types: $(VENV)/.ready-dev  ## check types
+	$(VENV)/bin/tox run -e types
+
+clean:  ## remove everything that make made
+	rm -rf $(VENV) .tox dist build .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+
+$(PYTHON):
+	scripts/make-venv $(VENV)
+
+$(VENV)/.ready: $(INPUTS) | $(PYTHON)
+	$(PYTHON) -m pip install -c constraints.txt $(PACKAGES)
+	@touch $@
+
+$(VENV)/.ready-dev: $(INPUTS) | $(PYTHON)
+	$(PYTHON) -m pip install -c constraints.txt $(DEV_PACKAGES)
+	@touch $@ $(VENV)/.ready
+
+$(VENV)/.debian: scripts/debian-packages | $(PYTHON)
+	scripts/debian-packages
+	@touch $@

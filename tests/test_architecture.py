@@ -1,0 +1,90 @@
+"""The rules of the source tree: which way imports go, how long files get, how errors look."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dacc_core import errors
+from dacc_core.errors import DaccError, all_errors
+
+ROOT = Path(__file__).resolve().parent.parent
+PROVIDERS = ROOT / "providers"
+MAX_LINES = 400
+
+OWN_ERRORS = [cls for cls in all_errors().values() if cls.__module__ == errors.__name__]
+TREE_LINE = re.compile(r"^[\s│├└─]*(\w+) +(\d+)(?: |$)")
+
+
+def modules(*folders: Path) -> Iterator[Path]:
+    for folder in folders:
+        yield from (path for path in sorted(folder.rglob("*.py")) if "__pycache__" not in path.parts)
+
+
+def sources() -> list[Path]:
+    return list(modules(ROOT / "dacc_core", ROOT / "fakewarp", ROOT / "bench", *PROVIDERS.glob("*/src")))
+
+
+def imported(path: Path) -> Iterator[tuple[int, str]]:
+    """Every module that a file imports by its full name, with the line."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield node.lineno, node.module or ""
+            yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names if node.module == "dacc_core")
+
+
+def test_imports_go_downward_only() -> None:
+    run = subprocess.run([Path(sys.executable).with_name("lint-imports")], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_no_module_is_long() -> None:
+    lengths = {path.relative_to(ROOT): len(path.read_text("utf-8").splitlines()) for path in sources()}
+    assert {str(path): length for path, length in lengths.items() if length >= MAX_LINES} == {}
+
+
+def test_a_provider_imports_nothing_of_dacc_but_the_sdk() -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line}: {name}"
+        for path in modules(*PROVIDERS.glob("*/src"))
+        for line, name in imported(path)
+        if name.partition(".")[0] in ("dacc_core", "fakewarp") and name != "dacc_core" and not f"{name}.".startswith("dacc_core.sdk.")
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("cls", OWN_ERRORS, ids=lambda cls: cls.__name__)
+def test_an_errors_docstring_is_the_template_of_its_message(cls: type[DaccError]) -> None:
+    assert "__doc__" in vars(cls)
+    assert vars(cls)["__doc__"], "an error has a message"
+    assert not cls.template().endswith(".")
+
+
+def test_errors_that_are_not_of_one_kind_have_different_exit_codes() -> None:
+    own = [cls for cls in OWN_ERRORS if "exit_code" in vars(cls)]
+    same = [
+        (one.__name__, other.__name__)
+        for index, one in enumerate(own)
+        for other in own[index + 1 :]
+        if one.exit_code == other.exit_code and not issubclass(one, other) and not issubclass(other, one)
+    ]
+    assert same == []
+
+
+def test_exit_codes_leave_those_of_shells_alone() -> None:
+    # 2 is a wrong command line; 126 and above mean to a shell that the program could not run or was killed.
+    assert [cls.__name__ for cls in OWN_ERRORS if not (cls.exit_code == 1 or 10 <= cls.exit_code < 126)] == []
+
+
+def test_the_tree_of_errors_is_drawn_as_it_is() -> None:
+    lines = (TREE_LINE.match(line) for line in (errors.__doc__ or "").splitlines())
+    drawn = {match[1]: int(match[2]) for match in lines if match}
+    assert drawn == {cls.__name__: cls.exit_code for cls in OWN_ERRORS}
