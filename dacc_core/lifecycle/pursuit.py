@@ -369,7 +369,8 @@ class Pursuit:
     def _end(self, session: Session, status: Status, step: Step) -> None:
         """Steps that are one transaction: release, quarantine, keep, refuse."""
         if step.kind == "refuse":
-            error = StepFailed(step=session.goal.verb, token=self.token, why=step.reason)
+            last = next((event.error for event in reversed(status.events) if event.error), "")
+            error = StepFailed(step=session.goal.verb, token=self.token, why=f"{step.reason}: {last}" if last else step.reason)
             self._write(session, facts.fail(status, session, error, "plan"), self._idle)
             return
         log.info("session ends", extra={"session": self.token, "how": step.kind, "why": step.reason})

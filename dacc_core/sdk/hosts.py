@@ -49,10 +49,17 @@ class HostRunner(Protocol):
         ...
 
     def run(
-        self, hosts: Sequence[str], argv: Argv, *, timeout: float = 60.0, stdin: bytes = b""
+        self,
+        hosts: Sequence[str],
+        argv: Argv,
+        *,
+        timeout: float = 60.0,
+        stdin: bytes = b"",
+        on_output: Callable[[bytes], None] | None = None,
     ) -> Mapping[str, CommandResult]:
         """Run ``argv`` on every host in parallel; one result per host, one dead host delays no other.
 
         ``timeout`` (seconds) is enforced on the host too: the command and its children are ended there.
+        ``on_output`` gets each piece of standard output as it comes, from other threads; it must neither block nor raise.
         """
         ...

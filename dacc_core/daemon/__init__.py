@@ -1,0 +1,1 @@
+"""``dacd``: the core with a real clock, keystore, threads and socket."""

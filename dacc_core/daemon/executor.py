@@ -1,0 +1,211 @@
+"""Runs the core's effects with threads and brings their outcomes back as events.
+
+One thread handles events, one after the other. Keystore calls, steps, fences and look-ups each have workers of their own, so that nothing
+slow stands before something quick; the lease has a thread to itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from ..errors import Compacted, DaccError, KeystoreUnavailable
+from ..failpoints import failpoint
+from ..keystore.base import Keystore, Snapshot
+from ..lifecycle import effects as fx
+from ..lifecycle.core import Core
+from ..lifecycle.perform import Tools, perform
+from ..registry import keys
+from ..registry.users import find_user
+from ..sdk import CancelToken
+
+log = logging.getLogger("dacc.daemon")
+STORE_WORKERS = 8
+STEP_WORKERS = 256
+FENCE_WORKERS = 32
+USER_WORKERS = 4
+WATCH_SECONDS = 1.0
+Reply = Callable[[Any], None]
+
+
+def clock() -> fx.Now:
+    """The time, for the core. BOOTTIME counts while the machine sleeps, as leases do."""
+    return fx.Now(time.clock_gettime(time.CLOCK_BOOTTIME), time.time())
+
+
+class Executor:
+    """Drives one core until it exits."""
+
+    def __init__(self, core: Core, store: Keystore, tools: Tools, *, on_exit: Callable[[], None] = lambda: None) -> None:
+        self.core, self._store, self._tools, self._on_exit = core, store, tools, on_exit
+        self._events: queue.SimpleQueue[fx.Event] = queue.SimpleQueue()
+        self._workers = {
+            "store": ThreadPoolExecutor(STORE_WORKERS, "store"),
+            "lease": ThreadPoolExecutor(1, "lease"),
+            "step": ThreadPoolExecutor(STEP_WORKERS, "step"),
+            "fence": ThreadPoolExecutor(FENCE_WORKERS, "fence"),
+            "user": ThreadPoolExecutor(USER_WORKERS, "user"),
+        }
+        self._cancels: dict[int, CancelToken] = {}
+        self._replies: dict[int, Reply] = {}
+        self._calls = 0
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self.error: DaccError | None = None
+
+    # --- in ---
+
+    def call(self, verb: Any, seconds: float, token: str, reply: Reply) -> None:
+        """A front end's call, from any thread; ``reply`` gets its answer or exception, or is never called when the daemon stops."""
+        with self._lock:
+            self._calls -= 1  # negative: never one of the core's own numbers
+            ref = self._calls
+            self._replies[ref] = reply
+        self._events.put(fx.Called(ref, verb, seconds, token))
+
+    def stop(self) -> None:
+        """Begin to stop; from any thread or a signal handler."""
+        self._events.put(fx.Stopping())
+
+    def run(self) -> DaccError | None:
+        """Handle events until the core exits; its reason."""
+        self._run_all(self.core.start(clock()))
+        while not self._ended.is_set():
+            self._run_all(self.core.handle(self._next(), clock()))
+        self._on_exit()
+        for workers in self._workers.values():
+            workers.shutdown(wait=False, cancel_futures=True)
+        return self.error
+
+    def _next(self) -> fx.Event:
+        wait = self.core.next_wake - clock().mono
+        try:
+            return self._events.get(timeout=max(0.0, min(wait, 60.0)))
+        except queue.Empty:
+            return fx.Tick()
+
+    # --- out ---
+
+    def _run_all(self, effects: list[fx.Effect]) -> None:
+        for effect in effects:
+            self._run(effect)
+
+    def _run(self, effect: fx.Effect) -> None:
+        match effect:
+            case fx.Transact():
+                self._in("store", lambda: fx.Transacted(effect.ref, _answer(lambda: self._transact(effect))))
+            case fx.Load():
+                threading.Thread(target=self._watch, name="watch", daemon=True).start()
+            case fx.Grant():
+                self._in("lease", lambda: fx.Granted(effect.ref, _answer(lambda: self._store.grant(effect.ttl))))
+            case fx.Renew():
+                asked = clock().mono
+                self._in("lease", lambda: fx.Renewed(effect.ref, _answer(lambda: self._store.renew(effect.lease)), asked))
+            case fx.Revoke():
+                self._revoke(effect.lease)
+            case fx.FindUser():
+                self._in("user", lambda: fx.FoundUser(effect.ref, find_user(effect.uid, effect.name)))
+            case fx.RunStep():
+                self._step(effect)
+            case fx.CancelStep():
+                self._cancels.get(effect.ref, CancelToken()).cancel()
+            case fx.Fence():
+                self._in("fence", lambda: fx.Fenced(effect.ref, self._fence(effect)))
+            case fx.Reply():
+                self._replies.pop(effect.ref, _nobody)(effect.answer)
+            case fx.Exit():
+                self.error = effect.error
+                self._ended.set()
+
+    def _in(self, workers: str, work: Callable[[], fx.Event]) -> None:
+        self._workers[workers].submit(lambda: self._events.put(_surely(work)))
+
+    def _transact(self, effect: fx.Transact) -> Any:
+        failpoint("write.before")
+        result = self._store.txn(effect.compares, effect.ops)
+        failpoint("write.after")
+        return result
+
+    def _revoke(self, lease: int) -> None:
+        # Waited for: the next daemon of this host or another one may then act at once. Its end is no event.
+        _answer(lambda: self._workers["lease"].submit(self._store.revoke, lease).result(timeout=2.0))
+
+    def _step(self, effect: fx.RunStep) -> None:
+        cancel = self._cancels[effect.ref] = CancelToken()
+
+        def work() -> fx.Event:
+            outcome = perform(
+                effect.order, self._tools, cancel, lambda progress: self._events.put(fx.Progressed(effect.ref, progress))
+            )
+            self._cancels.pop(effect.ref, None)
+            return fx.StepEnded(effect.ref, outcome)
+
+        self._in("step", work)
+
+    def _fence(self, effect: fx.Fence) -> dict[str, DaccError]:
+        results = self._tools.runner.fence(effect.hosts, effect.key, effect.generation)
+        return {host: error for host, error in results.items() if error is not None}
+
+    # --- the watch ---
+
+    def _watch(self) -> None:
+        """Read the store, follow it, and begin anew when its history has gone."""
+        while not self._ended.is_set():
+            snapshot = self._read()
+            self._events.put(fx.Loaded(snapshot))
+            try:
+                self._follow(snapshot.revision)
+            except Compacted as error:
+                log.warning("the watch begins anew", extra={"why": str(error)})
+
+    def _read(self) -> Snapshot:
+        while True:
+            try:
+                return self._store.range(keys.PREFIX)
+            except KeystoreUnavailable as error:
+                log.error("the store cannot be read", extra={"why": str(error)})
+                if self._ended.wait(1.0):
+                    return Snapshot((), 0)
+
+    def _follow(self, revision: int) -> None:
+        watch = self._store.watch(keys.PREFIX, revision)
+        try:
+            while not self._ended.is_set():
+                try:
+                    batch = watch.next(WATCH_SECONDS)
+                except KeystoreUnavailable as error:
+                    log.error("the store cannot be watched", extra={"why": str(error)})
+                    self._ended.wait(0.5)
+                    continue
+                if batch is not None:
+                    self._events.put(fx.Watched(batch))
+        finally:
+            watch.close()
+
+
+def _answer(question: Callable[[], Any]) -> Any:
+    """The answer, or the error as a value."""
+    try:
+        return question()
+    except DaccError as error:
+        return error
+    except Exception as error:  # a defect of a backend must reach the core as an error, not end a worker silently
+        log.exception("keystore call raised")
+        return KeystoreUnavailable(where="store", why=f"{type(error).__name__}: {error}")
+
+
+def _surely(work: Callable[[], fx.Event]) -> fx.Event:
+    try:
+        return work()
+    except Exception:
+        log.exception("an effect raised")
+        return fx.Tick()
+
+
+def _nobody(_: Any) -> None:
+    """The client is gone."""

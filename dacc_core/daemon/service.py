@@ -1,0 +1,177 @@
+"""One daemon put together from the configuration: store, core, executor, socket, front ends."""
+
+from __future__ import annotations
+
+import fcntl
+import functools
+import logging
+import os
+import pwd
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..config import Config, make_runtime_dir
+from ..errors import BadConfig, DaccError, HostNameTaken
+from ..hosts.local import LocalRunner
+from ..keystore.open import open_store
+from ..lifecycle.core import Core
+from ..lifecycle.effects import Rules
+from ..lifecycle.perform import Tools
+from ..model import Brick
+from ..movers import RsyncMover
+from ..plugins import load_frontend, load_provider
+from ..registry.calls import Answer, FrontEnd, Site
+from ..registry.verbs import Scene
+from .executor import Executor, clock
+from .server import Request, Server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..sdk import Provider
+
+log = logging.getLogger("dacc.daemon")
+
+
+def rules(config: Config) -> Rules:
+    """The core's numbers from the site's settings."""
+    limits = config.deadlines
+    return Rules(
+        lease_ttl=config.lease_ttl,
+        deadlines={
+            "create": limits.create,
+            "mount": limits.mount,
+            "unmount": limits.unmount,
+            "delete": limits.delete,
+            "stage": limits.stage,
+        },
+        teardown_budget=limits.teardown,
+        attempts=config.retries.attempts,
+        first_wait=config.retries.first_wait,
+        history_days=config.history.days,
+        history_number=config.history.number,
+        max_pre_run_failures=config.max_pre_run_failures,
+        mover_host=config.mover.host,
+    )
+
+
+class Service:
+    """``dacd`` as an object. :meth:`run` blocks until it was stopped; the reason of a failure is raised."""
+
+    def __init__(self, config: Config, host: str) -> None:
+        self.config, self.host = config, host
+        make_runtime_dir(config)
+        Path(config.state_dir).mkdir(mode=0o2770 if config.group else 0o700, parents=True, exist_ok=True)
+        self._lock = _lock_host_name(config, host)
+        self.frontends: dict[str, FrontEnd] = {name: load_frontend(name) for name in config.frontends}
+        self._provider = functools.cache(functools.partial(load_provider, config=config))
+        bricks = tuple(Brick(device=one.device, capacity=one.capacity, pool=one.pool) for one in config.bricks_of(host))
+        providers = self._load_providers(bricks)
+        self.store = open_store(config, create=True)
+        self.core = Core(
+            host,
+            uuid.uuid4().hex,
+            bricks=bricks,
+            pools={name: (pool.granularity, pool.provider) for name, pool in config.pools.items() if bricks},
+            rules=rules(config),
+            cluster=config.cluster,
+            boot=Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
+            providers={name: ".".join(map(str, provider.api)) for name, provider in providers.items()},
+        )
+        self.executor = Executor(self.core, self.store, self._tools(), on_exit=self._close)
+        self._server = Server(config.socket, self._handle, trusted=self._trusted)
+
+    def _load_providers(self, bricks: tuple[Brick, ...]) -> dict[str, Provider]:
+        """A configured provider that cannot load stops the daemon here, before it offers anything."""
+        used = {self.config.pools[brick.pool].provider for brick in bricks} or {pool.provider for pool in self.config.pools.values()}
+        return {name: self._provider(name) for name in sorted(used)}
+
+    def _tools(self) -> Tools:
+        hosts = self.config.hosts
+        options = {"python": hosts.python} if hosts.python else {}
+        Path(self.config.mover_root).mkdir(mode=0o700, parents=True, exist_ok=True)
+        runner = LocalRunner(fence_dir=hosts.fence_dir, namespace=hosts.namespace, **options)
+        return Tools(self._provider, runner, RsyncMover(self.config.mover.digest), self.config.mount_root, self.config.mover_root)
+
+    # --- running ---
+
+    def run(self) -> None:
+        """Serve until stopped. Raises the error that ended it, if one did."""
+        self._server.start()
+        log.info("dacd runs", extra={"host": self.host, "socket": self.config.socket, "store": self.store.where})
+        error = self.executor.run()
+        log.info("dacd ends", extra={"host": self.host, "why": str(error or "")})
+        if error is not None:
+            raise error
+
+    def stop(self) -> None:
+        """Begin to stop; from any thread or a signal handler."""
+        self.executor.stop()
+
+    def _close(self) -> None:
+        self._server.close(drain=True)
+        self.store.close()
+
+    # --- calls ---
+
+    def _handle(self, request: Request, reply: Callable[[Answer], None]) -> None:
+        """In the connection's own thread: parse here, then let the core run the verb."""
+        frontend = self.frontends.get(request.program)
+        if frontend is None:
+            reply(Answer(rc=15, stdout=f"{request.program}: this daemon does not serve it: add it to the setting frontends\n"))
+            return
+        parsed: Any = None
+        try:
+            parsed = frontend.parse(request.call)
+            verb = frontend.run(parsed, self._site())
+            seconds = frontend.deadline(parsed, self.config)
+        except Exception as error:
+            _complain(error)
+            reply(frontend.failure(parsed, error))
+            return
+
+        def answered(answer: Answer | Exception) -> None:
+            if isinstance(answer, Exception):
+                answer = frontend.failure(parsed, answer)
+            reply(answer)
+
+        self.executor.call(verb, seconds, getattr(parsed, "token", ""), answered)
+
+    def _site(self) -> Site:
+        scene = Scene(self.core.view, lambda: clock().wall, self.config.max_pre_run_failures)
+        return Site(scene=scene, config=self.config, age=clock().mono - self.core.heard)
+
+    def _trusted(self, uid: int) -> bool:
+        return uid in (0, os.geteuid(), _uid_of(self.config.slurm_user))
+
+
+@functools.cache
+def _uid_of(user: str | int) -> int:
+    try:
+        return user if isinstance(user, int) else pwd.getpwnam(user).pw_uid
+    except KeyError:
+        return -1
+
+
+def _complain(error: Exception) -> None:
+    if not isinstance(error, DaccError):
+        log.error("a call could not be parsed", exc_info=error)
+
+
+def _lock_host_name(config: Config, host: str) -> int:
+    """A lock that proves this to be the only daemon of this host name; the kernel frees it however we end."""
+    path = Path(config.state_dir) / f"dacd.{host}.lock"
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660)
+    except OSError as error:
+        raise BadConfig(problems=f"state_dir {config.state_dir}: {path.name} cannot be opened: {error.strerror}") from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.read(handle, 32).decode("ascii", "replace").strip()
+        os.close(handle)
+        raise HostNameTaken(host=host, who=f"pid {holder or 'unknown'}") from None
+    os.truncate(handle, 0)
+    os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+    return handle
