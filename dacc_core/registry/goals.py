@@ -63,7 +63,7 @@ def met(session: Session, status: Status) -> bool:
         built(session, status)
         and (not goal.stage_in or staged_in(session, status))
         and (not goal.stage_out or staged_out(session, status))
-        and (not session.mountable or status.mounts == status.touched == goal.hosts)
+        and status.mounts == status.touched == (goal.hosts if session.mountable else "")
         and not status.mover
     )
 
