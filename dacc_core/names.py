@@ -20,7 +20,7 @@ from dacc_core.errors import BadName
 
 MAX_NAME = 64
 MAX_HOST = 253  # the longest name that DNS knows
-MAX_HOSTS = 1_000_000  # what a folded string may expand to; Slurm's own limit is 65,534 nodes
+MAX_HOSTS = 1_000_000  # what a folded string may expand to: beyond any cluster, and little memory
 _MAX_JOB_ID = 0xFFFF_FFFF  # Slurm's job ids are 32 bits wide
 
 _NAME_RULE = "use a letter, then letters, digits, '_', '.' and '-'"

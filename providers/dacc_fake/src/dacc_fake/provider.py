@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -19,6 +19,7 @@ from dacc_core.sdk import (
     InvalidRequest,
     Mount,
     PerHost,
+    Role,
     Swap,
     Unmount,
     Unsupported,
@@ -112,12 +113,11 @@ class FakeProvider:
             "mode": request.mode,
             "private": request.private,
         }
-        return self._mounts("mount", request, request.hosts, lambda host: more | self._paths(host, request.path, request.link))
+        return self._mounts("mount", request, more)
 
     def unmount(self, request: Unmount) -> PerHost:
         """Unmount on each host. A host's error: Busy (with the holders), AlreadyExists (something else is there), Unavailable."""
-        more = {"role": request.role}
-        return self._mounts("unmount", request, request.hosts, lambda host: more | self._paths(host, request.path, request.link))
+        return self._mounts("unmount", request, {"role": request.role})
 
     def swap_on(self, request: Swap) -> PerHost:
         """Enable a swap file on each host's mount. A host's error: NoSpace, NotFound (not mounted), Unsupported, Unavailable."""
@@ -157,8 +157,10 @@ class FakeProvider:
         # A crash in create leaves no state; the settings then say where to look.
         return str(state.get("backing", self.backing))
 
-    def _paths(self, host: str, path: str, link: str = "") -> dict[str, str]:
-        root = self._settings.root.replace("%h", host).rstrip("/")
+    def _paths(self, host: str, path: str, link: str = "", role: Role = "job") -> dict[str, str]:
+        # A mover's path is one session's and one volume's alone, so hosts that share a tree can share it; who copies there
+        # knows nothing of our root.
+        root = "" if role == "mover" else self._settings.root.replace("%h", host).rstrip("/")
         here = root + checked_path(path, "mount path")
         return {
             "path": here,
@@ -179,11 +181,13 @@ class FakeProvider:
             "tree": place,
         }
 
-    def _mounts(self, call: str, request: Mount | Unmount, hosts: Sequence[str], more: Callable[[str], dict[str, Any]]) -> PerHost:
+    def _mounts(self, call: str, request: Mount | Unmount, more: dict[str, Any]) -> PerHost:
+        hosts = request.hosts
         check_volume(request.volume)
         check_hosts(hosts)
         context, volume, backing = request.context, request.volume, self._backing_of(request.state)
-        jobs = {host: self._volume_job(context, volume, backing) | more(host) for host in hosts}
+        paths = {host: self._paths(host, request.path, request.link, request.role) for host in hosts}
+        jobs = {host: self._volume_job(context, volume, backing) | more | paths[host] for host in hosts}
         return self._per_host(call, context, volume, hosts, backing, backing, jobs)
 
     def _swap(self, call: str, request: Swap) -> PerHost:

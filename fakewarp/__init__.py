@@ -1,0 +1,1 @@
+"""The Slurm front end: the command that Slurm's burst_buffer/datawarp plugin calls."""

@@ -1,0 +1,84 @@
+"""What the state of the system says about a script: its pools exist, and its buffers can fit into them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dacc_core.sizes import format_exact
+from fakewarp.directives.model import Directives
+from fakewarp.directives.problems import Place, Problems, shown
+
+_START = Place(1, 1)
+_MAX_NAMED = 10
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSize:
+    """A pool: the bytes of one brick, and how many bricks it has, used ones included."""
+
+    granularity: int
+    bricks: int
+
+
+def check_pools(directives: Directives, pools: Mapping[str, PoolSize], default_pool: str) -> None:
+    """Refuse a pool that does not exist, and a buffer larger than all of its pool.
+
+    Swap counts for one node, since the number of nodes is not known at submit. A pool that is only full now is
+    no problem: the job waits. Raises :class:`~dacc_core.errors.BadDirectives`.
+    """
+    checker = _Checker(directives, pools, default_pool)
+    checker.job()
+    checker.creates()
+    checker.problems.check()
+
+
+class _Checker:
+    def __init__(self, directives: Directives, pools: Mapping[str, PoolSize], default_pool: str) -> None:
+        self.problems = Problems()
+        self._directives = directives
+        self._pools = pools
+        self._default = default_pool
+
+    def job(self) -> None:
+        """The job's own buffer, with its swap, which Slurm charges to the same pool."""
+        wish = self._directives
+        wanted = wish.capacity + wish.swap
+        if not wanted and not wish.granules:
+            return
+        pool = self._pool(wish.pool, self._place("pool", "capacity", "swap"))
+        if wish.swap_pool and wish.swap_pool != wish.pool:
+            self._pool(wish.swap_pool, self._place("swap"))
+        if pool:
+            self._fits(wish.pool or self._default, pool, wanted, wish.granules, self._place("capacity", "swap"))
+
+    def creates(self) -> None:
+        """The persistent buffers, each for itself: one that exists already needs no room."""
+        for buffer in self._directives.creates:
+            place = self._place(f"create {buffer.name}")
+            if pool := self._pool(buffer.pool, place):
+                self._fits(buffer.pool or self._default, pool, buffer.capacity, 0, place)
+
+    def _place(self, *keys: str) -> Place:
+        return next((self._directives.places[key] for key in keys if key in self._directives.places), _START)
+
+    def _pool(self, name: str, place: Place) -> PoolSize | None:
+        pool = self._pools.get(name or self._default)
+        if pool is None:
+            what = f"pool {shown(name)}" if name else f"the default pool {shown(self._default)}"
+            self.problems.add(place, f"{what} does not exist: {self._hint()}")
+        return pool
+
+    def _hint(self) -> str:
+        names = sorted(self._pools)
+        if not names:
+            return "no storage node has registered a pool yet: ask an operator"
+        more = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
+        return f"write pool= with one of {', '.join(map(shown, names[:_MAX_NAMED]))}{more}"
+
+    def _fits(self, name: str, pool: PoolSize, wanted: int, granules: int, place: Place) -> None:
+        needed = -(-wanted // pool.granularity) + granules
+        if needed > pool.bricks:
+            total = format_exact(pool.granularity * pool.bricks)
+            have = f"pool {shown(name)} has {pool.bricks} in all"
+            self.problems.add(place, f"this needs {needed} bricks of {format_exact(pool.granularity)} and {have}: ask for at most {total}")

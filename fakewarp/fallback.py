@@ -1,0 +1,84 @@
+"""The verbs in this very process, when no daemon listens: straight on the keystore that the configuration names.
+
+It answers reads, records goals and waits for the daemons to pursue them. It never makes a store, and what it cannot know it does not say:
+without the right store it prints one line and no JSON, since an empty list would make Slurm drop every buffer.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import sys
+from pathlib import Path
+from typing import Any
+
+from dacc_core.config import Config, load
+from dacc_core.errors import DaccError
+from dacc_core.keystore.open import open_store
+from dacc_core.registry.calls import Answer, Call, Caller, FrontEnd
+from dacc_core.registry.drive import Driver
+
+from . import thin
+
+
+def main(frontend: FrontEnd, args: list[str]) -> int:
+    """Run one call; its exit code. Nothing ever reaches standard error, which is Slurm's standard output."""
+    parsed: Any = None
+    try:
+        config = load()
+        parsed = frontend.parse(Call(tuple(args), _files(args), _caller(config)))
+        answer = _run(frontend, parsed, config)
+    except Exception as error:
+        answer = frontend.failure(parsed, error)
+    return _deliver(frontend, answer, args)
+
+
+def _run(frontend: FrontEnd, parsed: Any, config: Config) -> Answer:
+    store = open_store(config)
+    try:
+        driver = Driver(store, config, frontend.deadline(parsed, config))
+        return driver.run(frontend.run(parsed, driver.site), getattr(parsed, "token", ""))
+    finally:
+        store.close()
+
+
+def _files(args: list[str]) -> dict[str, str]:
+    named = {thin.FILE_OPTIONS[name]: value for name, value in thin.options(args) if name in thin.FILE_OPTIONS}
+    contents = {kind: thin.contents_of(path) for kind, path in named.items()}
+    return {kind: text for kind, text in contents.items() if text is not None}
+
+
+def _caller(config: Config) -> Caller:
+    """Ourselves. Whoever may open the store may do what Slurm's user or the store's owner may."""
+    uid = os.geteuid()
+    return Caller(uid=uid, gid=os.getegid(), pid=os.getpid(), trusted=uid in (0, _slurm_uid(config), _owner(config)))
+
+
+def _slurm_uid(config: Config) -> int:
+    try:
+        return config.slurm_user if isinstance(config.slurm_user, int) else pwd.getpwnam(config.slurm_user).pw_uid
+    except KeyError:
+        return -1
+
+
+def _owner(config: Config) -> int:
+    try:
+        return Path(config.keystore.path).stat().st_uid
+    except OSError:
+        return -1
+
+
+def _deliver(frontend: FrontEnd, answer: Answer, args: list[str]) -> int:
+    try:
+        return thin.deliver({"rc": answer.rc, "stdout": answer.stdout, "pathfile": answer.pathfile}, thin.option(args, "--pathfile"))
+    except (thin.Failure, DaccError) as error:
+        return thin.complain(frontend.name, error)
+
+
+def run(frontend: FrontEnd) -> None:
+    """The process's ``main``: run, and leave without waiting for anything."""
+    try:
+        status = main(frontend, sys.argv[1:])
+    except BaseException as error:
+        status = thin.complain(frontend.name, error)
+    os._exit(status)
