@@ -24,7 +24,8 @@ from ..plugins import load_frontend, load_provider
 from ..registry.calls import Answer, FrontEnd, Site
 from ..registry.verbs import Scene
 from .executor import Executor, clock
-from .server import Request, Server
+from .protocol import Request
+from .server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,7 +62,8 @@ class Service:
 
     def __init__(self, config: Config, host: str) -> None:
         self.config, self.host = config, host
-        make_runtime_dir(config)
+        if any(place.startswith(config.runtime_dir + "/") for place in (config.socket, config.mover_root, config.hosts.fence_dir)):
+            make_runtime_dir(config)
         Path(config.state_dir).mkdir(mode=0o2770 if config.group else 0o700, parents=True, exist_ok=True)
         self._lock = _lock_host_name(config, host)
         self.frontends: dict[str, FrontEnd] = {name: load_frontend(name) for name in config.frontends}
