@@ -21,6 +21,7 @@ from ..registry import goals
 from ..registry.ops import Draft
 from . import effects as fx
 from . import endings, facts
+from . import judgement as judge
 from .facts import Outcome
 from .plan import STORE_ONLY, Step, plan
 
@@ -99,35 +100,14 @@ class Pursuit:
 
     def _advance(self, session: Session, status: Status) -> None:
         """Record facts that are known, together with the beginning of whatever they call for."""
-        status = self._within_budget(session, self._asked(session, status))
+        status = judge.within_budget(session, judge.asked(session, status), self.core.now.wall, self.core.rules)
         step = plan(session, status)
         if step is None:
-            self._write(session, self._reached(session, status), self._idle)
+            self._write(session, judge.reached(session, status), self._idle)
         elif step.kind in STORE_ONLY:
             self._end(session, status, step)
         else:
             self._begin(session, status, step)
-
-    def _asked(self, session: Session, status: Status) -> Status:
-        request, changed = session.request, {}
-        if request.stage_in and status.stage_in == "none":
-            changed["stage_in"] = "pending"
-        if request.stage_out and status.stage_out == "none":
-            changed["stage_out"] = "pending"
-        return msgspec.structs.replace(status, **changed) if changed else status
-
-    def _reached(self, session: Session, status: Status) -> Status:
-        if goals.failed(session, status):
-            return status
-        return msgspec.structs.replace(status, done_seq=session.goal_seq, failure=None)
-
-    def _within_budget(self, session: Session, status: Status) -> Status:
-        if session.goal.filesystem != "absent" or not status.budget_from or status.gave_up:
-            return status
-        if self.core.now.wall - status.budget_from < self.core.rules.teardown_budget:
-            return status
-        why = next((event.error for event in reversed(status.events) if event.error), "no step ended")
-        return msgspec.structs.replace(status, gave_up=f"teardown did not end within {self.core.rules.teardown_budget:g} s: {why}")
 
     # --- beginning a step ---
 
@@ -155,22 +135,14 @@ class Pursuit:
             self._idle()
             return
         self._busy, self._acting, self._cancelling = "acting", step, ""
-        order = fx.StepOrder(
-            step, session, status, self._seconds(session, status, step), status.mover, self._buffers(session, step)
-        )
+        seconds = judge.seconds(session, status, step, self.core.now.wall, self.core.rules)
+        order = fx.StepOrder(step, session, status, seconds, status.mover, self._buffers(session, step))
         self._ref = self.core.ask(lambda ref: fx.RunStep(ref, order), self._ended)
         self._saved_at = self.core.now.mono
         self.core.on_progress(self._ref, self._progressed)
         self._guard = self.core.at(self.core.now.mono + order.seconds + self.core.rules.cancel_grace, self._overran)
         log.info("step begins", extra={"session": self.token, "step": step.kind, "hosts": step.hosts})
         self._reconsider(session, status)  # the goal may have changed while the beginning was written
-
-    def _seconds(self, session: Session, status: Status, step: Step) -> float:
-        seconds = self.core.rules.deadline("stage" if step.kind.startswith("stage") else step.kind)
-        if session.goal.filesystem == "absent" and status.budget_from:
-            left = self.core.rules.teardown_budget - (self.core.now.wall - status.budget_from)
-            return max(1.0, min(seconds, left))
-        return seconds
 
     def _buffers(self, session: Session, step: Step) -> tuple[tuple[Session, Status], ...]:
         names = session.request.persistent
@@ -260,7 +232,8 @@ class Pursuit:
         overran = self._cancelling == "it passed its deadline"
         if overran:
             self._attempts += 1
-            known = self._failing(session, known, step, Unavailable(why=f"{step.kind} did not end within its deadline"))
+            late = Unavailable(why=f"{step.kind} did not end within its deadline")
+            known = judge.failing(session, known, step, late, self._attempts, self.core.rules)
         running = status.running or Running(step=step.kind)
         if self.core.stopping:
             self._write(session, msgspec.structs.replace(known, running=running), self._idle)
@@ -276,7 +249,7 @@ class Pursuit:
                 self._advance(session, endings.after_success(step, session, known))
             return
         self._attempts += 1
-        failing = self._failing(session, known, step, outcome.error)
+        failing = judge.failing(session, known, step, outcome.error, self._attempts, self.core.rules)
         if failing.failure is not None and goals.failed(session, failing):
             log.error("goal failed", extra={"session": self.token, "step": step.kind, "why": str(outcome.error)})
             self._write(session, failing, self._idle)
@@ -284,17 +257,6 @@ class Pursuit:
             self._write(session, known, self._later)
         else:
             self._advance(session, failing)
-
-    def _failing(self, session: Session, known: Status, step: Step, error: DaccError) -> Status:
-        """What a failed step means: the goal failed, or it is given up, or (unchanged) it is tried again."""
-        ending = session.goal.filesystem == "absent"
-        if step.kind == "stage_out" and ending:
-            return msgspec.structs.replace(known, tried_seq=session.goal_seq)
-        if error.retryable and (ending or self._attempts < self.core.rules.attempts):
-            return known
-        if ending:
-            return msgspec.structs.replace(known, gave_up=f"{step.kind}: {error}"[:400])
-        return facts.fail(known, session, error, step.kind)
 
     def _later(self) -> None:
         """Try again after a while, longer each time."""
@@ -346,7 +308,9 @@ class Pursuit:
         self._attempts += 1
         why = StepFailed(step=f"fencing {host}", token=self.token, why=str(error))
         lost = set(failures) - set(session.volume.hosts if session.volume else ())
-        if self._attempts < self.core.rules.attempts or self._has_budget(session, status, failures.keys() - lost):
+        # A teardown waits for a storage host that it must fence as long as its budget lasts.
+        patient = lost != set(failures) and judge.has_budget(session, status, self.core.now.wall, self.core.rules)
+        if self._attempts < self.core.rules.attempts or patient:
             self._later()
         elif lost == set(failures):
             # Compute nodes and movers that are gone hold nobody up; whatever ran there cannot reach the storage hosts' state.
@@ -357,12 +321,6 @@ class Pursuit:
             self._advance(session, msgspec.structs.replace(status, running=None, gave_up=str(why)[:400]))
         else:
             self._write(session, facts.fail(status, session, why, "fence"), self._idle)
-
-    def _has_budget(self, session: Session, status: Status, storage: set[str]) -> bool:
-        """A teardown waits for a storage host that it must fence as long as its budget lasts."""
-        if session.goal.filesystem != "absent" or not storage:
-            return False
-        return self.core.now.wall - (status.budget_from or self.core.now.wall) < self.core.rules.teardown_budget
 
     # --- ending the session ---
 

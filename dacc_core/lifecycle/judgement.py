@@ -1,0 +1,70 @@
+"""What outcomes and passing time mean for a session's goal: retry, failure, giving up, reached. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from ..errors import DaccError
+from ..model import Session, Status
+from ..registry import goals
+from . import facts
+from .effects import Rules
+from .plan import Step
+
+
+def asked(session: Session, status: Status) -> Status:
+    """Staging that the request asks for counts as pending from the beginning."""
+    request = session.request
+    changed: dict[str, Any] = {}
+    if request.stage_in and status.stage_in == "none":
+        changed["stage_in"] = "pending"
+    if request.stage_out and status.stage_out == "none":
+        changed["stage_out"] = "pending"
+    return msgspec.structs.replace(status, **changed) if changed else status
+
+
+def reached(session: Session, status: Status) -> Status:
+    """Nothing is left to do: the goal is reached, unless it failed."""
+    if goals.failed(session, status):
+        return status
+    return msgspec.structs.replace(status, done_seq=session.goal_seq, failure=None)
+
+
+def failing(session: Session, known: Status, step: Step, error: DaccError, attempts: int, rules: Rules) -> Status:
+    """What a failed step means: the goal failed, or it is given up, or (``known`` itself) the step is tried again."""
+    ending = session.goal.filesystem == "absent"
+    if step.kind == "stage_out" and ending:
+        return msgspec.structs.replace(known, tried_seq=session.goal_seq)
+    if error.retryable and (ending or attempts < rules.attempts):
+        return known
+    if ending:
+        return msgspec.structs.replace(known, gave_up=f"{step.kind}: {error}"[:400])
+    return facts.fail(known, session, error, step.kind)
+
+
+# --- the budget of a teardown, which Slurm waits for ---
+
+
+def within_budget(session: Session, status: Status, wall: float, rules: Rules) -> Status:
+    """The facts; given up when a teardown has used its time."""
+    if session.goal.filesystem != "absent" or not status.budget_from or status.gave_up:
+        return status
+    if has_budget(session, status, wall, rules):
+        return status
+    why = next((event.error for event in reversed(status.events) if event.error), "no step ended")
+    return msgspec.structs.replace(status, gave_up=f"teardown did not end within {rules.teardown_budget:g} s: {why}")
+
+
+def has_budget(session: Session, status: Status, wall: float, rules: Rules) -> bool:
+    """Whether this is a teardown with time left."""
+    return session.goal.filesystem == "absent" and wall - (status.budget_from or wall) < rules.teardown_budget
+
+
+def seconds(session: Session, status: Status, step: Step, wall: float, rules: Rules) -> float:
+    """How long a step may take: its own deadline, and no longer than the budget that is left."""
+    limit = rules.deadline("stage" if step.kind.startswith("stage") else step.kind)
+    if session.goal.filesystem == "absent" and status.budget_from:
+        return max(1.0, min(limit, rules.teardown_budget - (wall - status.budget_from)))
+    return limit
