@@ -1,0 +1,101 @@
+"""A runner that runs nothing: it records what it was asked and answers from a script. For tests and for plans."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from ..errors import DaccError
+from ..sdk.context import CancelToken
+from ..sdk.hosts import Argv, CommandResult, HostRunner
+from .base import argv_for
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One command for one host; ``key`` is empty outside of a fence."""
+
+    host: str
+    argv: tuple[str, ...]
+    stdin: bytes = b""
+    key: str = ""
+    generation: int = 0
+
+
+def succeed(call: Call) -> CommandResult:
+    """The answer of a command that succeeds and says nothing."""
+    return CommandResult(call.host, 0)
+
+
+class RecorderRunner:
+    """Keeps every :class:`Call` in ``calls``, in order; ``answers`` makes the results (by default: all succeed)."""
+
+    python = "python3"
+
+    def __init__(self, answers: Callable[[Call], CommandResult] = succeed) -> None:
+        self.calls: list[Call] = []
+        self.fences: list[tuple[str, str, int]] = []
+        self.forgotten: list[tuple[str, str]] = []
+        self._answers = answers
+        self._lock = threading.Lock()
+
+    def run(
+        self,
+        hosts: Sequence[str],
+        argv: Argv,
+        *,
+        timeout: float = 60.0,
+        stdin: bytes = b"",
+        on_output: Callable[[bytes], None] | None = None,
+    ) -> Mapping[str, CommandResult]:
+        """Record, and answer; what is answered on standard output also goes to ``on_output``."""
+        return self._record(hosts, argv, stdin, "", 0, on_output)
+
+    def fenced(self, key: str, generation: int, cancel: CancelToken) -> HostRunner:
+        """A runner whose calls are recorded here with ``key`` and ``generation``."""
+        return _FencedRecorder(self, key, generation)
+
+    def fence(self, hosts: Sequence[str], key: str, generation: int) -> dict[str, DaccError | None]:
+        """Record in ``fences`` as (host, key, generation)."""
+        self.fences += [(host, key, generation) for host in hosts]
+        return dict.fromkeys(hosts)
+
+    def forget(self, hosts: Sequence[str], key: str) -> dict[str, DaccError | None]:
+        """Record in ``forgotten`` as (host, key)."""
+        self.forgotten += [(host, key) for host in hosts]
+        return dict.fromkeys(hosts)
+
+    def _record(
+        self, hosts: Sequence[str], argv: Argv, stdin: bytes, key: str, generation: int, on_output: Callable[[bytes], None] | None
+    ) -> dict[str, CommandResult]:
+        calls = [Call(host, tuple(argv_for(argv, host)), stdin, key, generation) for host in dict.fromkeys(hosts)]
+        with self._lock:
+            self.calls += calls
+        results = {call.host: self._answers(call) for call in calls}
+        for result in results.values():
+            if on_output is not None and result.stdout:
+                on_output(result.stdout)
+        return results
+
+
+@dataclass(frozen=True, slots=True)
+class _FencedRecorder:
+    recorder: RecorderRunner
+    key: str
+    generation: int
+
+    @property
+    def python(self) -> str:
+        return self.recorder.python
+
+    def run(
+        self,
+        hosts: Sequence[str],
+        argv: Argv,
+        *,
+        timeout: float = 60.0,
+        stdin: bytes = b"",
+        on_output: Callable[[bytes], None] | None = None,
+    ) -> Mapping[str, CommandResult]:
+        return self.recorder._record(hosts, argv, stdin, self.key, self.generation, on_output)

@@ -1,0 +1,201 @@
+"""Copy with rsync, on the mover host, as the user; both sides are local there."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from ..errors import DaccError, Denied, NoSpace
+from ..failpoints import failpoint
+from ..model import Progress
+from ..sdk.hosts import CommandResult
+from .base import CopyOrder, CopyReport, show
+from .manifest import Found, Walker
+from .pairs import Pair, Places
+from .users import PASSAGE, look_up, through_passage
+
+OWN_VOLUME = "DW_JOB_STRIPED"
+"""The buffer that :attr:`CopyOrder.limit` is about, when a job has several."""
+
+_VANISHED = 24  # rsync(1): some source files vanished before they could be transferred
+_PROGRESS_SECONDS = 1.0
+
+RSYNC = (
+    "rsync",
+    "--recursive",
+    "--links",  # symbolic links as they are: their targets are not ours to judge
+    "--perms",
+    "--times",
+    "--group",  # where the user is in the group; the owner is the user himself
+    "--numeric-ids",
+    "--hard-links",
+    "--sparse",
+    "--specials",  # FIFOs and sockets; devices are not a user's to make
+    # Both sides are local, so deltas would only read twice. An interrupted copy goes on where it was by file: what has the
+    # source's size and time is done. In place rather than through temporary files: a killed rsync leaves those behind in the
+    # user's directories, a file begun in place is begun anew; and on Lustre each would cost a rename. The walker has
+    # removed the old files that will be replaced, so nothing is ever half old and half new.
+    "--whole-file",
+    "--inplace",
+    "--info=progress2",
+    "--no-human-readable",
+)
+
+_CONTENT = ("--files-from=-", "--from0", "--no-implied-dirs")
+_WITH_CONTENT = """
+import os, signal, sys
+names, pipe = os.pipe()
+if not os.fork():
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    with open(pipe, "wb") as file:
+        for entry in os.scandir(os.fsencode(sys.argv[-2])):
+            file.write(b"./" + entry.name + b"\\0")
+    os._exit(0)
+os.dup2(names, 0)
+os.close(pipe)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+"""Names what is in a source directory, so that rsync leaves the destination directory itself as it is."""
+
+
+@dataclass(slots=True)
+class Meter:
+    """Reads rsync's progress lines and reports at most once a second."""
+
+    report: Callable[[Progress], None]
+    total_files: int
+    total_bytes: int
+    done_files: int = 0
+    done_bytes: int = 0
+    _rest: bytes = b""
+    _told: float = field(default_factory=time.monotonic)
+
+    def feed(self, chunk: bytes) -> None:
+        """Standard output of a running rsync."""
+        *lines, self._rest = re.split(rb"[\r\n]", self._rest[-200:] + chunk)
+        for line in reversed(lines):
+            if match := re.match(rb"\s*(\d+)\s+\d+%.*?(?:\(xfr#(\d+)|$)", line):
+                self._tell(int(match[2] or 0), int(match[1]))
+                return
+
+    def done(self, one: Found) -> None:
+        """A pair is copied: what it had counts, whether it was transferred now or before."""
+        self.done_files += one.files
+        self.done_bytes += one.bytes
+        self._rest = b""
+        self._tell(0, 0)
+
+    def _tell(self, files: int, size: int) -> None:
+        now = time.monotonic()
+        if now - self._told >= _PROGRESS_SECONDS:
+            self._told = now
+            self.tell(files, size)
+
+    def tell(self, files: int = 0, size: int = 0) -> None:
+        """Report now; ``files`` and ``size`` are of the pair under way."""
+        files = min(self.done_files + files, self.total_files)
+        size = min(self.done_bytes + size, self.total_bytes)
+        self.report(Progress(files=files, bytes=size, total_files=self.total_files, total_bytes=self.total_bytes))
+
+
+class RsyncMover:
+    """The mover that every site can use. ``digest``: after the copy compare contents too, byte by byte, not only sizes and times."""
+
+    def __init__(self, digest: bool = False) -> None:
+        self._digest = digest
+
+    def copy(self, order: CopyOrder) -> CopyReport:
+        """Copy and compare; see :class:`~dacc_core.movers.base.Mover`."""
+        begun = time.monotonic()
+        order.context.cancel.check(order.step)
+        order.context.deadline.check(order.step)
+        user = look_up(order.context, order.host, order.uid, order.gid)
+        walker = Walker(order, user)
+        found = walker.survey(_pairs(order, walker, user.home))
+        _check_space(order, walker, found)
+        fresh = walker.prepare(found)
+        meter = Meter(order.context.progress, sum(one.files for one in found), sum(one.bytes for one in found))
+        meter.tell()
+        for one, new in zip(found, fresh, strict=True):
+            failpoint("mover-rsync")
+            _rsync(walker, one, new, meter)
+            meter.done(one)
+        walker.compare(found, self._digest)
+        meter.tell()
+        return CopyReport(meter.done_files, meter.done_bytes, time.monotonic() - begun)
+
+
+def _pairs(order: CopyOrder, walker: Walker, home: str) -> list[Pair]:
+    places = Places(order.direction, order.roots, home)
+    pairs: list[Pair] = []
+    for request in order.requests:
+        if request.kind == "list":
+            listing = places.place("list", request.source)
+            pairs += places.pairs_of_list(request.source, walker.read_list(listing), request.destination)
+        else:
+            pairs.append(places.pair(request.kind, request.source, request.destination))
+    return pairs
+
+
+def _check_space(order: CopyOrder, walker: Walker, found: Sequence[Found]) -> None:
+    """Hold a volume to its capacity where its filesystem does not. Raises NoSpace."""
+    variable = OWN_VOLUME if OWN_VOLUME in order.roots else next(iter(order.roots), "")
+    growth = sum(one.growth for one in found if one.pair.destination.variable == variable)
+    if not order.limit or growth <= 0:
+        return
+    used = walker.usage(order.roots[variable])
+    if used + growth > order.limit:
+        room = max(0, order.limit - used)
+        left = f"which has {room} of {order.limit} left"
+        raise NoSpace(why=f"{order.step} needs {growth} bytes in ${variable}, {left}: ask for more capacity")
+
+
+def _rsync(walker: Walker, one: Found, new: bool, meter: Meter) -> None:
+    """Copy one pair. Its paths are absolute: rsync reads them neither as an option nor as a remote host."""
+    order = walker.order
+    context = order.context
+    context.cancel.check(order.step)
+    context.deadline.check(order.step)
+    result = context.hosts.run([order.host], _command(walker, one, new), timeout=context.deadline.remaining(), on_output=meter.feed)[
+        order.host
+    ]
+    if result.error is not None:
+        raise result.error
+    if result.returncode:
+        raise _error(walker, one, result)
+
+
+def _command(walker: Walker, one: Found, new: bool) -> list[str]:
+    """rsync as the user. A directory that was there before keeps its owner, mode and times: it may be a project's or the buffer's root."""
+    python = (walker.order.context.hosts.python, "-I", "-S", "-c")
+    inside = walker.user.needs_passage and one.closed
+    root = PASSAGE if inside else one.root
+    slash = "/" if one.folder else ""  # the directory's content, not the directory
+    paths = [(root + path[1:] if path.startswith("./") else path) + slash for path in (one.source, one.destination)]
+    words = (*RSYNC, "--", *paths) if new or not one.folder else (*python, _WITH_CONTENT, *RSYNC, *_CONTENT, "--", *paths)
+    command = walker.user.command(words)
+    return through_passage(python, one.root, command) if inside else command
+
+
+def _error(walker: Walker, one: Found, result: CommandResult) -> DaccError:
+    """What rsync's exit status and first words mean."""
+    variable = f"${one.pair.variable}".encode()
+    stderr = result.stderr.replace(PASSAGE.encode(), variable).replace(os.fsencode(one.root), variable)
+    lines = [line for line in stderr.split(b"\n") if line.strip()]
+    text = next((line for line in lines if re.search(rb"\(\d+\)$", line)), lines[0] if lines else b"")
+    said = show(text.removeprefix(b"rsync: "))[:500] or f"exit status {result.returncode}"
+    copied = f"{one.pair.source} to {one.pair.destination}"
+    full = next((line for line in lines if re.search(rb"\((28|122)\)$", line)), b"")  # ENOSPC, EDQUOT
+    if full:
+        return NoSpace(why=f"{walker.order.step} of {copied}: {show(full.removeprefix(b'rsync: '))[:500]}")
+    # EPERM, EACCES. In place, rsync answers EACCES by trying to open without creating, and reports that attempt's ENOENT.
+    if re.search(rb"\((1|13)\)$|^rsync: \[receiver\] open .*\(2\)$", text):
+        return Denied(who=f"user {walker.order.uid}", what=f"copy {copied} on host {walker.order.host}", why=said)
+    if result.returncode == _VANISHED:
+        return walker.changed(one.pair.source, said)
+    if result.returncode == 127:
+        return walker.failure(f"host {walker.order.host} has no rsync: install it there ({said})")
+    return walker.failure(f"rsync of {copied}: {said} (exit status {result.returncode})")

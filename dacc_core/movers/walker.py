@@ -1,0 +1,354 @@
+"""Look at file trees on the mover host: what is there, what may be read, whether a copy is one.
+
+This text is sent to ``python3 -I -S -`` (3.6 or newer, standard library only), runs there as the user, and prints
+one JSON document. Trees are compared where they are, so a million files cost no traffic. Its working directory is
+the root of the buffer; paths in the buffer are relative (``./…``), so that directories above it may be closed to
+the user. Paths are bytes. The kernel resolves them, by opening them, with the user's permissions.
+"""
+
+# It runs under Python 3.6, and on millions of files: os with bytes, no pathlib.
+# ruff: noqa: PTH101, PTH102, PTH103, PTH108, PTH110, PTH112, PTH114, PTH115, PTH116, PTH118, PTH119, PTH120, PTH123
+
+import errno
+import json
+import os
+import stat
+import sys
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Iterator  # noqa: UP035 - Python 3.6 has them nowhere else
+
+MAX_SHOWN = 5
+
+
+class Refused(Exception):
+    """A pair that cannot be copied: kind (missing, denied, full, wrong), the path at fault, the reason."""
+
+    def __init__(self, kind: str, path: bytes, why: str) -> None:
+        self.kind = kind
+        self.path = path
+        self.why = why
+
+
+def refusal(error: "Refused | OSError", path: bytes, side: str) -> "dict[str, Any]":
+    """An error as an answer; ``side`` (source or destination) is the one that we worked on."""
+    if isinstance(error, Refused):
+        return {"refused": error.kind, "path": error.path, "why": error.why, "side": side}
+    name = error.filename if isinstance(error.filename, bytes) else path
+    kinds = {errno.ENOENT: "missing", errno.EACCES: "denied", errno.EPERM: "denied", errno.ENOSPC: "full", errno.EDQUOT: "full"}
+    return {"refused": kinds.get(error.errno or 0, "wrong"), "path": name, "why": error.strerror or str(error), "side": side}
+
+
+# Names ----------------------------------------------------------------------------------------------------------
+
+
+def resolve(path: bytes) -> bytes:
+    """The absolute path, without symbolic links, of something that exists."""
+    fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        return os.readlink(b"/proc/self/fd/%d" % fd)
+    finally:
+        os.close(fd)
+
+
+def landing(path: bytes) -> bytes:
+    """The same for something that need not exist yet."""
+    tail = b""
+    while True:
+        try:
+            return resolve(path).rstrip(b"/") + tail or b"/"
+        except FileNotFoundError:
+            pass
+        path = path.rstrip(b"/")
+        if os.path.islink(path):
+            raise Refused("wrong", path, "is a symbolic link to something that does not exist")
+        path, name = os.path.split(path)
+        if name == b"..":
+            raise Refused("wrong", path, "goes up (..) from a directory that does not exist")
+        if name not in (b"", b"."):
+            tail = b"/" + name + tail
+        path = path or b"."
+
+
+def in_buffer(path: bytes) -> bytes:
+    """The path relative to the buffer's root, our working directory."""
+    root = resolve(b".").rstrip(b"/") + b"/"
+    if not (path + b"/").startswith(root):
+        raise Refused("wrong", path, "leads outside of its buffer")
+    return b"./" + path[len(root) :]
+
+
+def origin_of(kind: str, source: bytes, staging_in: bool) -> bytes:
+    """The source resolved. Raises Refused, OSError."""
+    origin = resolve(source)
+    mode = os.stat(source).st_mode
+    folder = stat.S_ISDIR(mode)
+    if not folder and not stat.S_ISREG(mode):
+        raise Refused("wrong", source, "is neither a file nor a directory")
+    if folder and kind == "file":
+        raise Refused("wrong", source, "is a directory: say type=directory")
+    if not folder and kind == "directory":
+        raise Refused("wrong", source, "is not a directory: say type=file")
+    return origin if staging_in else in_buffer(origin)
+
+
+def target_of(source: bytes, origin: bytes, destination: bytes, staging_in: bool) -> bytes:
+    """The destination resolved; a file lands in a directory under its own name, as with cp. Raises Refused, OSError."""
+    folder = os.path.isdir(origin)
+    target = landing(destination)
+    if not folder and (destination.endswith(b"/") or os.path.isdir(destination)):
+        target = landing(destination.rstrip(b"/") + b"/" + os.path.basename(source.rstrip(b"/")))
+    if (target + b"/").startswith(resolve(origin).rstrip(b"/") + b"/"):
+        raise Refused("wrong", destination, "is inside of its source")
+    if staging_in:
+        target = in_buffer(target)
+    if os.path.exists(target) and os.path.isdir(target) != folder:
+        raise Refused("wrong", destination, "is not a directory" if folder else "is a directory")
+    return target
+
+
+# Trees ----------------------------------------------------------------------------------------------------------
+
+
+def entries(top: bytes, unreadable: "Callable[[bytes, OSError], None]") -> "Iterator[tuple[bytes, os.stat_result]]":
+    """(path below top, lstat) of everything in a tree, the top first as b"". ``unreadable`` hears of errors."""
+    info = os.lstat(top)
+    yield b"", info
+    todo = [b""] if stat.S_ISDIR(info.st_mode) else []
+    while todo:
+        below = todo.pop()
+        try:
+            with os.scandir(os.path.join(top, below)) as found:
+                for entry in found:
+                    path = os.path.join(below, entry.name)
+                    info = entry.stat(follow_symlinks=False)
+                    yield path, info
+                    if stat.S_ISDIR(info.st_mode):
+                        todo.append(path)
+        except OSError as error:
+            unreadable(os.path.join(top, below), error)
+
+
+def is_device(info: os.stat_result) -> bool:
+    """Devices are not copied: a user may not make them."""
+    return stat.S_ISBLK(info.st_mode) or stat.S_ISCHR(info.st_mode)
+
+
+class Tally:
+    """Counts files and bytes; what has several names counts its bytes once."""
+
+    def __init__(self) -> None:
+        self.files = 0
+        self.bytes = 0
+        self.seen = set()  # type: set[tuple[int, int]]
+
+    def new(self, info: os.stat_result) -> bool:
+        """Count a file; whether its content was not counted before."""
+        self.files += 1
+        if not stat.S_ISREG(info.st_mode):
+            return False
+        if info.st_nlink > 1:
+            if (info.st_dev, info.st_ino) in self.seen:
+                return False
+            self.seen.add((info.st_dev, info.st_ino))
+        self.bytes += info.st_size
+        return True
+
+
+def occupied(info: os.stat_result) -> int:
+    """Bytes that a file takes from a volume; a sparse file less than its size."""
+    return min(info.st_size, info.st_blocks * 512)
+
+
+def status(path: bytes) -> "os.stat_result | None":
+    """lstat, or None."""
+    try:
+        return os.lstat(path)
+    except OSError:
+        return None
+
+
+def joined(top: bytes, below: bytes) -> bytes:
+    """A path below a top that may be a file itself."""
+    return os.path.join(top, below) if below else top
+
+
+# What is asked --------------------------------------------------------------------------------------------------
+
+
+def survey_pair(kind: str, source: bytes, destination: bytes, staging_in: bool) -> "dict[str, Any]":
+    """Resolve a pair and walk its source."""
+    side, path = "source", source
+    try:
+        origin = path = origin_of(kind, source, staging_in)
+        side, path = "destination", destination
+        target = target_of(source, origin, destination, staging_in)
+        side, path = "source", origin
+        return dict(totals(origin, target), source=origin, destination=target, folder=os.path.isdir(origin))
+    except (Refused, OSError) as error:
+        return refusal(error, path, side)
+
+
+def totals(origin: bytes, target: bytes) -> "dict[str, Any]":
+    """Count a source that must be readable as a whole, and how much its destination will grow. Raises Refused."""
+    tally = Tally()
+    growth = 0
+
+    def unreadable(path: bytes, error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise Refused("denied", path, error.strerror or str(error))
+
+    for below, info in entries(origin, unreadable):
+        if stat.S_ISDIR(info.st_mode) or is_device(info):
+            continue
+        path = joined(origin, below)
+        if stat.S_ISREG(info.st_mode) and not os.access(path, os.R_OK):
+            raise Refused("denied", path, os.strerror(errno.EACCES))
+        if tally.new(info):
+            old = status(joined(target, below))
+            growth += occupied(info) - (occupied(old) if old and stat.S_ISREG(old.st_mode) else 0)
+    return {"files": tally.files, "bytes": tally.bytes, "growth": growth}
+
+
+def survey(pairs: "list[tuple[str, bytes, bytes]]", staging_in: bool) -> "Any":
+    """Of each pair what :func:`survey_pair` says; when we looked; the buffer's root, and whether the way to it is closed to us."""
+    begun = time.time()
+    root = resolve(b".")
+    closed = not os.access(root, os.X_OK)
+    return {"begun": begun, "root": root, "closed": closed, "pairs": [survey_pair(*pair, staging_in) for pair in pairs]}
+
+
+def usage() -> "Any":
+    """Bytes that the buffer holds."""
+    tally = Tally()
+    total = 0
+    for _, info in entries(b".", lambda path, error: None):
+        if not stat.S_ISDIR(info.st_mode) and tally.new(info):
+            total += occupied(info)
+    return total
+
+
+def prepare(pairs: "list[tuple[bytes, bytes, bool]]", staging_in: bool) -> "Any":
+    """Make the directories that the copies go to, and clear away what cannot be written in place."""
+    return {"pairs": [prepare_pair(*pair, staging_in) for pair in pairs]}
+
+
+def prepare_pair(source: bytes, destination: bytes, folder: bool, staging_in: bool) -> "dict[str, Any]":
+    """:func:`prepare` for one pair; whether its destination is new."""
+    try:
+        parent = os.path.dirname(destination)
+        fresh = not os.path.exists(destination)
+        os.makedirs(parent, exist_ok=True)
+        if fresh and not os.access(parent, os.W_OK):
+            raise Refused("denied", parent, os.strerror(errno.EACCES))
+        if fresh and folder:
+            os.mkdir(destination, 0o700)
+            os.chmod(destination, stat.S_IMODE(os.stat(source).st_mode) | 0o700)
+        if staging_in:
+            in_buffer(resolve(destination if folder else parent))  # again: the tree may have changed since the survey
+        if not fresh:
+            clear(source, destination)
+        return {"fresh": fresh}
+    except (Refused, OSError) as error:
+        return refusal(error, destination, "destination")
+
+
+def clear(source: bytes, destination: bytes) -> None:
+    """Remove old files that the copy will replace, so that it only ever makes new ones.
+
+    Written in place, a read-only one could not be opened, one with several names would change under the others (somebody's
+    snapshot, perhaps), and one left half new and half old by a kill could look complete.
+    """
+    for below, info in entries(source, lambda path, error: None):
+        path = joined(destination, below)
+        old = status(path)
+        if old is not None and stat.S_ISREG(old.st_mode) and not (stat.S_ISREG(info.st_mode) and same(info, old)):
+            os.unlink(path)
+
+
+def same(one: os.stat_result, other: os.stat_result) -> bool:
+    """Whether two files agree in size and time; in whole seconds, since Lustre keeps no fractions."""
+    return one.st_size == other.st_size and int(one.st_mtime) == int(other.st_mtime)
+
+
+def compare(pairs: "list[tuple[bytes, bytes]]", begun: float, digest: bool) -> "Any":
+    """Of each pair its totals now and the first differences: (path, what, whether the source changed since ``begun``)."""
+    return {"pairs": [compare_pair(source, destination, begun, digest) for source, destination in pairs]}
+
+
+def compare_pair(source: bytes, destination: bytes, begun: float, digest: bool) -> "dict[str, Any]":
+    """:func:`compare` for one pair."""
+    tally = Tally()
+    found = []  # type: list[tuple[bytes, str, bool]]
+
+    def vanished(path: bytes, error: OSError) -> None:
+        found.append((path, error.strerror or str(error), isinstance(error, FileNotFoundError)))
+
+    try:
+        for below, info in entries(source, vanished):
+            if is_device(info):
+                continue
+            if not stat.S_ISDIR(info.st_mode):
+                tally.new(info)
+            what = difference(joined(source, below), info, joined(destination, below), digest)
+            if what:
+                found.append((joined(source, below), what, info.st_ctime >= begun))
+    except OSError as error:
+        vanished(source, error)
+    return {"files": tally.files, "bytes": tally.bytes, "count": len(found), "differences": found[:MAX_SHOWN]}
+
+
+def difference(source: bytes, info: os.stat_result, destination: bytes, digest: bool) -> str:
+    """In what the copy of one file is not like it; "" when it is."""
+    copy = status(destination)
+    if copy is None:
+        return "is missing in the copy"
+    if stat.S_IFMT(copy.st_mode) != stat.S_IFMT(info.st_mode):
+        return "is of another type in the copy"
+    if stat.S_ISLNK(info.st_mode) and os.readlink(source) != os.readlink(destination):
+        return "points elsewhere in the copy"
+    if not stat.S_ISREG(info.st_mode):
+        return ""
+    if copy.st_size != info.st_size:
+        return "has another size in the copy"
+    if not same(info, copy):
+        return "has another modification time in the copy"
+    return "has other content in the copy" if digest and not equal(source, destination) else ""
+
+
+def equal(one: bytes, other: bytes) -> bool:
+    """Whether two files have the same bytes. Both are here, so no checksum is needed."""
+    with open(one, "rb", 0) as first, open(other, "rb", 0) as second:
+        while True:
+            chunk = first.read(1 << 20)
+            if chunk != second.read(1 << 20):
+                return False
+            if not chunk:
+                return True
+
+
+def read(path: bytes, limit: int) -> "Any":
+    """The content of a user's file, at most ``limit`` bytes and one."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO must not hold us
+        with os.fdopen(fd, "rb") as file:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                return {"refused": "wrong", "path": path, "why": "is not a file"}
+            return {"content": file.read(limit + 1).hex()}
+    except OSError as error:
+        return refusal(error, path, "source")
+
+
+def plain(value: object) -> object:
+    """For JSON: bytes as text whose lone surrogates are the bytes that are not UTF-8."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "surrogateescape")
+    raise TypeError(type(value).__name__)
+
+
+def answer(value: object) -> None:
+    """Print one answer."""
+    sys.stdout.write(json.dumps(value, default=plain))
+    sys.stdout.flush()
