@@ -11,7 +11,7 @@ from pathlib import Path
 from ..errors import Cancelled, DaccError, HostUnreachable, Unavailable
 from ..sdk.context import CancelToken
 from ..sdk.hosts import Argv, CommandResult, HostRunner
-from . import base
+from . import base, fence_helper
 from .process import Outcome, run_process
 
 _FENCE_SECONDS = 60.0
@@ -82,7 +82,9 @@ class LocalRunner:
 
     def forget(self, hosts: Sequence[str], key: str) -> dict[str, DaccError | None]:
         """Remove the fence of a session that is gone; see :class:`~dacc_core.hosts.base.FencingRunner`."""
-        return self._manage(hosts, "forget", lambda host: ["--dir", self._directory(host), "--token", key])
+        known = [host for host in hosts if self._remembers(host, key)]  # most hosts of most sessions: no process for nothing
+        told = self._manage(known, "forget", lambda host: ["--dir", self._directory(host), "--token", key])
+        return dict.fromkeys(hosts) | told
 
     def _run(
         self,
@@ -162,6 +164,9 @@ class LocalRunner:
         if not Path(path).exists():
             raise HostUnreachable(host=host, why=f"it has no mount namespace at {path}")
         return ["nsenter", f"--mount={path}", "--"]
+
+    def _remembers(self, host: str, key: str) -> bool:
+        return (Path(self._directory(host)) / f"{fence_helper.quoted(key)}.fence").exists()
 
     def _directory(self, host: str) -> str:
         return str(self._fence_dir / host)

@@ -333,10 +333,13 @@ class Pursuit:
             return
         log.info("session ends", extra={"session": self.token, "how": step.kind, "why": step.reason})
         draft = endings.ending(self.core.view, session, status, step, self.core.now.wall, self.core.rules)
-        self._transact(draft.expect("alive", self.core.host), self._ended_session)
+        forget = fx.Forget(session.key, endings.fenced_hosts(session, status)) if step.kind != "keep" else None
+        self._transact(draft.expect("alive", self.core.host), lambda: self._ended_session(forget))
 
-    def _ended_session(self) -> None:
+    def _ended_session(self, forget: fx.Forget | None) -> None:
         self._busy = ""
+        if forget is not None:
+            self.core.emit(forget)
         self.core.pursuits.changed({self.token})
 
     # --- writing ---
