@@ -27,6 +27,9 @@ _NAME_RULE = "use a letter, then letters, digits, '_', '.' and '-'"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 _POOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _GROUP = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+KEPT_PREFIX = "kept-"
+"""What the token of a kept session begins with; no user may name a buffer so."""
+
 _HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _TOKEN = re.compile(r"[1-9][0-9]{0,9}")
 _NOT_ENV = re.compile(r"[^A-Za-z0-9_]")
@@ -56,6 +59,8 @@ def check_buffer(name: str) -> str:
     if name[:1].isdigit():
         # Slurm takes a session whose token starts with a digit for a job's (burst_buffer_datawarp.c, _load_state).
         raise BadName(what="persistent buffer", name=shorten(name), why="a name that starts with a digit is a job's: start with a letter")
+    if name.startswith(KEPT_PREFIX):
+        raise BadName(what="persistent buffer", name=shorten(name), why=f"{KEPT_PREFIX}… is for sessions whose stage-out is owed")
     return _check("persistent buffer", name, _NAME, MAX_NAME, _NAME_RULE)
 
 
@@ -89,6 +94,15 @@ def check_job_token(token: str) -> str:
 def check_token(token: str) -> str:
     """Any session's token: a job id, or a persistent buffer's name. Raises :class:`BadName`."""
     return check_job_token(token) if token[:1].isdigit() else check_buffer(token)
+
+
+def is_token(token: str) -> bool:
+    """Whether a session of a front end can have this token."""
+    try:
+        check_token(token)
+    except BadName:
+        return False
+    return True
 
 
 def env_name(name: str) -> str:

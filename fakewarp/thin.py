@@ -30,7 +30,7 @@ MAX_FILE = 16 << 20
 
 # Seconds of each kind of call: when Slurm would have stopped waiting, less some; and how long a socket that nobody listens on may
 # mean that dacd is just starting. Slurm's own limits are 5 s where it holds its job lock, 2 s for dwstat, else 300 s or a day.
-LOCKED, READ, STATUS, SLOW, COPY = (3.0, 1.0), (20.0, 1.0), (1.8, 0.5), (290.0, 15.0), (86390.0, 15.0)
+LOCKED, READ, STATUS, SLOW, COPY = (3.5, 1.0), (20.0, 1.0), (1.8, 0.5), (290.0, 15.0), (86390.0, 15.0)
 LIMITS = {
     "job_process": LOCKED,
     "paths": LOCKED,

@@ -7,19 +7,21 @@ import logging
 import sys
 from typing import Any
 
+_TIME = logging.Formatter("%(asctime)s")
+_TRACE = logging.Formatter()
 _PLAIN = frozenset(vars(logging.LogRecord("", 0, "", 0, "", (), None))) | {"message", "asctime", "taskName"}
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
     fields: dict[str, Any] = {
-        "time": logging.Formatter("%(asctime)s").format(record).partition("\n")[0].replace(",", ".").replace(" ", "T"),
+        "time": _TIME.formatTime(record).replace(",", ".").replace(" ", "T"),
         "level": record.levelname.lower(),
         "logger": record.name,
         "msg": record.getMessage(),
     }
     fields.update({key: value for key, value in vars(record).items() if key not in _PLAIN})
     if record.exc_info:
-        fields["traceback"] = logging.Formatter().formatException(record.exc_info)
+        fields["traceback"] = _TRACE.formatException(record.exc_info)
     return fields
 
 

@@ -142,7 +142,7 @@ class Service:
 
     def _site(self) -> Site:
         scene = Scene(self.core.view, lambda: clock().wall, self.config.max_pre_run_failures)
-        return Site(scene=scene, config=self.config, age=clock().mono - self.core.heard)
+        return Site(scene=scene, config=self.config, silence=lambda: clock().mono - self.core.heard)
 
     def _trusted(self, uid: int) -> bool:
         return uid in (0, os.geteuid(), _uid_of(self.config.slurm_user))

@@ -7,15 +7,13 @@ import functools
 import msgspec
 
 from ..model import Attachment, Goal, History, Session, Status
-from ..names import expand, fold, union
+from ..names import KEPT_PREFIX, expand, fold, union
 from ..registry import allocation, goals
 from ..registry.ops import Draft
 from ..registry.view import View
 from . import facts
 from .effects import Rules
 from .plan import Step
-
-KEPT_PREFIX = "kept-"
 
 
 def ending(view: View, session: Session, status: Status, step: Step, at: float, rules: Rules) -> Draft:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -45,8 +45,12 @@ class Site:
 
     scene: Scene
     config: Config
-    age: float = 0.0
-    """Seconds since the keystore was last heard from."""
+    silence: Callable[[], float] = lambda: 0.0
+
+    @property
+    def age(self) -> float:
+        """Seconds since the keystore was last heard from, at this moment: a verb may begin long after its call came in."""
+        return self.silence()
 
 
 class FrontEnd(Protocol):

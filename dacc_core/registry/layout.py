@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
 from ..model import Session
+from ..names import env_name
 
 GLOBAL = "global"
 """The directory at a volume's root that all nodes share; it belongs to the user."""
@@ -30,14 +29,9 @@ def mover_path(root: str, volume: str) -> str:
     return f"{root}/{volume}"
 
 
-def variable(name: str) -> str:
-    """A buffer's name as part of an environment variable's name: what a shell cannot have becomes ``_``."""
-    return re.sub(r"[^A-Za-z0-9_]", "_", name)
-
-
 def persistent_variable(name: str) -> str:
     """The variable that names a persistent buffer's directory."""
-    return f"DW_PERSISTENT_STRIPED_{variable(name)}"
+    return f"DW_PERSISTENT_STRIPED_{env_name(name)}"
 
 
 def environment(session: Session, root: str) -> dict[str, str]:

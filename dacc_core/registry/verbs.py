@@ -133,7 +133,8 @@ def _try_claim(scene: Scene, claim: Claim) -> Verb[Session | None]:
 
 
 def _identity(view: View, draft: Draft, claim: Claim) -> int:
-    if claim.kind == "job":
+    # Federated Slurm clusters put their own number above bit 26 of a job id; such a job's session is counted like a buffer's.
+    if claim.kind == "job" and int(claim.token) < FIRST_PERSISTENT_ID:
         return int(claim.token)
     counters = view.counters.record if view.counters else Counters()
     draft.put(msgspec.structs.replace(counters, persistent=counters.persistent + 1), "counters")

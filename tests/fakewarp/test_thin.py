@@ -388,8 +388,8 @@ def test_an_answer_that_comes_before_the_request_was_read_counts(tmp_path: Path)
 @pytest.mark.parametrize(
     ("program", "args", "limits"),
     [
-        ("fakewarp", "--function job_process", (3, 1)),
-        ("fakewarp", "--function paths", (3, 1)),
+        ("fakewarp", "--function job_process", (3.5, 1)),
+        ("fakewarp", "--function paths", (3.5, 1)),
         ("fakewarp", "--function=pools", (20, 1)),
         ("fakewarp", "show_sessions", (20, 1)),
         ("fakewarp", "--function real_size --token 5", (20, 1)),

@@ -1,0 +1,111 @@
+"""Slurm's two programs as the daemon serves them: ``fakewarp``, which Slurm's plugin calls, and ``dwstat``, which only reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from dacc_core.config import Config
+from dacc_core.errors import BadDirectives, Denied
+from dacc_core.names import is_token
+from dacc_core.registry.calls import Answer, Call, Caller, FrontEnd, Site
+from dacc_core.registry.operators import check_owner
+from dacc_core.registry.ops import Verb
+from dacc_core.registry.verbs import find
+from fakewarp import answers, dwstat
+from fakewarp.arguments import read_arguments
+from fakewarp.functions import FUNCTIONS, INVALID, Function
+from fakewarp.functions.base import check_fresh
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """A call of ``fakewarp``. ``problem``: what is wrong with its script, told only to a caller who may ask."""
+
+    function: Function[Any]
+    asked: Any
+    caller: Caller
+    token: str = ""
+    problem: BadDirectives | None = None
+
+
+class FakeWarp:
+    """The functions that Slurm's datawarp plugin calls."""
+
+    name = "fakewarp"
+
+    def parse(self, call: Call) -> Parsed:
+        """The function and what is asked of it. Raises InvalidRequest."""
+        arguments = read_arguments(call.args)
+        name = arguments.required("function")
+        function, token = FUNCTIONS.get(name, INVALID), arguments.get("token")
+        try:
+            return Parsed(function, function.read(arguments, call.files), call.caller, token)
+        except BadDirectives as problem:
+            return Parsed(function, None, call.caller, token, problem)
+
+    def run(self, parsed: Parsed, site: Site) -> Verb[Answer]:
+        """The function's verb, if the caller may have it."""
+        yield from _check_caller(parsed, site)
+        if parsed.problem is not None:
+            raise parsed.problem
+        return (yield from parsed.function.run(parsed.asked, site))
+
+    def deadline(self, parsed: Parsed, config: Config) -> float:
+        """The function's own, always before Slurm would kill the call."""
+        return parsed.function.seconds(config)
+
+    def failure(self, parsed: Parsed | None, error: Exception) -> Answer:
+        """One line; of a script that is refused at submit, one line for each problem, since Slurm shows them to the user as they are."""
+        at_submit = parsed is not None and parsed.function.name == "job_process"
+        return answers.failed(error, every_line=at_submit and isinstance(error, BadDirectives))
+
+
+def _check_caller(parsed: Parsed, site: Site) -> Verb[None]:
+    """Raises Denied, and NoSuchSession where an owner is needed and there is none."""
+    caller, function = parsed.caller, parsed.function
+    if caller.trusted or function.open_to == "anyone":
+        return
+    if function.open_to == "slurm":
+        raise Denied(who=f"uid {caller.uid}", what=f"call {function.name}", why="only root and the Slurm user of the configuration may")
+    if is_token(parsed.token):  # no session can have any other; the function says so in its own words
+        session = yield from find(site.scene, parsed.token)
+        check_owner(caller, session, f"call {function.name} for")
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A call of ``dwstat``: what is to be shown."""
+
+    what: str
+    token: str = ""
+
+
+class DwStat:
+    """``scontrol show dwstat``: any user's arguments get here, so nothing but the name of a table is understood."""
+
+    name = "dwstat"
+
+    def parse(self, call: Call) -> Shown:
+        """Which table. Raises BadArguments."""
+        return Shown(dwstat.which(call.args))
+
+    def run(self, parsed: Shown, site: Site) -> Verb[Answer]:
+        """The table as text."""
+        if parsed.what == "help":
+            return Answer(stdout=dwstat.HELP)
+        check_fresh(site)
+        return Answer(stdout=dwstat.TABLES[parsed.what](site.scene.view, site.scene.now()))
+        yield  # what makes it a generator
+
+    def deadline(self, parsed: Shown, config: Config) -> float:
+        """Slurm waits 2 s (dw.c, bb_p_get_status)."""
+        return 1.5
+
+    def failure(self, parsed: Shown | None, error: Exception) -> Answer:
+        """One line."""
+        return answers.failed(error)
+
+
+FRONTEND: FrontEnd = FakeWarp()
+DWSTAT: FrontEnd = DwStat()

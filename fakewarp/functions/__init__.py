@@ -1,0 +1,27 @@
+"""Every value of ``--function``: what it reads from a call, and the verb that answers it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dacc_core.registry.calls import Answer, Site
+from fakewarp import answers
+from fakewarp.directives.problems import shown
+from fakewarp.functions import buffers, endings, jobs, reads
+from fakewarp.functions.base import Function, at_once, reading
+
+__all__ = ["FUNCTIONS", "INVALID", "Function"]
+
+FUNCTIONS: dict[str, Function[Any]] = {
+    function.name: function for function in (*reads.FUNCTIONS, *jobs.FUNCTIONS, *endings.FUNCTIONS, *buffers.FUNCTIONS)
+}
+
+
+def _invalid(name: str, _: Site) -> Answer:
+    # Slurm goes on without a function that it may call and we may lack if the output starts with these words (dw.c, _start_stage_in).
+    line = f"invalid function {shown(name)}: there are {', '.join(FUNCTIONS)}"
+    return Answer(rc=1, stdout=answers.one_line(line) + "\n")
+
+
+INVALID: Function[str] = Function("", lambda arguments, _: arguments.get("function"), at_once(_invalid), reading, open_to="anyone")
+"""What answers for every function that does not exist."""

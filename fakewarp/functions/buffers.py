@@ -1,0 +1,70 @@
+"""The function that makes a persistent buffer: create_persistent. It is destroyed by teardown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dacc_core.errors import BadArguments, BadSize, InvalidRequest
+from dacc_core.model import Request
+from dacc_core.names import check_buffer
+from dacc_core.registry.calls import Answer, Site
+from dacc_core.registry.ops import Verb
+from dacc_core.registry.verbs import Claim, set_up
+from dacc_core.sizes import Capacity, parse_capacity
+from fakewarp import answers
+from fakewarp.arguments import Arguments
+from fakewarp.directives.problems import shown
+from fakewarp.directives.values import persistent_access, storage_type
+from fakewarp.functions.base import Files, Function, in_bytes, other, primary_group
+
+
+@dataclass(frozen=True, slots=True)
+class Creation:
+    """A persistent buffer to be made."""
+
+    name: str
+    owner: int
+    capacity: Capacity
+
+
+def _read(arguments: Arguments, _: Files) -> Creation:
+    # Slurm passes -a and -T only when the user wrote them (dw.c, _create_persistent).
+    _check(arguments, "access", persistent_access)
+    _check(arguments, "type", storage_type)
+    return Creation(_name(arguments), arguments.number("user"), _capacity(arguments))
+
+
+def _check(arguments: Arguments, option: str, check: Callable[[str], object]) -> None:
+    value = arguments.get(option)
+    try:
+        if value:
+            check(value)
+    except InvalidRequest as error:
+        raise BadArguments(why=f"{option} {shown(value)}: {error.fields['why']}") from None
+
+
+def _name(arguments: Arguments) -> str:
+    return check_buffer(arguments.required("token"))
+
+
+def _capacity(arguments: Arguments) -> Capacity:
+    text = arguments.required("capacity")
+    capacity = parse_capacity(text)
+    if not (capacity.bytes or capacity.granules):
+        raise BadSize(size=text, why="a buffer must have more than 0 bytes")
+    return capacity
+
+
+def _create_persistent(asked: Creation, site: Site) -> Verb[Answer]:
+    # Slurm passes no group and no mode, so the buffer is its owner's alone.
+    group = yield from primary_group(asked.owner)
+    pool = asked.capacity.pool
+    size = in_bytes(site.scene.view, pool, asked.capacity.bytes, asked.capacity.granules)
+    request = Request(owner=asked.owner, group=group, pool=pool, capacity=size, striped=True)
+    yield from set_up(site.scene, Claim(token=asked.name, kind="persistent", request=request, size=size))
+    # Without this word Slurm leaves the buffer in the state "allocating" for ever.
+    return answers.text("created")
+
+
+FUNCTIONS = (Function("create_persistent", _read, _create_persistent, other),)

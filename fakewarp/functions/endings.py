@@ -1,0 +1,98 @@
+"""The functions behind a job's end: post_run, data_out, teardown, which also destroys persistent buffers.
+
+Slurm repeats them until they succeed, some in a hot loop, so each succeeds for what is gone already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dacc_core.config import Config
+from dacc_core.errors import BadName, NoSuchSession, SessionEnding, Superseded
+from dacc_core.model import Session
+from dacc_core.names import check_token
+from dacc_core.registry import goals
+from dacc_core.registry.calls import Answer, Site
+from dacc_core.registry.ops import Verb, Wait
+from dacc_core.registry.verbs import find, pursue, tear_down
+from dacc_core.registry.view import View
+from fakewarp import answers
+from fakewarp.arguments import Arguments
+from fakewarp.directives.problems import shown
+from fakewarp.functions.base import Files, Function, before, job_token, other
+
+
+def _post_run(token: str, site: Site) -> Verb[Answer]:
+    try:
+        yield from pursue(site.scene, token, goals.POST_RUN, goals.unmounted)
+    except NoSuchSession:
+        pass  # Slurm tolerates no words here, only success (dw.c, _start_stage_out)
+    except (SessionEnding, Superseded):  # by a teardown, since no other goal is contrary to this one; it unmounts first
+        ending = site.scene.view.session(token)
+        if ending is not None and ending.goal.filesystem == "absent":
+            yield Wait(token, _unmounted(site.scene.view, ending), "unmounting")
+    return Answer()
+
+
+def _unmounted(view: View, ending: Session) -> Callable[[], bool | None]:
+    def ready() -> bool | None:
+        session = view.session(ending.token)
+        gone = session is None or session.born != ending.born
+        return True if gone or not view.status(ending.token).touched else None
+
+    return ready
+
+
+def _data_out(token: str, site: Site) -> Verb[Answer]:
+    try:
+        yield from pursue(site.scene, token, goals.DATA_OUT, goals.staged_out)
+    except NoSuchSession as gone:
+        return answers.text(str(gone))
+    return Answer()
+
+
+def _stage_out_seconds(config: Config) -> float:
+    return before(config.slurm.stage_out_timeout)
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """A session to be ended. ``known`` is its token, or ``""`` for one that no session can have."""
+
+    known: str
+    shown: str
+    hurry: bool
+
+
+def _read_teardown(arguments: Arguments, _: Files) -> Ending:
+    token = arguments.required("token")
+    try:
+        known = check_token(token)
+    except BadName:
+        known = ""  # a job may ask to destroy what can never have existed; refusing would make Slurm ask for ever
+    return Ending(known=known, shown=shown(token), hurry=arguments.hurry)
+
+
+def _teardown(asked: Ending, site: Site) -> Verb[Answer]:
+    try:
+        yield from _end(asked, site)
+    except NoSuchSession as gone:
+        # For a job Slurm looks for these words, for a persistent buffer it only takes an exit code of 0 (dw.c, _start_teardown and
+        # _destroy_persistent).
+        return answers.text(str(gone))
+    return Answer()
+
+
+def _end(asked: Ending, site: Site) -> Verb[None]:
+    session = (yield from find(site.scene, asked.known)) if asked.known else None
+    if session is None or session.kind == "kept":  # a kept session is not Slurm's any more
+        raise NoSuchSession(token=asked.shown)
+    yield from tear_down(site.scene, session.token, hurry=asked.hurry)
+
+
+FUNCTIONS = (
+    Function("post_run", job_token, _post_run, other),
+    Function("data_out", job_token, _data_out, _stage_out_seconds, open_to="owner"),
+    Function("teardown", _read_teardown, _teardown, other, open_to="owner"),
+)

@@ -1,0 +1,190 @@
+"""The functions of a job's way to its start: job_process, setup, data_in, real_size, paths, pre_run."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dacc_core.config import Config
+from dacc_core.errors import BadArguments, InvalidRequest, SessionEnding
+from dacc_core.model import Request
+from dacc_core.names import count, parse_nodes
+from dacc_core.registry import goals
+from dacc_core.registry.calls import Answer, Site
+from dacc_core.registry.layout import environment
+from dacc_core.registry.ops import Verb
+from dacc_core.registry.verbs import Claim, check_attached, find, pursue, set_up
+from dacc_core.registry.view import View
+from dacc_core.sizes import Capacity, parse_capacity
+from fakewarp import answers
+from fakewarp.arguments import Arguments
+from fakewarp.directives import Directives, PoolSize, check_pools
+from fakewarp.functions.base import (
+    Files,
+    Function,
+    at_once,
+    before,
+    in_bytes,
+    job_token,
+    no_such_pool,
+    other,
+    primary_group,
+    reading,
+    script,
+    under_lock,
+)
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+# --- at submit ---
+
+
+def _job_process(directives: Directives, site: Site) -> Answer:
+    view, default = site.scene.view, site.config.default_pool
+    if not view.pools:
+        raise no_such_pool(view, default)
+    bricks = Counter(brick.pool for host in view.hosts.values() for brick in host.record.bricks)
+    pools = {name: PoolSize(entry.record.granularity, bricks[name]) for name, entry in view.pools.items()}
+    check_pools(directives, pools, default)
+    return Answer()
+
+
+# --- setup ---
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """A session to be made for a job. ``nodes`` is how many the job is planned to have."""
+
+    token: str
+    owner: int
+    group: int | None
+    capacity: Capacity
+    directives: Directives
+    nodes: int = 1
+
+
+def _read_setup(arguments: Arguments, files: Files) -> Setup:
+    directives = script(arguments, files)
+    return Setup(
+        token=job_token(arguments),
+        owner=arguments.number("user"),
+        group=arguments.number("groupid") if arguments.get("groupid") else None,
+        capacity=parse_capacity(arguments.required("capacity")),
+        directives=directives,
+        nodes=_planned_nodes(files) if directives.swap else 1,
+    )
+
+
+def _planned_nodes(files: Files) -> int:
+    # Slurm leaves the option out when it has not planned the job yet (dw.c, _queue_stage_in).
+    return max(1, count(parse_nodes(files.get("nodehostnamefile", ""))))
+
+
+def _setup(asked: Setup, site: Site) -> Verb[Answer]:
+    group = asked.group
+    if group is None:  # an old Slurm passes none
+        group = yield from primary_group(asked.owner)
+    yield from set_up(site.scene, _claim(asked, group, site.scene.view))
+    return Answer()
+
+
+def _claim(asked: Setup, group: int, view: View) -> Claim:
+    wish, pool = asked.directives, asked.capacity.pool
+    wanted = in_bytes(view, pool, wish.capacity, wish.granules)
+    # Slurm's own sum has swap in it, but counts "150GB" a node as 150 bytes (dw.c, _get_bb_job): it is the least that is right.
+    reserved = in_bytes(view, pool, asked.capacity.bytes, asked.capacity.granules)
+    size = max(reserved, wanted + wish.swap * asked.nodes)
+    request = Request(
+        owner=asked.owner,
+        group=group,
+        pool=pool if size else "",
+        capacity=wanted,
+        swap=wish.swap,
+        striped=wish.striped,
+        private=wish.private,
+        persistent=wish.persistent,
+        stage_in=wish.stage_in,
+        stage_out=wish.stage_out,
+        digest=wish.digest,
+    )
+    return Claim(token=asked.token, kind="job", request=request, size=size)
+
+
+# --- between setup and start ---
+
+
+def _data_in(token: str, site: Site) -> Verb[Answer]:
+    yield from pursue(site.scene, token, goals.DATA_IN, goals.staged_in)
+    return Answer()
+
+
+def _stage_in_seconds(config: Config) -> float:
+    return before(config.slurm.stage_in_timeout)
+
+
+def _real_size(token: str, site: Site) -> Verb[Answer]:
+    session = yield from find(site.scene, token)
+    return answers.json({"units": "bytes", "capacity": session.volume.capacity if session.volume else 0})
+
+
+def _read_paths(arguments: Arguments, _: Files) -> str:
+    arguments.required("pathfile")
+    return job_token(arguments)
+
+
+def _paths(token: str, site: Site) -> Verb[Answer]:
+    session = yield from find(site.scene, token)
+    if session.goal.filesystem == "absent":
+        raise SessionEnding(token=token)
+    check_attached(site.scene.view, session)
+    return Answer(pathfile=_lines(environment(session, site.config.mount_root)))
+
+
+def _lines(variables: Mapping[str, str]) -> str:
+    """The path file: Slurm checks nothing in it, and reads no further than the first empty line (dw.c, _update_job_env)."""
+    for name, value in variables.items():
+        if not _VARIABLE.fullmatch(name) or not value.isprintable():
+            raise InvalidRequest(why=f"{name}={value!r} can be no environment variable: correct the mount_root of the configuration")
+    return "".join(f"{name}={value}\n" for name, value in variables.items())
+
+
+# --- the start ---
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A job is about to start on these hosts (folded); ``None`` when Slurm told of none."""
+
+    token: str
+    hosts: str | None
+
+
+def _read_start(arguments: Arguments, files: Files) -> Start:
+    nodes = files.get("nodehostnamefile")
+    return Start(job_token(arguments), None if nodes is None else parse_nodes(nodes))
+
+
+def _pre_run(asked: Start, site: Site) -> Verb[Answer]:
+    session = yield from find(site.scene, asked.token)
+    if session.goal.filesystem == "absent":
+        raise SessionEnding(token=asked.token)
+    check_attached(site.scene.view, session)
+    if session.mountable and not asked.hosts:
+        what = "no node file was given, or it cannot be read" if asked.hosts is None else "the node file names no node"
+        raise BadArguments(why=f"{what} (--nodehostnamefile), so it is unknown where to mount the buffers of job {asked.token}")
+    hosts = asked.hosts or ""
+    yield from pursue(site.scene, asked.token, goals.pre_run(hosts), goals.mounted_on(hosts))
+    return Answer()
+
+
+FUNCTIONS = (
+    Function("job_process", script, at_once(_job_process), under_lock),
+    Function("setup", _read_setup, _setup, other),
+    Function("data_in", job_token, _data_in, _stage_in_seconds),
+    Function("real_size", job_token, _real_size, reading),
+    Function("paths", _read_paths, _paths, under_lock),
+    Function("pre_run", _read_start, _pre_run, other),
+)
