@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dacc_core.config import Config
-from dacc_core.errors import BadDirectives, Denied
+from dacc_core.errors import BadDirectives, Denied, NoSuchSession
 from dacc_core.names import is_token
 from dacc_core.registry.calls import Answer, Call, Caller, FrontEnd, Site
 from dacc_core.registry.operators import check_owner
@@ -14,6 +14,7 @@ from dacc_core.registry.ops import Verb
 from dacc_core.registry.verbs import find
 from fakewarp import answers, dwstat
 from fakewarp.arguments import read_arguments
+from fakewarp.directives.problems import shown
 from fakewarp.functions import FUNCTIONS, INVALID, Function
 from fakewarp.functions.base import check_fresh
 
@@ -68,9 +69,10 @@ def _check_caller(parsed: Parsed, site: Site) -> Verb[None]:
         return
     if function.open_to == "slurm":
         raise Denied(who=f"uid {caller.uid}", what=f"call {function.name}", why="only root and the Slurm user of the configuration may")
-    if is_token(parsed.token):  # no session can have any other; the function says so in its own words
-        session = yield from find(site.scene, parsed.token)
-        check_owner(caller, session, f"call {function.name} for")
+    if not is_token(parsed.token):  # no session can have it
+        raise NoSuchSession(token=shown(parsed.token))
+    session = yield from find(site.scene, parsed.token)
+    check_owner(caller, session, f"call {function.name} for")
 
 
 @dataclass(frozen=True, slots=True)
