@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -31,6 +32,9 @@ def main(path: str | None, host: str, socket_path: str) -> None:
         status = error.exit_code
         for line in str(error).splitlines():
             click.echo(f"dacd: {line}", err=True)
+    except Exception:
+        status = 1
+        logging.getLogger("dacc.daemon").exception("dacd ends by a defect of its own")
     # A step that did not end in time holds a worker thread, which a normal exit would wait for.
     sys.stdout.flush()
     sys.stderr.flush()

@@ -77,7 +77,7 @@ class Caller:
             return
         try:
             found = self._wait.ready()
-        except DaccError as failure:
+        except Exception as failure:  # the verb raises it on, and so answers its caller
             self._unpark()
             self.step(error=failure)
             return

@@ -51,6 +51,7 @@ class Core:
         cluster: str = "",
         boot: str = "",
         providers: dict[str, str] | None = None,
+        on_bug: Callable[[Exception], None] | None = None,
     ) -> None:
         self.host, self.incarnation, self.boot = host, incarnation, boot
         self.rules = rules or fx.Rules()
@@ -58,6 +59,7 @@ class Core:
         self.now = fx.Now(0.0, 0.0)
         self.heard = float("-inf")
         self.loaded = self.stopping = False
+        self._on_bug = on_bug or _log_bug
         self._effects: list[fx.Effect] = []
         self._refs = itertools.count(1)
         self._callbacks: dict[int, Callback] = {}
@@ -80,6 +82,18 @@ class Core:
     def handle(self, event: fx.Event, now: fx.Now) -> list[fx.Effect]:
         """Take one event in; what is to be done because of it."""
         self.now = now
+        self.guarded(self._dispatch, event)
+        self._run_timers()
+        return self._drain()
+
+    def guarded(self, work: Callable[..., None], *args: Any) -> None:
+        """Do this; a defect in it costs what it was about, never the daemon, which would meet the same record again after a restart."""
+        try:
+            work(*args)
+        except Exception as bug:
+            self._on_bug(bug)
+
+    def _dispatch(self, event: fx.Event) -> None:
         match event:
             case fx.Loaded():
                 self._load(event)
@@ -95,8 +109,6 @@ class Core:
                 pass
             case _:
                 self._callbacks.pop(event.ref, _ignore)(event)
-        self._run_timers()
-        return self._drain()
 
     @property
     def next_wake(self) -> float:
@@ -131,9 +143,9 @@ class Core:
     def _caught_up(self) -> None:
         resync, self._resync = self._resync, []
         for resume in resync:
-            resume()
+            self.guarded(resume)
         while self._until and self._until[0][0] <= self.view.revision:
-            heapq.heappop(self._until)[2]()
+            self.guarded(heapq.heappop(self._until)[2])
 
     def _stop(self) -> None:
         if not self.stopping:
@@ -208,7 +220,7 @@ class Core:
         while self._timers and self._timers[0][0] <= self.now.mono:
             then = heapq.heappop(self._timers)[2].then
             if then is not None:
-                then()
+                self.guarded(then)
 
     def may_act(self) -> bool:
         """Whether this daemon may change anything but its own registration now."""
@@ -226,6 +238,10 @@ def _tokens(changed: Iterable[tuple[str, str]]) -> set[str]:
         elif kind in ("alive", "hosts", "pools"):
             found.add("")
     return found
+
+
+def _log_bug(bug: Exception) -> None:
+    log.error("a defect of dacd", exc_info=bug)
 
 
 def _ignore(_: Any) -> None:

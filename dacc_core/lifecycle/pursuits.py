@@ -26,7 +26,7 @@ class Pursuits:
         if tokens is None or "" in tokens:
             tokens = set(self.core.view.sessions) | self._by_token.keys()
         for token in sorted(tokens):
-            self._look(token)
+            self.core.guarded(self._look, token)
 
     def _look(self, token: str) -> None:
         pursuit = self._by_token.get(token)

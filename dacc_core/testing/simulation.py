@@ -66,7 +66,7 @@ class Node:
         self.life += 1
         self._tick_at = float("inf")
         pools = {brick.pool: (brick.capacity, "sim") for brick in self.bricks}
-        self.core = Core(self.host, f"{self.host}.{self.life}", bricks=self.bricks, pools=pools, rules=RULES, boot="boot")
+        self.core = Core(self.host, f"{self.host}.{self.life}", bricks=self.bricks, pools=pools, rules=RULES, boot="boot", on_bug=_fatal)
         self._run(self.core.start(self.sim.now))
         self.sim.later(0.1, self.sim.bound(self, self._poll))
 
@@ -319,6 +319,11 @@ class Simulation:
             self.violations.extend(broken_rules(self.rules.records()))
         if self.violations:
             raise AssertionError(f"seed {self.seed}, event {self.events}, t={self.now.mono:.3f}: " + "; ".join(self.violations))
+
+
+def _fatal(bug: Exception) -> None:
+    """Here a defect must be seen, not survived."""
+    raise bug
 
 
 def answered(verb: Generator[Any, Any, Any]) -> Verb[Answer]:

@@ -1,0 +1,79 @@
+"""The core outlives its own defects."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+
+from dacc_core.lifecycle import effects as fx
+from dacc_core.lifecycle import pursuit
+from dacc_core.lifecycle.core import Core
+from dacc_core.model import Request
+from dacc_core.registry.calls import Answer
+from dacc_core.registry.ops import Verb
+from dacc_core.registry.verbs import Claim, Scene, set_up
+from dacc_core.testing.simulation import Simulation, answered
+
+NOW = fx.Now(1.0, 1.0)
+
+
+def test_a_defect_in_one_sessions_steps_leaves_the_others_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """data-acc's daemons died of one user's script, and again after each restart (peer §2 rows 13 to 15)."""
+    sim = Simulation(1, faults=0.0)
+    sim.run(1.0)
+    seen: list[Exception] = []
+    for node in sim.nodes:
+        assert node.core is not None
+        monkeypatch.setattr(node.core, "_on_bug", seen.append)
+    begin = pursuit.Pursuit._begin
+
+    def broken(self: pursuit.Pursuit, *args: object) -> None:
+        if self.token == "13":
+            raise RuntimeError("a defect")
+        begin(self, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(pursuit.Pursuit, "_begin", broken)
+    answers: dict[str, object] = {}
+    for token in ("13", "14"):
+        request = Request(owner=1, group=1, pool="default", capacity=100)
+        claim = Claim(token=token, kind="job", request=request, size=100)
+        sim.nodes[0].call(partial(_set_up, claim), token, partial(answers.__setitem__, token))
+    sim.run(30.0)
+    assert type(answers["14"]).__name__ == "Answer"
+    assert seen
+
+
+def test_a_verb_that_raises_answers_its_caller() -> None:
+    def verb():  # type: ignore[no-untyped-def]
+        raise RuntimeError("a defect")
+        yield
+
+    sim = Simulation(1, faults=0.0)
+    sim.run(1.0)
+    answers: list[object] = []
+    sim.nodes[0].call(lambda _: verb(), "1", answers.append)
+    sim.run(1.0)
+    assert isinstance(answers[0], RuntimeError)
+
+
+def test_it_reads_the_store_first() -> None:
+    assert Core("s1", "i").start(NOW) == [fx.Load()]
+
+
+def test_a_call_before_the_store_was_read_waits_for_that() -> None:
+    sim = Simulation(1, faults=0.0)
+    answers: list[object] = []
+    sim.nodes[0].call(lambda scene: answered(_nothing()), "1", answers.append)
+    assert not answers
+    sim.run(1.0)
+    assert len(answers) == 1
+
+
+def _set_up(claim: Claim, scene: Scene) -> Verb[Answer]:
+    return answered(set_up(scene, claim))
+
+
+def _nothing():  # type: ignore[no-untyped-def]
+    return
+    yield
