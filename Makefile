@@ -11,7 +11,7 @@ EVENTS ?= 1000000
 SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test simulate bench lint types clean
+.PHONY: help demo test simulate bench lint types reference clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -33,6 +33,9 @@ lint: $(VENV)/.ready-dev  ## check style and the direction of imports
 
 types: $(VENV)/.ready-dev  ## check types
 	$(VENV)/bin/tox run -e types
+
+reference: $(VENV)/.ready-dev  ## write the reference pages that are made from the code
+	$(PYTHON) scripts/make-reference
 
 clean:  ## remove everything that make made
 	rm -rf $(VENV) .tox dist build .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

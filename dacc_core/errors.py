@@ -4,7 +4,7 @@ A class's docstring is its message: the first line is a template whose fields ar
 keyword arguments of the constructor. Each class has an exit code of its own (inherited
 where the reaction is the same) and says whether trying again can help.
 
-    DaccError                     1   anything below
+    DaccError                     1   an error that another program recorded and this one does not know
     ├── InvalidRequest           10   the caller asks for something that cannot be meant
     │   ├── BadSize              11   a size that Slurm or we would misread
     │   ├── BadName              12   a buffer, host or pool name outside the grammar
@@ -14,27 +14,27 @@ where the reaction is the same) and says whether trying again can help.
     │   ├── DifferentRequest     16   the token exists with another request
     │   └── TooLarge             17   a record or message beyond its bound
     ├── NotFound                 20   what is named does not exist
-    │   ├── NoSuchSession        21   (Slurm tolerates its words)
-    │   ├── NoSuchPool           22
-    │   ├── NoSuchBuffer         23   a persistent buffer
+    │   ├── NoSuchSession        21   no session of that token (Slurm tolerates these words)
+    │   ├── NoSuchPool           22   no brick host has registered such a pool
+    │   ├── NoSuchBuffer         23   no persistent buffer of that name, or it is being destroyed
     │   ├── NoSuchUser           24   a uid without a passwd entry on the mover host
-    │   └── NoSuchProvider       25
-    ├── AlreadyExists            30
-    │   └── StoreExists          31
+    │   └── NoSuchProvider       25   no installed package offers that provider
+    ├── AlreadyExists            30   something is there already, and not what is to be made
+    │   └── StoreExists          31   a keystore is there already
     ├── Busy                     40   someone else uses it; wait or ask them
-    │   ├── BufferInUse          41
+    │   ├── BufferInUse          41   jobs use the buffer that is to be destroyed
     │   ├── SessionEnding        42   a teardown is in progress
     │   └── HostNameTaken        43   another daemon runs under this host name
-    ├── NoSpace                  50
+    ├── NoSpace                  50   not enough room
     │   ├── PoolFull             51   not enough free bricks now
     │   └── PoolTooSmall         52   not enough bricks ever
     ├── Unavailable              60   something that must answer does not
-    │   ├── KeystoreUnavailable  61
+    │   ├── KeystoreUnavailable  61   the store cannot be read or written
     │   ├── KeystoreMissing      62   no store here, and this program must not make one
     │   ├── WrongCluster         63   a store of another cluster
     │   ├── StaleView            64   the store has not been heard from for too long
-    │   ├── HostUnreachable      65
-    │   ├── DaemonUnavailable    66
+    │   ├── HostUnreachable      65   no command can be run on the host
+    │   ├── DaemonUnavailable    66   no daemon listens, or it says nothing
     │   ├── StepFailed           67   a provider or mover step failed
     │   └── Compacted            68   a watch asked for history that is gone
     ├── Unsupported              70   the provider or this version cannot do that

@@ -24,7 +24,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Cluster(Record, frozen=True, kw_only=True, omit_defaults=True):
-    """``cluster``: which cluster this store belongs to."""
+    """``cluster``: which cluster this store belongs to. ``schema``: the version of everything that is stored."""
 
     id: str
     schema: int = 1
@@ -54,7 +54,11 @@ class Brick(Record, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class BrickHost(Record, frozen=True, kw_only=True, omit_defaults=True):
-    """``hosts/<host>``: what a host says of itself. ``number`` makes its volume names unique."""
+    """``hosts/<host>``: what a host says of itself.
+
+    ``number`` makes its volume names unique. ``providers`` are those it has loaded, with their API versions. ``addresses`` is for hosts
+    that are reached over a network.
+    """
 
     name: str
     number: int
@@ -64,7 +68,7 @@ class BrickHost(Record, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Alive(Record, frozen=True, kw_only=True, omit_defaults=True):
-    """``alive/<host>``, bound to a lease: the running incarnation of a host's daemon."""
+    """``alive/<host>``, bound to a lease: the running incarnation of a host's daemon. ``boot``: the kernel's id of this boot."""
 
     host: str
     incarnation: str
@@ -72,7 +76,11 @@ class Alive(Record, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Allocations(Record, frozen=True, kw_only=True, omit_defaults=True):
-    """``allocations/<host>``: who has which device. One compare guards a claim against everything."""
+    """``allocations/<host>``: who has which device. One compare guards a claim against everything.
+
+    ``taken`` maps devices to sessions' tokens, ``quarantined`` devices to reasons. A host that is ``draining`` gets no new sessions.
+    ``serial`` counts the volumes whose first brick it had.
+    """
 
     taken: dict[str, str] = {}
     quarantined: dict[str, str] = {}
@@ -99,7 +107,11 @@ class StageRequest(Record, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Request(Record, frozen=True, kw_only=True, omit_defaults=True):
-    """What the user asked for. ``digest`` names the normalised directives: the same digest is the same request."""
+    """What the user asked for.
+
+    ``capacity`` is in bytes, ``swap`` in bytes for each node; ``persistent`` names the buffers that the job uses. ``shared_group`` and
+    ``mode`` say who else may use a persistent buffer. ``digest`` names the normalised directives: the same digest is the same request.
+    """
 
     owner: int
     group: int
@@ -139,7 +151,11 @@ class Eviction(Record, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Goal(Record, frozen=True, kw_only=True, omit_defaults=True):
-    """The wished facts. ``verb`` is for people: the call that wished them."""
+    """The wished facts. ``verb`` is for people: the call that wished them.
+
+    ``stage_in``, ``stage_out``: whether the data is to be copied by then. ``hosts``: where it is to be mounted, and nowhere else.
+    ``hurry``: delete without copying out what is owed. ``evict``: what a destroy in a hurry must unmount first.
+    """
 
     verb: str = "setup"
     filesystem: Literal["ready", "absent"] = "ready"
@@ -153,7 +169,8 @@ class Goal(Record, frozen=True, kw_only=True, omit_defaults=True):
 class Session(Record, frozen=True, kw_only=True, omit_defaults=True):
     """``sessions/<token>``: written by verbs and claims only.
 
-    ``born`` tells two sessions of one token apart. ``ending`` is the time at which a destroy raised its barrier against new
+    ``volume`` is null for a session without a filesystem of its own. ``goal_seq`` counts the goals. ``born`` tells two sessions of one
+    token apart. ``ending`` is the time at which a destroy raised its barrier against new
     attachments, or 0. A *kept* session is one whose job is gone and whose stage-out is still owed; ``origin`` is its former token.
     """
 
@@ -190,7 +207,7 @@ class Failure(Record, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Event(Record, frozen=True, kw_only=True, omit_defaults=True):
-    """One line of a session's timeline."""
+    """One line of a session's timeline: a step or how the session ended, when, on which hosts, how long, and the error if it failed."""
 
     at: float
     what: str
@@ -221,7 +238,13 @@ class Status(Record, frozen=True, kw_only=True, omit_defaults=True):
 
     ``mounts`` are the hosts that have the session's mounts; ``touched`` those that may have some;
     ``dirty`` those that could not be reached to unmount. ``used``: a compute node had it mounted, so it may
-    hold data that exists nowhere else. ``tried_seq``: the goal for which a teardown tried the owed stage-out.
+    hold data that exists nowhere else. ``mover``: the host that has it mounted for copying. ``evicted``: what ``goal.evict`` names is done.
+
+    ``done_seq``, ``failed_seq``: the last goal that was reached, or failed with ``failure``. ``tried_seq``: the goal for which a teardown
+    tried the owed stage-out. ``budget_from``: when the teardown began. ``gave_up``: why it cannot end by itself.
+
+    ``coordinator``, ``incarnation`` and ``generation`` say who acts for the session. ``provider_state`` is what the provider's create
+    returned. ``events`` are the last lines of the timeline.
     """
 
     filesystem: Filesystem = "absent"
@@ -257,7 +280,10 @@ class Attachment(Record, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class History(Record, frozen=True, kw_only=True, omit_defaults=True):
-    """``history/<token>``: what remains of a session, for some days; counts failed pre_runs across requeues."""
+    """``history/<token>``: what remains of a session, for some days; counts failed pre_runs across requeues.
+
+    ``outcome`` is ``released``, ``kept`` or ``quarantined``, ``status`` the reason or the last failure of pre_run.
+    """
 
     token: str
     ended: float = 0.0

@@ -1,0 +1,23 @@
+"""The reference pages that are made from the code: each a function that returns the page's text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from . import commands, directives, errors, fake, hooks, keys, settings
+
+PAGES: Mapping[str, Callable[[], str]] = {
+    "settings.md": settings.page,
+    "errors.md": errors.page,
+    "keys.md": keys.page,
+    "commands.md": commands.page,
+    "hooks.md": hooks.page,
+    "directives.md": directives.page,
+    "fake-provider.md": fake.page,
+}
+
+
+def directory() -> Path:
+    """Where the pages are kept."""
+    return Path(__file__).resolve().parent.parent.parent / "docs" / "reference"

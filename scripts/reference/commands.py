@@ -1,0 +1,66 @@
+"""``commands.md``, from the click commands of ``dacc`` and ``dacd``."""
+
+from __future__ import annotations
+
+import inspect
+
+import click
+
+from dacc_core.cli.main import main as dacc
+from dacc_core.daemon.main import main as dacd
+
+from . import markdown as md
+
+INTRO = """
+    Two programs are for people. `dacc` is for operators, users and provider authors; all but `demo` and `providers` ask a running dacd
+    over its [socket](socket-protocol.md). `dacd` is the daemon. What Slurm calls, `fakewarp` and `dwstat`, is on [a page of its
+    own](functions.md). Both exit with the [codes of errors](errors.md).
+
+    Who may do what: root, the setting `slurm_user` and the user who runs dacd may do everything. Anyone may call `status`, and `show` and
+    `stage-out` for their own sessions. `release` is for the former only. Others see the class of an error instead of its text.
+"""
+AGREEMENT = """
+    A provider package may [add commands](hooks.md#hooks) to `dacc`; `dacc --help` lists them too. They never replace one of these.
+"""
+
+
+def page() -> str:
+    """The page."""
+    ours = [f"## `dacc`\n\n{md.doc(dacc.callback)}", _options(dacc), AGREEMENT]
+    ours += [_command(f"dacc {name}", command) for name, command in _own(dacc)]
+    return md.page("Commands", "the click commands of dacc_core/cli and dacc_core/daemon", INTRO, *ours, _command("dacd", dacd, "##"))
+
+
+def _own(group: click.Group) -> list[tuple[str, click.Command]]:
+    """The commands of dacc itself, with those of its groups; what packages added to this process is theirs."""
+    found: list[tuple[str, click.Command]] = []
+    for name, command in sorted(group.commands.items()):
+        module = inspect.getmodule(command.callback)
+        if module is None or not module.__name__.startswith("dacc_core."):
+            continue
+        if isinstance(command, click.Group):
+            found += [(f"{name} {below}", one) for below, one in _own(command)]
+        else:
+            found.append((name, command))
+    return found
+
+
+def _command(path: str, command: click.Command, level: str = "###") -> str:
+    named = [(one.name or "", one.required) for one in command.params if isinstance(one, click.Argument)]
+    arguments = [name.upper() if required else f"[{name.upper()}]" for name, required in named]
+    usage = " ".join([path, "[OPTIONS]" if _rows(command) else "", *arguments]).replace("  ", " ").strip()
+    return f"{level} `{path}`\n\n    {usage}\n\n{md.doc(command.callback)}\n\n{_options(command)}".strip()
+
+
+def _options(command: click.Command) -> str:
+    rows = _rows(command)
+    return md.table(("option", "meaning"), rows) if rows else ""
+
+
+def _rows(command: click.Command) -> list[tuple[str, str]]:
+    options = [one for one in command.params if isinstance(one, click.Option)]
+    return [(f"`{', '.join(option.opts)}{_value(option)}`", option.help or "") for option in options]
+
+
+def _value(option: click.Option) -> str:
+    return "" if option.is_flag or option.count else f" {option.type.name.upper()}"

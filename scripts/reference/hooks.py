@@ -1,0 +1,149 @@
+"""``hooks.md``, from the hook specifications and the types of the SDK."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from typing import Any
+
+from dacc_core import sdk
+from dacc_core.errors import DaccError
+from dacc_core.model import Record
+from dacc_core.sdk import hookspecs, provider, requests
+
+from . import markdown as md
+
+INTRO = f"""
+    **Provisional until version 1.0**: names and fields may still change; `CHANGELOG.md` says how. This is API
+    {".".join(map(str, sdk.API_VERSION))}.
+
+    A provider is a package with an entry point in the group `dacc.providers`. It imports `dacc_core.sdk` and nothing else of dacc. Start
+    with the [guide](../guides/write-a-provider.md).
+"""
+HOOKS = """
+    ## Hooks
+
+    `hookimpl` marks an implementation (`hookspec` marks dacc's own specifications). Only `dacc_register_provider` must be there. A
+    misspelt hook makes the package unusable, and `dacc providers list` says so. This version calls `dacc_register_provider` and
+    `dacc_add_commands`; **the observers `dacc_session_changed` and `dacc_step_finished` are accepted and not called yet.**
+"""
+OPERATIONS = """
+    ## What a provider does
+
+    This version calls `create`, `delete`, `mount`, `unmount`, and `swap_on` and `swap_off` where the capabilities say `swap`. It does
+    not yet call `check_host`, `usage` and `restore`; a provider must have `check_host` all the same.
+"""
+ERRORS = """
+    ## Errors
+
+    A provider raises these classes only; any other exception counts as a defect of the provider. Raise one with `why=`, one line that
+    says what failed, where, and what to do: `raise Unavailable(why=f"host {host} cannot load the module x: install it")`. See
+    [all errors](errors.md).
+"""
+FIELDS = "## Records"
+OTHERS = "## Context, hosts and commands"
+
+
+def page() -> str:
+    """The page."""
+    exported = {name: getattr(sdk, name) for name in sdk.__all__}
+    errors = [name for name, thing in exported.items() if isinstance(thing, type) and issubclass(thing, DaccError)]
+    protocols = [name for name, thing in exported.items() if getattr(thing, "__module__", "") == provider.__name__]
+    asked = [name for name, thing in exported.items() if getattr(thing, "__module__", "") == requests.__name__]
+    records = [name for name, thing in exported.items() if isinstance(thing, type) and issubclass(thing, Record)]
+    rest = [name for name in exported if name not in {*errors, *protocols, *asked, *records, "hookimpl", "hookspec"}]
+    return md.page(
+        "Hooks and types of the SDK",
+        "dacc_core/sdk",
+        INTRO,
+        HOOKS,
+        *(_hook(name) for name in vars(hookspecs) if name.startswith("dacc_")),
+        OPERATIONS,
+        *_things(protocols),
+        "## Requests and results",
+        *_things(asked),
+        FIELDS,
+        *_things(records),
+        OTHERS,
+        *_things(rest),
+        ERRORS,
+        md.table(("class", "message"), [(f"`{name}`", _message(exported[name])) for name in errors]),
+    )
+
+
+def _message(cls: type[DaccError]) -> str:
+    template = cls.template()
+    return "`why`" if template == "{why}" else f"`{template}`"
+
+
+def _hook(name: str) -> str:
+    function = getattr(hookspecs, name)
+    return f"### `{name}`\n\n    {name}{md.signature(function)}\n\n{md.doc(function)}"
+
+
+def _things(names: list[str]) -> list[str]:
+    return [_thing(name) for name in sorted(names, key=lambda name: (not inspect.isclass(getattr(sdk, name)), name))]
+
+
+def _thing(name: str) -> str:
+    thing = getattr(sdk, name)
+    if not isinstance(thing, type):
+        return f"### `{name}`\n\n{_constant(name, thing)}"
+    return "\n\n".join(filter(None, (f"### `{name}`", md.doc(thing), _fields(thing), *_methods(thing))))
+
+
+def _constant(name: str, value: Any) -> str:
+    for module in (requests, provider, sdk.hosts):
+        text = md.attribute_docs(module).get(name)
+        if text:
+            return f"`{value!r}`. {text}" if isinstance(value, int | tuple) else text
+    return f"One of {', '.join(f'`{one}`' for one in getattr(value, '__args__', ()))}."
+
+
+def _fields(cls: type) -> str:
+    if issubclass(cls, Record):
+        names = list(cls.__struct_fields__)
+    elif dataclasses.is_dataclass(cls):
+        names = [field.name for field in dataclasses.fields(cls)]
+    else:
+        names = [name for name in inspect.get_annotations(cls) if not name.startswith("_")]
+    said = md.attribute_docs(cls)
+    hints = {name: hint for base in reversed(cls.__mro__) for name, hint in inspect.get_annotations(base).items()}
+    rows = [(f"`{name}`", f"`{hints.get(name, '')}`", _default(cls, name), said.get(name, "")) for name in names]
+    heads = ("field", "type", "default", "meaning")
+    width = 4 if any(row[3] for row in rows) else 3 if any(row[2] for row in rows) else 2
+    return md.table(heads[:width], (row[:width] for row in rows)) if rows else ""
+
+
+def _default(cls: type, name: str) -> str:
+    if not dataclasses.is_dataclass(cls):
+        return ""
+    field = next(field for field in dataclasses.fields(cls) if field.name == name)
+    if field.default_factory is not dataclasses.MISSING:
+        return "its own"
+    return "*required*" if field.default is dataclasses.MISSING else _shown(name, field.default)
+
+
+def _shown(name: str, value: Any) -> str:
+    if name == "mode":
+        return f"`{value:#o}`"
+    if callable(value):
+        return f"`{value.__name__}`" if value.__name__ != "<lambda>" else "does nothing"
+    return f"`{value!r}`"
+
+
+def _methods(cls: type) -> list[str]:
+    own = {name: thing for name, thing in vars(cls).items() if not name.startswith("_")}
+    found = []
+    for name, thing in own.items():
+        if isinstance(thing, property):
+            found.append(f"- `{name}` (property): {_line(thing)}")
+        elif isinstance(thing, classmethod):
+            found.append(f"- `{name}{md.signature(thing.__func__)}` (class method): {_line(thing.__func__)}")
+        elif inspect.isfunction(thing):
+            found.append(f"- `{name}{md.signature(thing)}`: {_line(thing)}")
+    return ["\n".join(found)] if found else []
+
+
+def _line(thing: Any) -> str:
+    return " ".join(md.doc(thing).split())
