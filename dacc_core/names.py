@@ -26,7 +26,6 @@ _MAX_JOB_ID = 0xFFFF_FFFF  # Slurm's job ids are 32 bits wide
 _NAME_RULE = "use a letter, then letters, digits, '_', '.' and '-'"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 _POOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-_GROUP = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 KEPT_PREFIX = "kept-"
 """What the token of a kept session begins with; no user may name a buffer so."""
 
@@ -67,11 +66,6 @@ def check_buffer(name: str) -> str:
 def check_pool(name: str) -> str:
     """A pool's name. Raises :class:`BadName`."""
     return _check("pool", name, _POOL, MAX_NAME, "use a letter or digit, then letters, digits, '_', '.' and '-'")
-
-
-def check_group(name: str) -> str:
-    """A Unix group's name or number. Raises :class:`BadName`."""
-    return _check("group", name, _GROUP, MAX_NAME, "use letters, digits, '_', '.' and '-', not '-' or '.' first")
 
 
 def check_host(name: str) -> str:

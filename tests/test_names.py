@@ -74,7 +74,7 @@ def test_a_token_is_a_job_id_or_a_buffer_name() -> None:
         names.check_token("12ab")
 
 
-@pytest.mark.parametrize("check", [names.check_host, names.check_pool, names.check_group])
+@pytest.mark.parametrize("check", [names.check_host, names.check_pool])
 @pytest.mark.parametrize("name", HOSTILE)
 def test_go_row_27_a_hostile_name_is_refused(check: Callable[[str], str], name: str) -> None:
     with pytest.raises(BadName):

@@ -8,10 +8,10 @@ from typing import Any
 
 from ..config import Config
 from ..errors import BadArguments, DaccError, StaleView
+from ..lifecycle.facts import state_name
 from ..registry import operators
 from ..registry.calls import Answer, Call, Caller, Site
 from ..registry.ops import Verb
-from ..registry.verbs import find
 
 STALE_SECONDS = 3.0
 SHAPES = {"status": (0, 0), "show": (1, 1), "stage-out": (1, 1), "release": (1, 2)}
@@ -56,9 +56,9 @@ class OperatorFrontEnd:
             case "status":
                 return operators.overview(scene.view, parsed.caller)
             case "show":
-                session = yield from find(scene, operators.resolve(scene.view, args[0]))
-                operators.check_owner(parsed.caller, session, "look into")
-                return operators.details(scene.view, session.token)
+                found = yield from operators.show(scene, args[0], parsed.caller)
+                session = scene.view.session(found["token"])
+                return found | {"state": state_name(session, scene.view.status(found["token"]))}
             case "stage-out":
                 token = yield from operators.stage_out(scene, args[0], parsed.caller)
                 return {"token": token, "done": True}

@@ -25,6 +25,9 @@ def status(json_output: bool) -> None:
         return
     console = Console()
     console.print(_pools(found["pools"]), _hosts(found["hosts"]), _sessions(found["sessions"]), sep="\n")
+    for host in found["hosts"]:
+        for device, why in host["quarantined"].items():
+            click.echo(f"in quarantine: {host['name']}:{device}: {why}")
 
 
 @click.command()
@@ -37,11 +40,9 @@ def show(session: str, json_output: bool) -> None:
         click.echo(json.dumps(found, indent=2))
         return
     console = Console()
-    console.print_json(json.dumps(found["session"]))
-    console.print(_events(found["status"].get("events", [])))
-    failure = found["status"].get("failure")
-    if failure:
-        console.print(f"failed: {failure['text']}", markup=False)
+    for name, value in _facts(found):
+        click.echo(f"{name:<12} {value}")
+    console.print(_events(found["events"]))
 
 
 @click.command("stage-out")
@@ -64,8 +65,8 @@ def release(host: str, device: str) -> None:
 
 def _table(title: str, *columns: str) -> Table:
     table = Table(title=title, title_justify="left")
-    for column in columns:
-        table.add_column(column)
+    for place, column in enumerate(columns):
+        table.add_column(column, no_wrap=place == 0)  # a name that is cut cannot be given to another command
     return table
 
 
@@ -88,11 +89,42 @@ def _hosts(hosts: list[dict[str, Any]]) -> Table:
 def _sessions(sessions: list[dict[str, Any]]) -> Table:
     table = _table("sessions", "session", "kind", "owner", "capacity", "goal", "state", "mounts", "problem")
     for one in sessions:
-        state = one["running"] or ("done" if one["met"] else "failed" if one["failure"] else "waiting")
+        state = one["running"] or _state(one)
         capacity = format_size(one["capacity"]) if one["capacity"] else "-"
         row = (one["token"], one["kind"], str(one["owner"]), capacity, one["goal"], state, one["mounts"], one["failure"])
         table.add_row(*row)
     return table
+
+
+def _state(one: dict[str, Any]) -> str:
+    if one["kind"] == "kept":
+        return "stage-out owed"
+    return "done" if one["met"] else "failed" if one["failure"] else "waiting"
+
+
+def _facts(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """The lines of ``dacc show``, those that say nothing left out."""
+    session, status = found["session"], found["status"]
+    volume, failure = session.get("volume") or {}, status.get("failure") or {}
+    bricks = ", ".join(f"{brick['host']}:{brick['device']}" for brick in volume.get("bricks", []))
+    lines = [
+        ("session", found["token"]),
+        ("ended", found["outcome"]),
+        ("owner", str(session.get("request", {}).get("owner", ""))),
+        ("goal", session.get("goal", {}).get("verb", "setup") if session else ""),
+        ("state", found["state"]),
+        ("volume", volume.get("name", "")),
+        ("bricks", bricks),
+        ("filesystem", status.get("filesystem", "")),
+        ("stage in", status.get("stage_in", "")),
+        ("stage out", status.get("stage_out", "")),
+        ("mounted on", status.get("mounts", "")),
+        ("dirty nodes", status.get("dirty", "")),
+        ("coordinator", status.get("coordinator", "")),
+        ("used by", ", ".join(found["used_by"])),
+        ("problem", failure.get("text", "")),
+    ]
+    return [(name, value) for name, value in lines if value]
 
 
 def _events(events: list[dict[str, Any]]) -> Table:

@@ -11,6 +11,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .. import sdk
 from ..config import Config, make_runtime_dir
 from ..errors import BadConfig, DaccError, HostNameTaken
 from ..hosts.local import LocalRunner
@@ -18,7 +19,7 @@ from ..keystore.open import open_store
 from ..lifecycle.core import Core
 from ..lifecycle.effects import Rules
 from ..lifecycle.perform import Tools
-from ..model import Brick
+from ..model import Brick, BrickRef
 from ..movers import RsyncMover
 from ..plugins import load_frontend, load_provider
 from ..registry.calls import Answer, FrontEnd, Site
@@ -30,9 +31,8 @@ from .server import Server
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..sdk import Provider
-
 log = logging.getLogger("dacc.daemon")
+CHECK_SECONDS = 30.0
 
 
 def rules(config: Config) -> Rules:
@@ -64,13 +64,14 @@ class Service:
         self.config, self.host = config, host
         if any(place.startswith(config.runtime_dir + "/") for place in (config.socket, config.mover_root, config.hosts.fence_dir)):
             make_runtime_dir(config)
-        Path(config.state_dir).mkdir(mode=0o2770 if config.group else 0o700, parents=True, exist_ok=True)
+        self.store = open_store(config, create=True)  # first: it gives the state directory its group and mode
         self._lock = _lock_host_name(config, host)
         self.frontends: dict[str, FrontEnd] = {name: load_frontend(name) for name in config.frontends}
         self._provider = functools.cache(functools.partial(load_provider, config=config))
         bricks = tuple(Brick(device=one.device, capacity=one.capacity, pool=one.pool) for one in config.bricks_of(host))
         providers = self._load_providers(bricks)
-        self.store = open_store(config, create=True)
+        self._tools = self._make_tools()
+        self._check_host(bricks)
         self.core = Core(
             host,
             uuid.uuid4().hex,
@@ -81,15 +82,23 @@ class Service:
             boot=Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
             providers={name: ".".join(map(str, provider.api)) for name, provider in providers.items()},
         )
-        self.executor = Executor(self.core, self.store, self._tools(), on_exit=self._close)
+        self.executor = Executor(self.core, self.store, self._tools, on_exit=self._close)
         self._server = Server(config.socket, self._handle, trusted=self._trusted)
 
-    def _load_providers(self, bricks: tuple[Brick, ...]) -> dict[str, Provider]:
+    def _load_providers(self, bricks: tuple[Brick, ...]) -> dict[str, sdk.Provider]:
         """A configured provider that cannot load stops the daemon here, before it offers anything."""
         used = {self.config.pools[brick.pool].provider for brick in bricks} or {pool.provider for pool in self.config.pools.values()}
         return {name: self._provider(name) for name in sorted(used)}
 
-    def _tools(self) -> Tools:
+    def _check_host(self, bricks: tuple[Brick, ...]) -> None:
+        """Bricks that this host cannot serve are not offered: the daemon ends here with what is to be mended."""
+        pools = self.config.pools
+        for name in sorted({pools[brick.pool].provider for brick in bricks}):
+            context = sdk.Context(hosts=self._tools.runner, deadline=sdk.Deadline.after(CHECK_SECONDS))
+            mine = tuple(BrickRef(host=self.host, device=one.device) for one in bricks if pools[one.pool].provider == name)
+            self._provider(name).check_host(sdk.CheckHost(context=context, host=self.host, bricks=mine))
+
+    def _make_tools(self) -> Tools:
         hosts = self.config.hosts
         options = {"python": hosts.python} if hosts.python else {}
         Path(self.config.mover_root).mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -118,10 +118,35 @@ def _session(view: View, token: str, caller: Caller) -> dict[str, Any]:
     }
 
 
-def details(view: View, token: str) -> dict[str, Any]:
-    """All that is known of one session, for ``dacc show``."""
+def show(scene: Scene, name: str, caller: Caller) -> Verb[dict[str, Any]]:
+    """All that is known of a session, for ``dacc show``; of one that has ended, what is remembered (to operators)."""
+    view = scene.view
+    try:
+        session = yield from find(scene, resolve(view, name))
+    except NotFound:
+        if name not in view.histories or not caller.trusted:
+            raise
+        return _remembered(view, name)
+    check_owner(caller, session, "look into")
+    status = view.status(session.token)
     return {
-        "session": msgspec.to_builtins(view.sessions[token].record),
-        "status": msgspec.to_builtins(view.status(token)),
-        "used_by": list(view.users_of(token)),
+        "token": session.token,
+        "outcome": "",
+        "session": msgspec.to_builtins(session),
+        "status": msgspec.to_builtins(status),
+        "events": msgspec.to_builtins(status.events),
+        "used_by": list(view.users_of(session.token)),
+    }
+
+
+def _remembered(view: View, token: str) -> dict[str, Any]:
+    record = view.histories[token].record
+    outcome = f"{record.outcome}: {record.status}" if record.status else record.outcome
+    return {
+        "token": token,
+        "outcome": outcome,
+        "session": {},
+        "status": {},
+        "events": msgspec.to_builtins(record.events),
+        "used_by": [],
     }

@@ -14,15 +14,13 @@ from fakewarp.directives.problems import Place
 
 @dataclass(frozen=True, slots=True)
 class CreateBuffer:
-    """``#BB create_persistent``. ``pool`` ``""`` is the default pool, ``group`` ``""`` the owner's."""
+    """``#BB create_persistent``. ``pool`` ``""`` is the default pool."""
 
     name: str
     capacity: int
     pool: str = ""
     access: str = "striped"
     type: str = "scratch"
-    group: str = ""
-    mode: int = 0o700
 
 
 @dataclass(frozen=True, slots=True)

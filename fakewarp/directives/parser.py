@@ -197,7 +197,7 @@ class _Draft:
         access = values.get("access_mode")
         if access:
             self._note_modifiers(access, reading)
-        options = {key: values[key] for key in ("pool", "type", "group", "mode") if key in values}
+        options = {key: values[key] for key in ("pool", "type") if key in values}
         buffer = CreateBuffer(name=values["name"], capacity=values["capacity"], **options)
         if self._creates.setdefault(buffer.name, buffer) != buffer:
             self.problems.add(reading.place, f"buffer {buffer.name} is created twice with different options: keep one line")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from dacc_core.names import check_buffer, check_group, check_pool
+from dacc_core.names import check_buffer, check_pool
 from dacc_core.sizes import parse_amount, parse_size
 from fakewarp.directives import values
 
@@ -114,8 +114,8 @@ _COMMANDS = (
             Option("type", values.storage_type, slurm=True),
             Option("access_mode", values.persistent_access, slurm=True),
             Option("access", values.persistent_access, slurm=True, same_as="access_mode"),
-            Option("group", check_group),
-            Option("mode", values.mode),
+            Option("group", values.not_yet),
+            Option("mode", values.not_yet),
         ),
         why_prefix=_ONLY_BB,
     ),

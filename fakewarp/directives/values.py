@@ -10,7 +10,6 @@ from dacc_core.sizes import parse_size
 
 StageKind = Literal["file", "directory", "list"]
 
-_MODE = re.compile(r"[0-7]{3}")
 _ACCESS = re.compile(r"([^,()]+)(?:\(([^()]*)\))?(?:,|$)")
 _ACCESS_FORMS = "write striped, private or striped,private"
 _ACCESS_MODIFIERS = ("MFS", "MFC", "client_cache")
@@ -90,11 +89,9 @@ def persistent_access(text: str) -> Access:
     return access
 
 
-def mode(text: str) -> int:
-    """Permission bits, three octal digits."""
-    if not _MODE.fullmatch(text):
-        raise InvalidRequest(why="write three octal digits, for example 770")
-    return int(text, 8)
+def not_yet(_: str) -> str:
+    """An option whose promise this version could not keep: better refused than ignored."""
+    raise InvalidRequest(why="a buffer cannot be shared with a group yet, it is its owner's alone: leave the option out")
 
 
 def stage_kind(text: str) -> StageKind:

@@ -64,8 +64,8 @@ OPTION_TEXTS = {
     "jobdw.access_mode": "`striped` (the default): one directory for all nodes. `private`: one for each node. Or `striped,private`. "
     "The modifiers `MFS=`, `MFC=`, `client_cache=` in parentheses have no effect.",
     "create_persistent.access_mode": "Only `striped`, which is also the default.",
-    "create_persistent.group": "A group that shares the buffer. **Not in force yet: the buffer is its owner's alone.**",
-    "create_persistent.mode": "Permissions, three octal digits. **Not in force yet: the mode is 700.**",
+    "create_persistent.group": "Reserved for sharing a buffer with a group. **Refused in this version: a buffer is its owner's alone.**",
+    "create_persistent.mode": "Reserved, as `group=`. **Refused in this version.**",
     "source": "Where to copy from: see [paths](#paths-of-stage-requests).",
     "destination": "Where to copy to; not with `type=list`.",
     "stage_in.type": "`file`, `directory` or `list`.",

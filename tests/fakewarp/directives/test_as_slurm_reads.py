@@ -69,8 +69,8 @@ def test_an_option_after_the_one_that_slurm_finds_hides_nothing() -> None:
     assert parse_script("#DW jobdw capacity=1TB pfs=/a/capacity=3").capacity == 10**12
 
 
-def test_access_mode_is_not_mistaken_for_a_hidden_mode_or_access() -> None:
-    assert parse_script("#BB create_persistent name=a capacity=1TB access_mode=striped mode=750").creates[0].mode == 0o750
+def test_access_mode_is_not_mistaken_for_a_hidden_access() -> None:
+    assert parse_script("#BB create_persistent name=a capacity=1TB access_mode=striped").creates[0].access == "striped"
 
 
 def test_a_name_with_hurry_in_it_is_not_destroyed_in_a_hurry_by_accident(refused: Refused) -> None:

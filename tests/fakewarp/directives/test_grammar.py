@@ -97,12 +97,12 @@ def test_swap_in_another_pool_is_charged_to_the_last_as_in_slurm() -> None:
 
 
 def test_create_persistent_with_all_options() -> None:
-    script = "#BB create_persistent name=my_buf capacity=1TB access=striped type=scratch pool=fast group=climate mode=770\n"
-    assert parse_script(script).creates == (CreateBuffer("my_buf", TB, pool="fast", group="climate", mode=0o770),)
+    script = "#BB create_persistent name=my_buf capacity=1TB access=striped type=scratch pool=fast\n"
+    assert parse_script(script).creates == (CreateBuffer("my_buf", TB, pool="fast"),)
 
 
 def test_create_persistent_with_what_slurm_needs() -> None:
-    created = CreateBuffer("b", TB, pool="", access="striped", type="scratch", group="", mode=0o700)
+    created = CreateBuffer("b", TB, pool="", access="striped", type="scratch")
     assert parse_script("#BB create_persistent name=b capacity=1TB\n").creates == (created,)
 
 
@@ -169,9 +169,8 @@ def test_modifiers_of_an_access_mode_are_noted() -> None:
         ("#BB create_persistent capacity=1TB", 5, "create_persistent needs name="),
         ("#BB create_persistent name=a capacity=12N", 39, "units of a pool are not allowed"),
         ("#BB create_persistent name=a capacity=1TB access=private", 50, "can only be striped"),
-        ("#BB create_persistent name=a capacity=1TB mode=0770", 48, "three octal digits"),
-        ("#BB create_persistent name=a capacity=1TB mode=780", 48, "three octal digits"),
-        ("#BB create_persistent name=a capacity=1TB group=-x", 49, "use letters"),
+        ("#BB create_persistent name=a capacity=1TB mode=770", 48, "cannot be shared"),
+        ("#BB create_persistent name=a capacity=1TB group=climate", 49, "cannot be shared"),
         ("#BB destroy_persistent name=a quickly", 31, "it takes name=, hurry"),
         ("#DW stage_in type=bogus source=/a destination=$DW_JOB_STRIPED/", 19, "write file, directory or list"),
         ("#DW stage_in source=/a destination=$DW_JOB_STRIPED/", 5, "needs type="),
