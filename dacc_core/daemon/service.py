@@ -64,14 +64,18 @@ class Service:
         self.config, self.host = config, host
         if any(place.startswith(config.runtime_dir + "/") for place in (config.socket, config.mover_root, config.hosts.fence_dir)):
             make_runtime_dir(config)
-        self.store = open_store(config, create=True)  # first: it gives the state directory its group and mode
-        self._lock = _lock_host_name(config, host)
         self.frontends: dict[str, FrontEnd] = {name: load_frontend(name) for name in config.frontends}
         self._provider = functools.cache(functools.partial(load_provider, config=config))
         bricks = tuple(Brick(device=one.device, capacity=one.capacity, pool=one.pool) for one in config.bricks_of(host))
         providers = self._load_providers(bricks)
         self._tools = self._make_tools()
         self._check_host(bricks)
+        self.store = open_store(config, create=True)  # before the lock: it gives the state directory its group and mode
+        try:
+            self._lock = _lock_host_name(config, host)
+        except DaccError:
+            self.store.close()
+            raise
         self.core = Core(
             host,
             uuid.uuid4().hex,
