@@ -213,7 +213,7 @@ class NoSpace(DaccError):
 
 
 class PoolFull(NoSpace):
-    """pool {pool} has {free} free of {total} bricks and {needed} are needed ({needed_bytes} bytes in units of {granularity}): wait for other jobs to end"""
+    """pool {pool} has {free} free of {total} bricks and {needed} are needed ({needed_bytes} bytes in units of {granularity}): {hint}"""
 
     exit_code = 51
 

@@ -1,6 +1,6 @@
-"""Named places where a test can make this process die, fail or hang.
+"""Named places where a test can make this process die, fail, hang or stand still.
 
-``DACC_FAILPOINT=name[:kill|error|hang]`` (several separated by commas; the default action is
+``DACC_FAILPOINT=name[:kill|error|hang|stop]`` (several separated by commas; the default action is
 ``kill``). A name may end in ``*``. With ``name@N`` the action happens at the N-th passage only.
 Unset, :func:`failpoint` is a function that does nothing.
 """
@@ -32,6 +32,10 @@ def _parse(text: str) -> list[tuple[str, int, str]]:
 def _act(name: str, action: str) -> None:
     if action == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
+    if action == "stop":
+        # To this thread, which then stops here; sent to the process, another one would take it a moment later. SIGCONT ends it.
+        signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
+        return
     if action == "hang":
         threading.Event().wait()
     raise FailpointError(f"failpoint {name}")

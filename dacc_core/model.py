@@ -233,6 +233,14 @@ class Progress(Record, frozen=True, kw_only=True, omit_defaults=True):
     total_bytes: int = 0
 
 
+class Buffer(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """A persistent volume as it was when a job mounted it: enough to unmount it when its session is gone."""
+
+    token: str
+    volume: Volume
+    provider_state: dict[str, Any] = {}
+
+
 class Status(Record, frozen=True, kw_only=True, omit_defaults=True):
     """``status/<token>``: what is known to be true; written by the session's coordinator only.
 
@@ -267,6 +275,7 @@ class Status(Record, frozen=True, kw_only=True, omit_defaults=True):
     incarnation: str = ""
     generation: int = 0
     provider_state: dict[str, Any] = {}
+    buffers: tuple[Buffer, ...] = ()
     progress: Progress = Progress()
     events: tuple[Event, ...] = ()
 

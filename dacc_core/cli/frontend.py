@@ -14,7 +14,7 @@ from ..registry.calls import Answer, Call, Caller, Site
 from ..registry.ops import Verb
 
 STALE_SECONDS = 3.0
-SHAPES = {"status": (0, 0), "show": (1, 1), "stage-out": (1, 1), "release": (1, 2)}
+SHAPES = {"status": (0, 0), "show": (1, 1), "stage-out": (1, 1), "release": (1, 2), "retry": (1, 1)}
 """Each verb with how many arguments it takes, at least and at most."""
 
 
@@ -29,7 +29,7 @@ class Parsed:
 
 
 class OperatorFrontEnd:
-    """``dacc status``, ``show``, ``stage-out`` and ``release``."""
+    """``dacc status``, ``show``, ``stage-out``, ``release`` and ``retry``."""
 
     name = "dacc"
 
@@ -62,6 +62,8 @@ class OperatorFrontEnd:
             case "stage-out":
                 token = yield from operators.stage_out(scene, args[0], parsed.caller)
                 return {"token": token, "done": True}
+            case "retry":
+                return {"job": args[0], "forgotten": (yield from operators.retry(scene, args[0], parsed.caller))}
             case _:
                 freed = yield from operators.release(scene, args[0], args[1] if len(args) > 1 else "", parsed.caller)
                 return {"host": args[0], "released": list(freed)}

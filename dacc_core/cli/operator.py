@@ -1,4 +1,4 @@
-"""``dacc status``, ``show``, ``stage-out``, ``release``."""
+"""``dacc status``, ``show``, ``stage-out``, ``release``, ``retry``."""
 
 from __future__ import annotations
 
@@ -61,6 +61,14 @@ def release(host: str, device: str) -> None:
     found = ask("release", host, *([device] if device else []))
     for one in found["released"]:
         click.echo(f"released {host}:{one}")
+
+
+@click.command()
+@click.argument("job")
+def retry(job: str) -> None:
+    """Let JOB try again whose pre_run failed too often, and whose setup is refused since."""
+    found = ask("retry", job)
+    click.echo(f"job {job}: {found['forgotten']} failures forgotten")
 
 
 def _table(title: str, *columns: str) -> Table:

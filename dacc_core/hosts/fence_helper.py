@@ -359,10 +359,13 @@ def raise_fence(options: "dict[str, str]") -> int:
 
 def forget(options: "dict[str, str]") -> int:
     """Remove the fence of a session that is gone; not while a command of it runs."""
-    with Fence(options["dir"], options["token"]) as fence:
-        alive = [group for group in fence.groups if members(group)]
-        if not alive:
-            os.unlink(fence.path)
+    try:
+        with Fence(options["dir"], options["token"], create=False) as fence:
+            alive = [group for group in fence.groups if members(group)]
+            if not alive:
+                os.unlink(fence.path)
+    except FileNotFoundError:
+        return 0  # there was none: making one only to remove it would leave its directory behind
     return say("stuck: still running: " + pids(alive), STUCK) if alive else 0
 
 

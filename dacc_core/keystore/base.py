@@ -14,11 +14,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import msgspec
+
 DEFAULT_TIMEOUT = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+# Structs where there is one for each key of a store: they are made many times faster than dataclasses.
+class Item(msgspec.Struct, frozen=True, gc=False):
     """A key with its value and the revision that wrote it. ``lease`` is 0 when it is bound to none."""
 
     key: str
@@ -75,8 +77,7 @@ class TxnResult:
     current: Mapping[str, Item | None] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(msgspec.Struct, frozen=True):
     """What a transaction did to one key: the new item, or ``None`` when it was deleted (or its lease ended)."""
 
     key: str

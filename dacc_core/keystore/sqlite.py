@@ -153,17 +153,24 @@ class SqliteKeystore:
         return state.revision, state.next_end - self._clock.now()
 
     def _poll(self, prefix: str, position: int, deadline: Deadline) -> Batch:
+        batch, due = self._changes(prefix, position, deadline)
+        if not due:
+            return batch
         try:
             self._sweep(deadline)
         except KeystoreUnavailable as error:
             if not locked(error):  # whoever holds the lock has swept, too
                 raise
+        return self._changes(prefix, position, deadline)[0]
+
+    def _changes(self, prefix: str, position: int, deadline: Deadline) -> tuple[Batch, bool]:
+        """What was logged since ``position``, and whether a lease has ended whose keys are still there."""
         with self._connections.reading(Deadline(max(deadline.remaining(), READ_GRACE))) as database:
             state = sqlite_tables.look(database, self._clock)
             if position < state.compacted:
                 raise Compacted(wanted=position + 1, oldest=state.compacted + 1)
             found = () if position >= state.revision else sqlite_tables.changes(database, prefix, position)
-            return Batch(found, max(position, state.revision))
+            return Batch(found, max(position, state.revision)), state.next_end <= self._clock.now()
 
     @contextmanager
     def _writing(self, deadline: Deadline) -> Iterator[Writing]:

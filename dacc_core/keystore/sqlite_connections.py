@@ -8,6 +8,7 @@ import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from math import ceil
 from pathlib import Path
 
 from dacc_core.errors import KeystoreUnavailable
@@ -22,6 +23,12 @@ WAL_KEPT_BYTES = 16 << 20
 FORK_PATIENCE = 2.0
 
 
+class _Connection(sqlite3.Connection):
+    """A connection that knows how long it waits for SQLite's locks, in milliseconds."""
+
+    patience = -1
+
+
 class Connections:
     """A pool of connections, and the lock by which this process's writers queue.
 
@@ -33,7 +40,7 @@ class Connections:
         self._path = path
         self._identity = sqlite_files.check(path)
         self._free = threading.Condition(threading.Lock())
-        self._idle: list[sqlite3.Connection] = []
+        self._idle: list[_Connection] = []
         self._lent = 0
         self._unusable = ""
         self._writer = threading.Lock()
@@ -79,7 +86,7 @@ class Connections:
             self._unusable = why
             self._close_idle()
 
-    def _take(self, deadline: Deadline) -> sqlite3.Connection:
+    def _take(self, deadline: Deadline) -> _Connection:
         with self._free:
             if self._unusable:
                 raise KeystoreUnavailable(where=self.where, why=self._unusable)
@@ -89,7 +96,7 @@ class Connections:
         try:
             if database is None:
                 return self._connect(deadline)
-            database.execute(f"PRAGMA busy_timeout = {_milliseconds(deadline)}")
+            _be_patient(database, _milliseconds(deadline))
             return database
         except BaseException:
             self._give_back(database, healthy=False)
@@ -104,13 +111,14 @@ class Connections:
         if not same:
             raise KeystoreUnavailable(where=self.where, why="the file was removed or replaced while it was in use: restart")
 
-    def _connect(self, deadline: Deadline) -> sqlite3.Connection:
+    def _connect(self, deadline: Deadline) -> _Connection:
         database = sqlite3.connect(
             f"{self._path.as_uri()}?mode=rw",  # never creates
             uri=True,
             timeout=deadline.remaining(),
             isolation_level=None,
             check_same_thread=False,
+            factory=_Connection,
         )
         try:
             self._require_ours(database)
@@ -133,7 +141,7 @@ class Connections:
         if journal != "wal":
             raise KeystoreUnavailable(where=self.where, why=f"its journal mode is {journal}, not wal: another program changed it")
 
-    def _give_back(self, database: sqlite3.Connection | None, healthy: bool) -> None:
+    def _give_back(self, database: _Connection | None, healthy: bool) -> None:
         with self._free:
             self._lent -= 1
             keep = healthy and not self._unusable and len(self._idle) < IDLE_KEPT
@@ -187,7 +195,14 @@ def _transaction(database: sqlite3.Connection, begin: str) -> Iterator[None]:
 
 
 def _milliseconds(deadline: Deadline) -> int:
-    return int(deadline.remaining() * 1000)
+    """What is left, in steps of 50 ms, so that it is the same for most transactions."""
+    return ceil(deadline.remaining() * 20) * 50
+
+
+def _be_patient(database: _Connection, milliseconds: int) -> None:
+    if database.patience != milliseconds:  # it would be the slowest statement of a short transaction
+        database.execute(f"PRAGMA busy_timeout = {milliseconds}")
+        database.patience = milliseconds
 
 
 def _close_quietly(database: sqlite3.Connection) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-import selectors
+import select
 import socket
 import threading
 from collections.abc import Callable
@@ -118,23 +118,27 @@ class Listener:
         return ours
 
     def _run(self) -> None:
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._socket, selectors.EVENT_READ)
-            selector.register(self._stop, selectors.EVENT_READ)
-            pause, seen = POLL_FIRST, -1
-            while True:
-                ready = [key.fileobj for key, _ in selector.select(pause)]
-                if self._stop in ready:
-                    return
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        poll.register(self._stop, select.POLLIN)
+        pause, seen = POLL_FIRST, -1
+        while True:
+            ready = [descriptor for descriptor, _ in poll.poll(pause * 1000)]
+            if self._stop in ready:
+                return
+            if ready:  # whoever woke us has committed; the watches look for themselves
                 self._drain()
-                revision, next_end = self._try_to_look()
-                fresh = bool(ready) or revision != seen
-                if fresh or next_end <= 0:
-                    self._news.announce()
-                pause = POLL_FIRST if fresh else min(2 * pause, POLL_LAST)
-                if next_end > 0:
-                    pause = min(pause, max(next_end, POLL_FIRST))
-                seen = revision
+                self._news.announce()
+                pause = POLL_FIRST
+                continue
+            revision, next_end = self._try_to_look()
+            fresh = revision != seen
+            if fresh or next_end <= 0:
+                self._news.announce()
+            pause = POLL_FIRST if fresh else min(2 * pause, POLL_LAST)
+            if next_end > 0:
+                pause = min(pause, max(next_end, POLL_FIRST))
+            seen = revision
 
     def _drain(self) -> None:
         with suppress(BlockingIOError):
@@ -165,6 +169,7 @@ class SqliteWatch:
         self._news = news
         self._poll = poll
         self._position = after_revision
+        self._seen = -1
         self._closed = False
 
     def next(self, timeout: float) -> Batch | None:
@@ -172,6 +177,7 @@ class SqliteWatch:
         deadline = Deadline(timeout)
         pause = Deadline(min(timeout, HEARTBEAT))
         while not self._ended():
+            self._news.wait(self._seen, pause)  # not at all if there was news since the last look
             seen = self._news.count
             try:
                 batch = self._poll(self._position, deadline)
@@ -179,11 +185,9 @@ class SqliteWatch:
                 if self._ended():  # closed under our hands, which is no failure
                     break
                 raise
-            self._position = batch.revision
-            if batch.changes or not pause.remaining():
+            self._position, self._seen = batch.revision, seen
+            if not self._ended() and (batch.changes or not pause.remaining()):
                 return batch
-            if not self._ended():
-                self._news.wait(seen, pause)
         return None
 
     def _ended(self) -> bool:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import msgspec
+
 from ..errors import DaccError
 from ..keystore.base import Batch, Compare, Op, Snapshot, TxnResult
 from ..model import Progress, Session, Status
@@ -16,8 +18,7 @@ from .facts import Outcome
 from .plan import Step
 
 
-@dataclass(frozen=True, slots=True)
-class Now:
+class Now(msgspec.Struct, frozen=True):
     """The time of an event: ``mono`` for measuring (seconds, any start), ``wall`` for records (since the epoch)."""
 
     mono: float

@@ -10,7 +10,7 @@ from typing import Protocol
 import msgspec
 
 from .. import sdk
-from ..errors import DaccError, HostUnreachable, NoSuchProvider, ProviderBug, StepFailed, TooLarge, Unsupported
+from ..errors import DaccError, HostUnreachable, NoSuchBuffer, NoSuchProvider, ProviderBug, StepFailed, TooLarge, Unsupported
 from ..failpoints import failpoint
 from ..hosts.base import FencingRunner
 from ..model import Progress, Session, Volume
@@ -125,6 +125,7 @@ class _Performer:
     # --- compute nodes ---
 
     def mount(self) -> Outcome:
+        self._require_buffers()
         hosts = expand(self.order.step.hosts)
         results: dict[str, DaccError | None] = dict.fromkeys(hosts)
         for mounted in self._volumes():
@@ -153,6 +154,13 @@ class _Performer:
             if outcome.error is not None:
                 return outcome
         return Outcome()
+
+    def _require_buffers(self) -> None:
+        """A job never runs or copies without a buffer that it uses: it may have been destroyed in a hurry a moment ago."""
+        there = {buffer.token for buffer, _ in self.order.buffers}
+        for name in self.session.request.persistent:
+            if name not in there:
+                raise NoSuchBuffer(name=name)
 
     def _volumes(self) -> list[_Mounted]:
         root, token, found = self.tools.mount_root, self.session.token, []
@@ -217,6 +225,7 @@ class _Performer:
     # --- staging ---
 
     def stage(self, direction: str) -> Outcome:
+        self._require_buffers()
         host, volumes = self.order.mover, self._volumes()
         for mounted in volumes:
             self._mount_mover(mounted, host, read_only=direction == "out")
@@ -321,7 +330,7 @@ def _per_host(
     if not bad:
         return Outcome(hosts=results)
     host, error = sorted(bad.items())[0]
-    more = f" (and {len(bad) - 1} more hosts)" if len(bad) > 1 else ""
+    more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
     failed = StepFailed(step=f"{what} on {host}{more}", token=session.token, why=str(error))
     failed.retryable = all(one.retryable for one in bad.values())
     return Outcome(hosts=results, error=failed)

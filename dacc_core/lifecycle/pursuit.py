@@ -20,7 +20,7 @@ from ..names import expand, fold
 from ..registry import goals
 from ..registry.ops import Draft
 from . import effects as fx
-from . import endings, facts
+from . import endings, facts, orders
 from . import judgement as judge
 from .facts import Outcome
 from .plan import STORE_ONLY, Step, plan
@@ -113,20 +113,10 @@ class Pursuit:
 
     def _begin(self, session: Session, status: Status, step: Step) -> None:
         mover = status.mover or self.core.rules.mover_host or self.core.host
-        hosts = self._hosts(session, step, mover)
+        hosts = orders.hosts_of(session, step, mover)
         begun = facts.begin(step, session, status, hosts=hosts, mover=mover, at=self.core.now.wall)
+        begun = orders.with_buffers(self.core.view, session, begun, step)
         self._write(session, begun, lambda: self._act(step))
-
-    def _hosts(self, session: Session, step: Step, mover: str) -> str:
-        match step.kind:
-            case "create" | "delete":
-                return fold(session.volume.hosts) if session.volume else ""
-            case "stage_in" | "stage_out" | "unmount_mover":
-                return mover
-            case "evict":
-                return fold(host for eviction in session.goal.evict for host in expand(eviction.hosts))
-            case _:
-                return step.hosts
 
     def _act(self, step: Step) -> None:
         """The beginning is recorded: now the effect."""
@@ -136,20 +126,13 @@ class Pursuit:
             return
         self._busy, self._acting, self._cancelling = "acting", step, ""
         seconds = judge.seconds(session, status, step, self.core.now.wall, self.core.rules)
-        order = fx.StepOrder(step, session, status, seconds, status.mover, self._buffers(session, step))
+        order = fx.StepOrder(step, session, status, seconds, status.mover, orders.buffers_of(self.core.view, session, status, step))
         self._ref = self.core.ask(lambda ref: fx.RunStep(ref, order), self._ended)
         self._saved_at = self.core.now.mono
         self.core.on_progress(self._ref, self._progressed)
         self._guard = self.core.at(self.core.now.mono + order.seconds + self.core.rules.cancel_grace, self._overran)
         log.info("step begins", extra={"session": self.token, "step": step.kind, "hosts": step.hosts})
         self._reconsider(session, status)  # the goal may have changed while the beginning was written
-
-    def _buffers(self, session: Session, step: Step) -> tuple[tuple[Session, Status], ...]:
-        names = session.request.persistent
-        if step.kind == "evict":
-            names = tuple(eviction.token for eviction in session.goal.evict)
-        view = self.core.view
-        return tuple((found, view.status(name)) for name in names if (found := view.session(name)) is not None)
 
     def _progressed(self, progress: Progress) -> None:
         """Progress reaches the store now and then only."""
@@ -332,9 +315,27 @@ class Pursuit:
             self._write(session, facts.fail(status, session, error, "plan"), self._idle)
             return
         log.info("session ends", extra={"session": self.token, "how": step.kind, "why": step.reason})
+        self._release(session, status, step, self._revisions())
+
+    def _release(self, session: Session, status: Status, step: Step, seen: tuple[int, int]) -> None:
+        """The transaction that ends the session. Claims and other endings write the same hosts' bricks, so it may have to be made anew.
+
+        What ``status`` has more than the store is known here only: dropped, the last step would be fenced and run again.
+        """
+        if self._revisions() != seen or not self.core.may_act():
+            self._ended_session(None)
+            return
         draft = endings.ending(self.core.view, session, status, step, self.core.now.wall, self.core.rules)
         forget = fx.Forget(session.key, endings.fenced_hosts(session, status)) if step.kind != "keep" else None
-        self._transact(draft.expect("alive", self.core.host), lambda: self._ended_session(forget))
+        self._transact(
+            draft.expect("alive", self.core.host),
+            lambda: self._ended_session(forget),
+            lambda: self._release(session, status, step, seen),
+        )
+
+    def _revisions(self) -> tuple[int, int]:
+        view = self.core.view
+        return view.revision_of("sessions", self.token), view.revision_of("status", self.token)
 
     def _ended_session(self, forget: fx.Forget | None) -> None:
         self._busy = ""
@@ -352,17 +353,18 @@ class Pursuit:
         endings.count_pre_run(self.core.view, draft, session, status, self.core.now.wall)
         self._transact(draft, then)
 
-    def _transact(self, draft: Draft, then: Callable[[], None]) -> None:
+    def _transact(self, draft: Draft, then: Callable[[], None], otherwise: Callable[[], None] | None = None) -> None:
+        """Write, ``then`` go on; when a record was changed meanwhile go on ``otherwise``, or look at everything anew."""
         self._busy = "writing"
 
         def written(result: TxnResult) -> None:
             if self._busy != "writing":
                 return
-            self._busy = ""
             if result.ok:
+                self._busy = ""
                 then()
             else:
-                self.core.at(self.core.now.mono + 0.005, self.consider)
+                self.core.at(self.core.now.mono + 0.005, otherwise or self._idle)
 
         self.core.transact(draft.commit(), written)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 
 from ..errors import NoSuchPool, PoolFull, PoolTooSmall
 from ..model import Allocations, BrickRef, Volume
@@ -58,7 +59,31 @@ def _no_space(view: View, pool: str, needed: int, size: int) -> PoolFull | PoolT
     facts = {"pool": pool, "free": free, "total": total, "needed": needed, "needed_bytes": size, "granularity": granularity}
     if needed > total:
         return PoolTooSmall(**facts, total_bytes=total * granularity)
-    return PoolFull(**facts)
+    return PoolFull(**facts, hint=_way_out(_out_of_use(view, pool), total, needed))
+
+
+def _way_out(lost: Counter[str], total: int, needed: int) -> str:
+    """What to do when not enough is free. Whoever waits for a host that is down must know that no job's end helps."""
+    if total - lost.total() >= needed:
+        return "wait for other jobs to end"
+    return ", ".join(f"{number} {why}" for why, number in sorted(lost.items())) + ": ask an operator"
+
+
+def _out_of_use(view: View, pool: str) -> Counter[str]:
+    """How many bricks of a pool no job's end gives back, by the reason."""
+    lost: Counter[str] = Counter()
+    for host, entry in view.hosts.items():
+        held = view.allocations[host].record if host in view.allocations else Allocations()
+        for brick in entry.record.bricks:
+            if brick.pool != pool:
+                continue
+            if host not in view.alive:
+                lost["on hosts that are down"] += 1
+            elif held.draining:
+                lost["on hosts that are drained"] += 1
+            elif brick.device in held.quarantined:
+                lost["in quarantine"] += 1
+    return lost
 
 
 def volume_name(host_number: int, serial: int) -> str:

@@ -70,6 +70,21 @@ def release(scene: Scene, host: str, device: str, caller: Caller) -> Verb[tuple[
         yield Pause(0.01)
 
 
+def retry(scene: Scene, job: str, caller: Caller) -> Verb[int]:
+    """Forget how often a job's pre_run failed, so that its setup is no longer refused; how often it was."""
+    if not caller.trusted:
+        raise Denied(who=f"uid {caller.uid}", what="let a job try again", why="only operators may")
+    while True:
+        entry = scene.view.histories.get(job)
+        if entry is None or not entry.record.pre_run_failures:
+            raise NotFound(why=f"no pre_run of job {job} is remembered to have failed")
+        forgiven = msgspec.structs.replace(entry.record, pre_run_failures=0)
+        result = yield Draft(scene.view).put(forgiven, "history", job).commit()
+        if result.ok:
+            return entry.record.pre_run_failures
+        yield Pause(0.01)
+
+
 def overview(view: View, caller: Caller) -> dict[str, Any]:
     """Pools, hosts and sessions, for ``dacc status``. Why a session failed may name paths: its owner reads it, others the class."""
     return {

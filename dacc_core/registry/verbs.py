@@ -147,7 +147,10 @@ def _check_history(scene: Scene, claim: Claim) -> None:
     entry = scene.view.histories.get(claim.token)
     if entry is not None and entry.record.pre_run_failures >= scene.max_pre_run_failures:
         why = entry.record.status or "see the history of the session"
-        text = f"pre_run failed {entry.record.pre_run_failures} times in a row, the job is held instead of being requeued for ever: {why}"
+        text = (
+            f"pre_run failed {entry.record.pre_run_failures} times in a row, so the job is held instead of being requeued for ever "
+            f"(dacc retry {claim.token} lets it try again): {why}"
+        )
         raise StepFailed(step="setup", token=claim.token, why=text)
 
 

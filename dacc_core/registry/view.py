@@ -6,9 +6,8 @@ A view is changed by :meth:`View.load` and :meth:`View.apply` only, in one threa
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
 import msgspec
@@ -33,8 +32,7 @@ log = logging.getLogger("dacc.view")
 R = TypeVar("R", bound=Record)
 
 
-@dataclass(frozen=True, slots=True)
-class Entry(Generic[R]):
+class Entry(msgspec.Struct, Generic[R], frozen=True):
     """A record and the revision that wrote it, which a compare needs."""
 
     record: R
@@ -49,6 +47,7 @@ class View:
         self._tables: dict[str, dict[str, Entry[Any]]] = {kind: {} for kind in keys.KINDS}
         self._attached: dict[str, set[str]] = defaultdict(set)
         self._free: dict[str, dict[str, tuple[str, ...]]] = {}
+        self._totals: Counter[str] | None = None
 
     # --- what it holds ---
 
@@ -136,8 +135,9 @@ class View:
 
     def quantity(self, pool: str) -> tuple[int, int]:
         """Bricks of a pool: (all that are registered, free)."""
-        total = sum(sum(brick.pool == pool for brick in entry.record.bricks) for entry in self.hosts.values())
-        return total, sum(len(self.free_devices(host, pool)) for host in self.hosts)
+        if self._totals is None:  # what is registered hardly ever changes, and is asked for by every poll and submit
+            self._totals = Counter(brick.pool for entry in self.hosts.values() for brick in entry.record.bricks)
+        return self._totals[pool], sum(len(self.free_devices(host, pool)) for host in self.hosts)
 
     def _count_free(self, host: str) -> dict[str, tuple[str, ...]]:
         facts, held = self.hosts.get(host), self.allocations.get(host)
@@ -158,6 +158,7 @@ class View:
             table.clear()
         self._attached.clear()
         self._free.clear()
+        self._totals = None
         for item in snapshot.items:
             self._put(item)
         self.revision = snapshot.revision
@@ -196,6 +197,8 @@ class View:
     def _index(self, kind: str, name: str, *, present: bool) -> None:
         if kind in ("hosts", "alive", "allocations"):
             self._free.pop(name, None)
+            if kind == "hosts":
+                self._totals = None
         elif kind == "attachments":
             persistent, _, token = name.partition("/")
             (self._attached[persistent].add if present else self._attached[persistent].discard)(token)

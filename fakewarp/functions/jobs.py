@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -45,8 +44,7 @@ def _job_process(directives: Directives, site: Site) -> Answer:
     view, default = site.scene.view, site.config.default_pool
     if not view.pools:
         raise no_such_pool(view, default)
-    bricks = Counter(brick.pool for host in view.hosts.values() for brick in host.record.bricks)
-    pools = {name: PoolSize(entry.record.granularity, bricks[name]) for name, entry in view.pools.items()}
+    pools = {name: PoolSize(entry.record.granularity, view.quantity(name)[0]) for name, entry in view.pools.items()}
     check_pools(directives, pools, default)
     return Answer()
 

@@ -337,6 +337,11 @@ def test_forgetting_twice_succeeds(runner: LocalRunner) -> None:
     assert runner.forget(["a"], KEY) == runner.forget(["a"], KEY) == {"a": None}
 
 
+def test_forgetting_what_was_never_fenced_makes_nothing(runner: LocalRunner, fences: Path) -> None:
+    assert runner.forget(["a"], KEY) == {"a": None}
+    assert not fences.exists()
+
+
 def test_a_fence_with_a_running_command_is_not_forgotten(runner: LocalRunner, fences: Path, started: Started) -> None:
     sleeper(fences, started)
     assert isinstance(runner.forget(["a"], KEY)["a"], Busy)

@@ -69,6 +69,24 @@ def test_a_full_pool_says_what_is_free() -> None:
         allocation.choose(cluster(taken={"/b0": "other"}), "1", "p", 4 * GIB)
 
 
+def test_a_full_pool_whose_jobs_will_end_says_to_wait() -> None:
+    with pytest.raises(PoolFull, match=r": wait for other jobs to end$"):
+        allocation.choose(cluster(taken={"/b0": "other"}), "1", "p", 4 * GIB)
+
+
+def test_a_pool_that_no_jobs_end_makes_free_says_why() -> None:
+    view = view_of(
+        ("pools", "p", Pool(name="p", granularity=GIB, provider="fake")),
+        *(("hosts", f"s{n}", BrickHost(name=f"s{n}", number=n, bricks=(Brick(device="/b", capacity=GIB, pool="p"),))) for n in (1, 2, 3)),
+        *(("alive", f"s{n}", Alive(host=f"s{n}", incarnation="1")) for n in (2, 3)),
+        ("allocations", "s2", Allocations(quarantined={"/b": "session 7"})),
+        ("allocations", "s3", Allocations(draining=True)),
+    )
+    why = ": 1 in quarantine, 1 on hosts that are down, 1 on hosts that are drained: ask an operator$"
+    with pytest.raises(PoolFull, match=why):
+        allocation.choose(view, "1", "p", GIB)
+
+
 def test_a_request_beyond_the_pool_says_how_much_could_ever_be() -> None:
     with pytest.raises(PoolTooSmall, match=f"ask for at most {6 * GIB} bytes"):
         allocation.choose(cluster(), "1", "p", 7 * GIB)

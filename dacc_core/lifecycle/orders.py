@@ -1,0 +1,62 @@
+"""What a step acts on: its hosts, and the persistent volumes that a job mounts beside its own. Pure."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ..model import Buffer, Request, Session, Status
+from ..names import expand, fold
+from ..registry.view import View
+from .plan import Step
+
+
+def hosts_of(session: Session, step: Step, mover: str) -> str:
+    """Every host on which a step acts (folded): where it must be fenced if its coordinator dies."""
+    match step.kind:
+        case "create" | "delete":
+            return fold(session.volume.hosts) if session.volume else ""
+        case "stage_in" | "stage_out" | "unmount_mover":
+            return mover
+        case "evict":
+            return fold(host for eviction in session.goal.evict for host in expand(eviction.hosts))
+        case _:
+            return step.hosts
+
+
+def with_buffers(view: View, session: Session, status: Status, step: Step) -> Status:
+    """The facts, with the persistent volumes that the step is about to mount.
+
+    They are written down because a buffer may be destroyed in a hurry while jobs use it: its records are gone then, its mounts perhaps not.
+    """
+    if step.kind not in ("mount", "stage_in", "stage_out"):
+        return status
+    found = ((view.session(name), view.status(name)) for name in session.request.persistent)
+    buffers = tuple(
+        Buffer(token=one.token, volume=one.volume, provider_state=facts.provider_state)
+        for one, facts in found
+        if one is not None and one.volume is not None
+    )
+    return msgspec.structs.replace(status, buffers=buffers)
+
+
+def buffers_of(view: View, session: Session, status: Status, step: Step) -> tuple[tuple[Session, Status], ...]:
+    """The persistent sessions that a step needs, each with its facts; one that is gone, as it was when it was mounted."""
+    if step.kind == "evict":
+        return ()
+    known = {buffer.token: buffer for buffer in status.buffers}
+    found = []
+    for name in session.request.persistent:
+        one = view.session(name)
+        if one is not None and (name not in known or one.volume == known[name].volume):
+            found.append((one, view.status(name)))
+        elif name in known:
+            found.append(_as_it_was(known[name], session))
+    return tuple(found)
+
+
+def _as_it_was(buffer: Buffer, job: Session) -> tuple[Session, Status]:
+    request = Request(owner=job.request.owner, group=job.request.group)
+    former = Session(
+        token=buffer.token, id=0, kind="persistent", created=0, born=0.0, request=request, volume=buffer.volume
+    )
+    return former, Status(filesystem="ready", provider_state=buffer.provider_state)

@@ -1,0 +1,42 @@
+"""Sessions of the same hosts that end at once: their last transactions meet, and none does its last step twice for that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from dacc_core.model import Request
+from dacc_core.registry.calls import Answer
+from dacc_core.registry.ops import Verb
+from dacc_core.registry.verbs import Claim, Scene, set_up, tear_down
+from dacc_core.testing.simulation import Simulation, answered
+
+TOKENS = [str(number) for number in range(1, 10)]
+REQUEST = Request(owner=1000, group=1000, pool="default", capacity=100, striped=True)
+
+
+def make(token: str, scene: Scene) -> Verb[Answer]:
+    return answered(set_up(scene, Claim(token=token, kind="job", request=REQUEST, size=100)))
+
+
+def end(token: str, scene: Scene) -> Verb[Answer]:
+    return answered(tear_down(scene, token, hurry=False))
+
+
+def all_at_once(sim: Simulation, verb: Callable[[str, Scene], Verb[Answer]]) -> int:
+    """The revisions that it took for every token."""
+    before, answers = sim.rules.revision(), list[Answer | Exception | None]()
+    for token in TOKENS:
+        sim.nodes[0].call(partial(verb, token), token, answers.append)
+    while len(answers) < len(TOKENS):
+        sim.step()
+    assert all(isinstance(answer, Answer) for answer in answers)
+    return sim.rules.revision() - before
+
+
+def test_each_is_deleted_once() -> None:
+    sim = Simulation(seed=3, faults=0.0)
+    sim.run(3.0)
+    all_at_once(sim, make)
+    # The wish, the beginning of the deletion, and the end of the session. A fence and a second deletion would be two more.
+    assert all_at_once(sim, end) == 3 * len(TOKENS)
