@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from ..errors import DaccError, NoSuchSession
 from ..model import Goal, Request, Session, StageRequest
@@ -12,6 +12,7 @@ from ..registry import goals
 from ..registry.calls import Answer
 from ..registry.ops import Verb
 from ..registry.verbs import Claim, Scene, pursue, set_up, tear_down
+from ..registry.view import View
 from .simulation import Node, Simulation, answered
 
 COMPUTE = [f"c{n}" for n in range(1, 6)]
@@ -224,6 +225,15 @@ class Workload:
             status = view.status(token)
             if not (goals.met(entry.record, status) or goals.failed(entry.record, status)):
                 self.sim.violations.append(f"session {token} hangs: goal {entry.record.goal}, status {status}")
+        self.sim.violations.extend(self._orphans(view))
         if self.sim.violations:
             raise AssertionError(f"seed {self.sim.seed}, at the end: " + "; ".join(self.sim.violations))
 
+    def _orphans(self, view: View) -> Iterator[str]:
+        """Filesystems that no session owns, on bricks that are offered as free: a command that outlived its session made them."""
+        owned = {entry.record.volume.name for entry in view.sessions.values() if entry.record.volume}
+        shut = {f"{host}:{device}" for host, entry in view.allocations.items() for device in entry.record.quarantined}
+        for name, volume in self.sim.world.volumes.items():
+            loose = [brick for brick in volume.bricks if brick not in shut]
+            if name not in owned and loose:
+                yield f"filesystem {name} is left on {loose[0]}"
