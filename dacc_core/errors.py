@@ -20,7 +20,6 @@ where the reaction is the same) and says whether trying again can help.
     │   ├── NoSuchUser           24   a uid without a passwd entry on the mover host
     │   └── NoSuchProvider       25   no installed package offers that provider
     ├── AlreadyExists            30   something is there already, and not what is to be made
-    │   └── StoreExists          31   a keystore is there already
     ├── Busy                     40   someone else uses it; wait or ask them
     │   ├── BufferInUse          41   jobs use the buffer that is to be destroyed
     │   ├── SessionEnding        42   a teardown is in progress
@@ -170,12 +169,6 @@ class AlreadyExists(DaccError):
     """{why}"""
 
     exit_code = 30
-
-
-class StoreExists(AlreadyExists):
-    """{path} already holds a store of cluster {cluster}"""
-
-    exit_code = 31
 
 
 class Busy(DaccError):
