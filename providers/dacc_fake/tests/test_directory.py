@@ -211,12 +211,25 @@ def test_the_capabilities_say_what_it_lacks(plain: Site) -> None:
     assert (found.capacity_enforced, found.real_mounts, found.swap) == (False, False, False)
 
 
-def test_the_movers_parent_directory_is_for_nobody_else(plain: Site) -> None:
+def test_the_movers_parent_directory_is_for_nobody_else(plain: Site, tmp_path: Path) -> None:
+    path = tmp_path / "movers" / "vfake001"
     plain.create()
-    path = "/run/movers/vfake001"
 
-    plain.mount("c1", path=path, role="mover")
+    plain.mount("c1", path=str(path), role="mover")
 
-    assert at(plain, "c1", "/run/movers").stat().st_mode & 0o777 == 0o700
-    plain.unmount("c1", path=path, role="mover")
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    plain.unmount("c1", path=str(path), role="mover")
+    plain.delete()
+
+
+def test_a_mover_finds_the_volume_at_the_very_path_that_it_asked_for(plain: Site, tmp_path: Path) -> None:
+    """Whoever copies there knows nothing of the roots that stand for hosts."""
+    path = tmp_path / "movers" / "vfake001"
+    plain.create()
+
+    plain.mount("c1", path=str(path), role="mover")
+
+    assert (path / "global").is_dir()
+    plain.unmount("c1", path=str(path), role="mover")
+    assert not path.is_symlink()
     plain.delete()
