@@ -116,8 +116,6 @@ class Executor:
                 self._cancels.get(effect.ref, CancelToken()).cancel()
             case fx.Fence():
                 self._in("fence", lambda: fx.Fenced(effect.ref, self._fence(effect)))
-            case fx.Forget():
-                self._workers["fence"].submit(self._tools.runner.forget, effect.hosts, effect.key)
             case fx.Reply():
                 self._replies.pop(effect.ref, _nobody)(effect.answer)
             case fx.Exit():

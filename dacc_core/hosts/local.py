@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,9 @@ from . import base, fence_helper
 from .process import Outcome, run_process
 
 _FENCE_SECONDS = 60.0
+_FENCE_AGE = 7 * 86400.0
+"""A fence is kept longer than any step or standstill lasts."""
+_SWEEP_SECONDS = 6 * 3600.0
 _SYSTEM_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 
 
@@ -54,6 +59,7 @@ class LocalRunner:
         self._fence_dir = Path(fence_dir).absolute()
         self._namespace = namespace
         self._python = python
+        self._swept = float("-inf")
 
     @property
     def python(self) -> str:
@@ -74,7 +80,17 @@ class LocalRunner:
 
     def fenced(self, key: str, generation: int, cancel: CancelToken) -> HostRunner:
         """A runner whose commands run behind the fence of ``key``; see :class:`~dacc_core.hosts.base.FencingRunner`."""
+        if time.monotonic() - self._swept > _SWEEP_SECONDS:
+            self._swept = time.monotonic()
+            self._sweep()
         return _FencedRunner(self, _Fence(key, generation, cancel))
+
+    def _sweep(self) -> None:
+        """Remove old fences. Not at a session's end: a former coordinator that stood still meanwhile must not be admitted again."""
+        for file in self._fence_dir.glob("*/*.fence"):
+            with contextlib.suppress(OSError):
+                if time.time() - file.stat().st_mtime > _FENCE_AGE:
+                    file.unlink()
 
     def fence(self, hosts: Sequence[str], key: str, generation: int) -> dict[str, DaccError | None]:
         """Raise the generation on each host and see older commands gone; see :class:`~dacc_core.hosts.base.FencingRunner`."""

@@ -208,14 +208,6 @@ class Fence:
 
 
 @dataclass(frozen=True, slots=True)
-class Forget:
-    """A session is gone: these hosts need not remember its fence. Nobody waits for the outcome."""
-
-    key: str
-    hosts: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Reply:
     """The answer to a call."""
 
@@ -230,7 +222,7 @@ class Exit:
     error: DaccError | None = None
 
 
-Effect = Load | Transact | Grant | Renew | Revoke | FindUser | RunStep | CancelStep | Fence | Forget | Reply | Exit
+Effect = Load | Transact | Grant | Renew | Revoke | FindUser | RunStep | CancelStep | Fence | Reply | Exit
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import functools
-
 import msgspec
 
 from ..model import Attachment, Goal, History, Session, Status
-from ..names import KEPT_PREFIX, expand, fold, union
+from ..names import KEPT_PREFIX
 from ..registry import allocation, goals
 from ..registry.ops import Draft
 from ..registry.view import View
@@ -32,13 +30,6 @@ def ending(view: View, session: Session, status: Status, step: Step, at: float, 
     _remember(view, draft, session, status, step, at)
     _prune(view, draft, session.token, at, rules)
     return draft
-
-
-def fenced_hosts(session: Session, status: Status) -> tuple[str, ...]:
-    """Where commands of this session ran, as far as its timeline tells."""
-    places = [fold(session.volume.hosts)] if session.volume else []
-    places += [event.host for event in status.events if event.host]
-    return expand(functools.reduce(union, places, ""))
 
 
 def _keep(draft: Draft, session: Session, status: Status, token: str, at: float) -> None:

@@ -323,13 +323,12 @@ class Pursuit:
         What ``status`` has more than the store is known here only: dropped, the last step would be fenced and run again.
         """
         if self._revisions() != seen or not self.core.may_act():
-            self._ended_session(None)
+            self._ended_session()
             return
         draft = endings.ending(self.core.view, session, status, step, self.core.now.wall, self.core.rules)
-        forget = fx.Forget(session.key, endings.fenced_hosts(session, status)) if step.kind != "keep" else None
         self._transact(
             draft.expect("alive", self.core.host),
-            lambda: self._ended_session(forget),
+            self._ended_session,
             lambda: self._release(session, status, step, seen),
         )
 
@@ -337,10 +336,8 @@ class Pursuit:
         view = self.core.view
         return view.revision_of("sessions", self.token), view.revision_of("status", self.token)
 
-    def _ended_session(self, forget: fx.Forget | None) -> None:
+    def _ended_session(self) -> None:
         self._busy = ""
-        if forget is not None:
-            self.core.emit(forget)
         self.core.pursuits.changed({self.token})
 
     # --- writing ---

@@ -17,6 +17,7 @@ from ..errors import (
     DaccError,
     Denied,
     DifferentRequest,
+    NoSpace,
     NoSuchBuffer,
     NoSuchSession,
     SessionEnding,
@@ -31,6 +32,11 @@ from .view import View
 
 BARRIER_SECONDS = 60.0
 """A destroy's barrier that is older was left by a crash; the next attach removes it."""
+
+
+RETURN_SECONDS = 10.0
+"""How long a claim that finds no space waits for hosts that are down: Slurm holds a job whose setup fails, and a daemon that was
+restarted or taken over is back within a lease."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +78,19 @@ def set_up(scene: Scene, claim: Claim) -> Verb[Session]:
 
     Raises DifferentRequest, NoSpace, NoSuchBuffer, Denied, or what the building of the filesystem raised.
     """
+    begun = scene.now()
     for attempt in range(1_000_000):
         session = scene.view.session(claim.token)
         if session is None:
             yield from _check_buffers(scene, claim.request)
             yield Turn()
-            session = yield from _try_claim(scene, claim)
+            try:
+                session = yield from _try_claim(scene, claim)
+            except NoSpace:
+                if scene.now() - begun > RETURN_SECONDS or not _hosts_are_missing(scene.view, claim.request.pool):
+                    raise
+                yield Pause(RETURN_SECONDS / 20)  # longer than a jitter: nothing but a host's return helps
+                continue
         elif session.goal.filesystem == "absent":
             yield Wait(claim.token, _vanished(scene.view, session), "tearing down the former session")
             session = None
@@ -90,6 +103,11 @@ def set_up(scene: Scene, claim: Claim) -> Verb[Session]:
     assert session is not None
     yield from pursue(scene, claim.token, goals.SETUP, goals.built)
     return scene.view.session(claim.token) or session
+
+
+def _hosts_are_missing(view: View, pool: str) -> bool:
+    hosts = (entry.record for entry in view.hosts.values() if entry.record.name not in view.alive)
+    return any(brick.pool == pool for host in hosts for brick in host.bricks)
 
 
 def _jitter(token: str, attempt: int) -> float:

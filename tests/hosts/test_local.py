@@ -249,3 +249,13 @@ def test_a_command_in_a_namespace_is_fenced(tmp_path: Path, namespaces: Path) ->
     assert runner.fence(["a"], "s", 2) == {"a": None}
     thread.join(5)
     assert isinstance(results[0], Cancelled)
+
+
+def test_fences_of_last_week_are_swept_and_younger_ones_kept(tmp_path: Path) -> None:
+    host = tmp_path / "h1"
+    host.mkdir()
+    for name, age in (("old", 8 * 86400), ("young", 86400)):
+        (host / f"{name}.fence").touch()
+        os.utime(host / f"{name}.fence", (time.time() - age,) * 2)
+    LocalRunner(fence_dir=tmp_path).fenced("key", 1, CancelToken())
+    assert [file.name for file in host.iterdir()] == ["young.fence"]

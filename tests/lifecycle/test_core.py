@@ -77,3 +77,31 @@ def _set_up(claim: Claim, scene: Scene) -> Verb[Answer]:
 def _nothing():  # type: ignore[no-untyped-def]
     return
     yield
+
+
+def test_a_setup_waits_for_bricks_of_a_host_that_is_restarting() -> None:
+    """Slurm holds a job whose setup fails: a daemon that is restarted must not hold any."""
+    sim = Simulation(1, hosts=1, faults=0.0)
+    sim.run(1.0)
+    (node,) = sim.nodes
+    sim.store.revoke(1)
+    sim.run(0.001)
+    answers: list[object] = []
+    claim = Claim(token="1", kind="job", request=Request(owner=1, group=1, pool="default"), size=100)
+    node.call(partial(_set_up, claim), "1", answers.append)
+    sim.run(20.0)
+    assert type(answers[0]).__name__ == "Answer"
+
+
+def test_a_setup_is_refused_when_the_host_stays_away() -> None:
+    sim = Simulation(1, hosts=2, faults=0.0)
+    sim.run(1.0)
+    sim.nodes[1].crash()
+    sim.run(15.0)
+    answers: list[object] = []
+    claim = Claim(token="1", kind="job", request=Request(owner=1, group=1, pool="default"), size=600)
+    sim.nodes[0].call(partial(_set_up, claim), "1", answers.append)
+    sim.run(5.0)
+    assert not answers
+    sim.run(15.0)
+    assert type(answers[0]).__name__ == "PoolFull"
