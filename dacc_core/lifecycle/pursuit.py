@@ -42,6 +42,7 @@ class Pursuit:
         self._ref = 0
         self._acting: Step | None = None
         self._cancelling = ""
+        self._late_step = False
         self._cleared = -1
         self._attempts = 0
         self._goal = (0.0, -1)
@@ -124,7 +125,7 @@ class Pursuit:
         if session is None or not self.core.may_act():
             self._idle()
             return
-        self._busy, self._acting, self._cancelling = "acting", step, ""
+        self._busy, self._acting, self._cancelling, self._late_step = "acting", step, "", False
         seconds = judge.seconds(session, status, step, self.core.now.wall, self.core.rules)
         order = fx.StepOrder(step, session, status, seconds, status.mover, orders.buffers_of(self.core.view, session, status, step))
         self._ref = self.core.ask(lambda ref: fx.RunStep(ref, order), self._ended)
@@ -176,6 +177,7 @@ class Pursuit:
         self._guard = self.core.at(self.core.now.mono + self.core.rules.cancel_grace, self._abandon)
 
     def _overran(self) -> None:
+        self._late_step = True
         self.cancel("it passed its deadline")
 
     def _abandon(self) -> None:
@@ -212,8 +214,7 @@ class Pursuit:
             self._unsure(session, status, known, step, outcome)
 
     def _unsure(self, session: Session, status: Status, known: Status, step: Step, outcome: Outcome) -> None:
-        overran = self._cancelling == "it passed its deadline"
-        if overran:
+        if self._late_step:
             self._attempts += 1
             late = Unavailable(why=f"{step.kind} did not end within its deadline")
             known = judge.failing(session, known, step, late, self._attempts, self.core.rules)

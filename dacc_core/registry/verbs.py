@@ -14,7 +14,6 @@ import msgspec
 
 from ..errors import (
     BufferInUse,
-    DaccError,
     Denied,
     DifferentRequest,
     NoSpace,
@@ -25,7 +24,7 @@ from ..errors import (
     Superseded,
     from_record,
 )
-from ..model import FIRST_PERSISTENT_ID, Attachment, Counters, Eviction, Goal, Request, Session, Status
+from ..model import FIRST_PERSISTENT_ID, Attachment, Counters, Eviction, Goal, Request, Session
 from . import allocation, goals
 from .ops import AskUser, Commit, Draft, Pause, Turn, User, Verb, Wait
 from .view import View
@@ -345,8 +344,3 @@ def check_attached(view: View, session: Session) -> None:
     for name in session.request.persistent:
         if session.token not in view.users_of(name) or view.session(name) is None:
             raise NoSuchBuffer(name=name)
-
-
-def failure_of(status: Status) -> DaccError | None:
-    """The recorded failure as the error it was."""
-    return from_record(status.failure.kind, status.failure.text) if status.failure else None

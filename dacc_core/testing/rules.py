@@ -71,6 +71,12 @@ class Rules:
                 elif not self._view.is_alive(host, status.incarnation):
                     yield f"rule 3: {incarnation} wrote the status of {token} without being alive"
 
+    def is_owned(self, volume: str) -> bool:
+        """Whether a session has this volume."""
+        self.revision()
+        sessions = (entry.record for entry in self._view.sessions.values())
+        return any(session.volume is not None and session.volume.name == volume for session in sessions)
+
     def may_delete(self, volume: str) -> bool:
         """Rule 5: whether this volume's data may go although it was not staged out."""
         self.revision()

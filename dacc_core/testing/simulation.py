@@ -257,6 +257,7 @@ class Simulation:
         offered = tuple(Brick(device=f"/b{number}", capacity=100, pool="default") for number in range(bricks))
         self.nodes = [Node(self, f"s{number}", offered) for number in range(1, hosts + 1)]
         self.rules = Rules(self.store, self.world)
+        self.world.owned = self.rules.is_owned
         for node in self.nodes:
             node.start()
 

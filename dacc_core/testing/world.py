@@ -12,7 +12,7 @@ from random import Random
 from typing import Any, ClassVar
 
 from .. import sdk
-from ..errors import Busy, Cancelled, DaccError, HostUnreachable, NoSpace, NotFound, Unavailable
+from ..errors import AlreadyExists, Busy, Cancelled, DaccError, HostUnreachable, NoSpace, NotFound, Unavailable
 from ..movers.base import CopyOrder, CopyReport
 
 
@@ -44,6 +44,7 @@ class World:
     crash_after: int = -1
     broken: Callable[[str], None] = lambda _: None
     may_delete: Callable[[str], bool] = lambda _: True
+    owned: Callable[[str], bool] = lambda _: True
 
     def touch(self, host: str, key: str, generation: int, cancel: sdk.CancelToken) -> None:
         """One effect begins on a host: is it allowed, does it work, does the process live to do it?"""
@@ -165,7 +166,10 @@ class SimProvider:
             raise NotFound(why=f"volume {request.volume.name} is not there")
         there = self.world.mounts.setdefault((host, request.path), volume.name)
         if there != volume.name:
-            self.world.broken(f"{request.path} on {host} already has {there}")
+            if self.world.owned(there):
+                self.world.broken(f"{request.path} on {host} already has {there}")
+            # What a session in quarantine has left there is an operator's to clean; nothing is mounted over it.
+            raise AlreadyExists(why=f"{request.path} on {host} already has {there}")
         if request.role == "job":
             volume.precious = True
 
