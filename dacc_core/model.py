@@ -192,6 +192,11 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True):
         return self.volume.name if self.volume else f"{self.token}@{self.born:.6f}"
 
     @property
+    def mounted_as(self) -> str:
+        """The token that its mount points carry: mounts outlive the job whose session is kept."""
+        return self.origin or self.token
+
+    @property
     def mountable(self) -> bool:
         """Whether there is anything to mount on compute nodes."""
         return self.volume is not None or bool(self.request.persistent)

@@ -163,7 +163,7 @@ class _Performer:
                 raise NoSuchBuffer(name=name)
 
     def _volumes(self) -> list[_Mounted]:
-        root, token, found = self.tools.mount_root, self.session.token, []
+        root, token, found = self.tools.mount_root, self.session.mounted_as, []
         if self.session.volume is not None:
             path = layout.job_path(root, token)
             found.append(_Mounted(self.session, self.session.volume, self.status.provider_state, path, "DW_JOB_STRIPED", own=True))
@@ -189,7 +189,7 @@ class _Performer:
                 group=request.group,
                 mode=request.mode,
                 private=private,
-                link=layout.private_link(self.tools.mount_root, self.session.token) if private else "",
+                link=layout.private_link(self.tools.mount_root, self.session.mounted_as) if private else "",
             )
         )
         return _complete(result, hosts, mounted.volume.provider, "mount")
@@ -198,7 +198,7 @@ class _Performer:
         if not hosts:
             return {}
         private = mounted.own and mounted.owner.request.private
-        link = layout.private_link(self.tools.mount_root, self.session.token) if private else ""
+        link = layout.private_link(self.tools.mount_root, self.session.mounted_as) if private else ""
         result = self.tools.providers(mounted.volume.provider).unmount(
             sdk.Unmount(
                 context=self.context, volume=mounted.volume, state=mounted.state, hosts=hosts, path=mounted.path, link=link
@@ -216,7 +216,7 @@ class _Performer:
             volume=volume,
             state=self.status.provider_state,
             hosts=hosts,
-            path=layout.job_path(self.tools.mount_root, self.session.token),
+            path=layout.job_path(self.tools.mount_root, self.session.mounted_as),
             size=self.session.request.swap,
         )
         result = provider.swap_on(request) if on else provider.swap_off(request)

@@ -81,7 +81,7 @@ def _under_way(status: Status, step: Step) -> bool:
 
 def _towards_absence(session: Session, status: Status) -> Step:
     if status.gave_up:
-        return Step("quarantine", reason=status.gave_up)
+        return _give_up(session, status)
     if session.goal.evict and not status.evicted:
         return Step("evict")
     if status.touched:
@@ -94,6 +94,13 @@ def _towards_absence(session: Session, status: Status) -> Step:
     if session.volume is not None and status.filesystem in ("creating", "ready", "deleting"):
         return Step("delete")
     return Step("release")
+
+
+def _give_up(session: Session, status: Status) -> Step:
+    """A teardown that only a person can finish: bricks go to quarantine, unless they hold data that is still owed."""
+    if not owes_stage_out(session, status):
+        return Step("quarantine", reason=status.gave_up)
+    return Step("refuse" if session.kind == "kept" else "keep", reason=status.gave_up)
 
 
 def _pay(session: Session, status: Status) -> Step:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from .slurm import Job, Slurm, finish, refused, succeeded
+from .slurm import NOBODY, Job, Slurm, finish, refused, succeeded
 
 SITE = {
     "extra": {"deadlines": {"teardown": 3}, "retries": {"attempts": 3, "first_wait": 0.05}},
@@ -28,6 +28,7 @@ SITE = {
             {"call": "delete", "token": "801", "times": 0, "text": "disk is on fire"},
             {"call": "unmount", "token": "802", "host": "c1", "times": 0, "text": "device is busy"},
             {"call": "delete", "token": "803", "hang": True, "times": 0},
+            {"call": "unmount", "token": "807", "host": "c1", "times": 0, "text": "device is busy"},
             {"call": "mount", "token": "804", "host": "c2", "times": 1, "error": "InvalidRequest"},
         ]
     },
@@ -159,6 +160,20 @@ def test_a_teardown_that_cannot_end_puts_its_bricks_in_quarantine_and_succeeds(r
     for why in found.values():
         assert f"session {token}" in why
         assert reason in why
+
+
+def test_a_teardown_that_cannot_end_keeps_data_that_is_owed(slurm: Slurm) -> None:
+    """Bricks in quarantine may be released and used again, so what is owed must not end there."""
+    result = slurm.site.directory / "home" / NOBODY.pw_name / "result"
+    job = slurm.striped(f"#DW stage_out source=$DW_JOB_STRIPED/result destination={result} type=file", token="807").begin("c1")
+    job.does("c1", 'echo precious > "$DW_JOB_STRIPED/result"')
+    slurm.jobs.remove(job)
+    succeeded(job.teardown())
+    assert len(slurm.kept()) == 1
+    assert slurm.quarantined() == {}
+    succeeded(slurm.dacc("stage-out", "807"))
+    assert result.read_text() == "precious\n"
+    assert slurm.kept() == []
 
 
 def test_bricks_that_were_released_are_used_again(repaired: Slurm) -> None:

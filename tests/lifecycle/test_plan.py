@@ -173,6 +173,14 @@ def test_a_failed_stage_out_keeps_the_session_at_teardown() -> None:
     assert plan(one, tried).kind == "keep"  # type: ignore[union-attr]
 
 
+def test_a_teardown_that_gives_up_never_quarantines_data_that_is_owed() -> None:
+    for one in every_session():
+        for status in STATUSES[::7]:
+            step = plan(one, status)
+            if step is not None and step.kind == "quarantine":
+                assert not owes_stage_out(one, status)
+
+
 def test_in_a_hurry_nothing_is_owed() -> None:
     one = session(Request(owner=1, group=1, stage_out=COPY), goals.gone(hurry=True), VOLUME)
     assert plan(one, Status(filesystem="ready", used=True)) == Step("delete")
