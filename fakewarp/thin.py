@@ -90,6 +90,8 @@ def complain(program: str, error: BaseException) -> int:
 
 def run(program: str, args: "list[str]") -> int:
     """Ask dacd, or in its absence the same verbs in a process of their own, and do as the answer says."""
+    if program == "fakewarp" and args[:1] == ["install-slurm"]:  # for people: it may take its time
+        become("fakewarp.slurm", args[1:])
     limit, patience = STATUS if program == "dwstat" else LIMITS.get(verb(args), SLOW)
     path = socket_path()
     if path is not None:
@@ -354,5 +356,9 @@ def write(descriptor: int, data: bytes) -> None:
 
 def fall_back(program: str, args: "list[str]") -> "NoReturn":
     """Become the program that runs the verbs itself. The name of the module decides what it may do, no variable of a caller."""
-    module = "fakewarp" if program == "fakewarp" else f"fakewarp.{program}"
+    become("fakewarp" if program == "fakewarp" else f"fakewarp.{program}", args)
+
+
+def become(module: str, args: "list[str]") -> "NoReturn":
+    """Become a module's program, with the interpreter of this installation and all of its packages."""
     posix.execv(sys.executable, [sys.executable, "-I", "-m", module, *args])

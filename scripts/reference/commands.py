@@ -1,4 +1,4 @@
-"""``commands.md``, from the click commands of ``dacc`` and ``dacd``."""
+"""``commands.md``, from the click commands of ``dacc``, ``dacd`` and ``fakewarp``."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import click
 
 from dacc_core.cli.main import main as dacc
 from dacc_core.daemon.main import main as dacd
+from fakewarp.slurm.command import install_slurm
 
 from . import markdown as md
 
 INTRO = """
     Two programs are for people. `dacc` is for operators, users and provider authors; all but `demo` and `providers` ask a running dacd
     over its [socket](socket-protocol.md). `dacd` is the daemon. What Slurm calls, `fakewarp` and `dwstat`, is on [a page of its
-    own](functions.md). Both exit with the [codes of errors](errors.md).
+    own](functions.md); `fakewarp install-slurm`, which people call, is here. All exit with the [codes of errors](errors.md).
 
     Who may do what: root, the setting `slurm_user` and the user who runs dacd may do everything. Anyone may call `status`, and `show` and
     `stage-out` for their own sessions. `release` is for the former only. Others see the class of an error instead of its text.
@@ -28,7 +29,8 @@ def page() -> str:
     """The page."""
     ours = [f"## `dacc`\n\n{md.doc(dacc.callback)}", _options(dacc), AGREEMENT]
     ours += [_command(f"dacc {name}", command) for name, command in _own(dacc)]
-    return md.page("Commands", "the click commands of dacc_core/cli and dacc_core/daemon", INTRO, *ours, _command("dacd", dacd, "##"))
+    others = [_command("dacd", dacd, "##"), _command("fakewarp install-slurm", install_slurm, "##")]
+    return md.page("Commands", "the click commands of dacc_core/cli, dacc_core/daemon and fakewarp/slurm", INTRO, *ours, *others)
 
 
 def _own(group: click.Group) -> list[tuple[str, click.Command]]:
@@ -63,4 +65,4 @@ def _rows(command: click.Command) -> list[tuple[str, str]]:
 
 
 def _value(option: click.Option) -> str:
-    return "" if option.is_flag or option.count else f" {option.type.name.upper()}"
+    return "" if option.is_flag or option.count else f" {option.metavar or option.type.name.upper()}"
