@@ -33,6 +33,7 @@ where the reaction is the same) and says whether trying again can help.
     │   ├── WrongCluster         63   a store of another cluster
     │   ├── StaleView            64   the store has not been heard from for too long
     │   ├── HostUnreachable      65   no command can be run on the host
+    │   │   └── HostLost         69   a command was begun on the host, and how it ended is not known
     │   ├── DaemonUnavailable    66   no daemon listens, or it says nothing
     │   ├── StepFailed           67   a provider or mover step failed
     │   └── Compacted            68   a watch asked for history that is gone
@@ -254,6 +255,12 @@ class HostUnreachable(Unavailable):
     """host {host} cannot be reached: {why}"""
 
     exit_code = 65
+
+
+class HostLost(HostUnreachable):
+    """host {host} was lost while it ran a command: {why}; the command may still run there, until the host is fenced"""
+
+    exit_code = 69
 
 
 class DaemonUnavailable(Unavailable):

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from ..errors import DaccError, HostUnreachable
+from ..errors import DaccError, HostLost, HostUnreachable
 from ..model import Event, Failure, Progress, Running, Session, Status
 from ..names import fold, minus, union
 from .plan import Step
@@ -19,13 +19,14 @@ MAX_EVENTS = 60
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a step ended. ``hosts``: the outcome per compute node; ``state``: what create returned."""
+    """How a step ended. ``hosts``: the outcome per compute node; ``state``: what create returned; ``unsure``: a command may still run."""
 
     error: DaccError | None = None
     hosts: Mapping[str, DaccError | None] = field(default_factory=dict)
     state: Mapping[str, Any] | None = None
     progress: Progress = field(default_factory=Progress)
     mover_left: bool = False
+    unsure: bool = False
 
 
 def begin(step: Step, session: Session, status: Status, *, hosts: str, mover: str, at: float) -> Status:
@@ -62,7 +63,7 @@ def finish(step: Step, session: Session, status: Status, outcome: Outcome, *, at
             changed["mounts"] = union(status.mounts, _succeeded(outcome))
         case "unmount":
             changed |= _unmounted(status, outcome)
-        case "unmount_mover" if done or isinstance(outcome.error, HostUnreachable):
+        case "unmount_mover" if done or is_gone(outcome.error):
             changed["mover"] = ""
             if not done:
                 changed["dirty"] = union(status.dirty, status.mover)
@@ -71,13 +72,18 @@ def finish(step: Step, session: Session, status: Status, outcome: Outcome, *, at
     return msgspec.structs.replace(status, **changed)
 
 
+def is_gone(error: DaccError | None) -> bool:
+    """Whether a host cannot be reached at all. One that was lost in the middle is fenced, and the step tried again."""
+    return isinstance(error, HostUnreachable) and not isinstance(error, HostLost)
+
+
 def _succeeded(outcome: Outcome) -> str:
     return fold(host for host, error in outcome.hosts.items() if error is None)
 
 
 def _unmounted(status: Status, outcome: Outcome) -> dict[str, str]:
     # A node that cannot be reached does not hold a job's end up: it is written down as dirty and its own prolog cleans it.
-    lost = fold(host for host, error in outcome.hosts.items() if isinstance(error, HostUnreachable))
+    lost = fold(host for host, error in outcome.hosts.items() if is_gone(error))
     away = union(_succeeded(outcome), lost)
     return {
         "touched": minus(status.touched, away),

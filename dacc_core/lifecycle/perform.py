@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import msgspec
 
 from .. import sdk
-from ..errors import DaccError, HostUnreachable, NoSuchBuffer, NoSuchProvider, ProviderBug, StepFailed, TooLarge, Unsupported
+from ..errors import DaccError, NoSuchBuffer, NoSuchProvider, ProviderBug, StepFailed, TooLarge, Unsupported
 from ..failpoints import failpoint
 from ..hosts.base import FencingRunner
 from ..model import Progress, Session, Volume
@@ -18,7 +18,7 @@ from ..movers.base import CopyOrder, CopyReport, Mover
 from ..names import expand
 from ..registry import layout
 from .effects import StepOrder
-from .facts import Outcome
+from .facts import Outcome, is_gone
 
 log = logging.getLogger("dacc.step")
 
@@ -55,8 +55,9 @@ class _Mounted:
 def perform(order: StepOrder, tools: Tools, cancel: sdk.CancelToken, progress: Callable[[Progress], None]) -> Outcome:
     """Run a step to its end. Never raises: any exception is the outcome's error, one that is no DaccError a provider's bug."""
     failpoint(f"step.{order.step.kind}.before")
+    performer = _Performer(order, tools, cancel, progress)
     try:
-        outcome = _Performer(order, tools, cancel, progress).run()
+        outcome = performer.run()
     except DaccError as error:
         outcome = Outcome(error=error, mover_left=order.step.kind.startswith("stage"))
     except Exception as error:
@@ -65,15 +66,16 @@ def perform(order: StepOrder, tools: Tools, cancel: sdk.CancelToken, progress: C
         bug = ProviderBug(provider=provider, where=order.step.kind, why=f"{type(error).__name__}: {error}")
         outcome = Outcome(error=bug, mover_left=True)
     failpoint(f"step.{order.step.kind}.after")
-    return outcome
+    return replace(outcome, unsure=performer.hosts.unsure)
 
 
 class _Performer:
     def __init__(self, order: StepOrder, tools: Tools, cancel: sdk.CancelToken, progress: Callable[[Progress], None]) -> None:
         self.order, self.tools = order, tools
         self.session, self.status = order.session, order.status
+        self.hosts = tools.runner.fenced(self.session.key, self.status.generation, cancel)
         self.context = sdk.Context(
-            hosts=tools.runner.fenced(self.session.key, self.status.generation, cancel),
+            hosts=self.hosts,
             deadline=sdk.Deadline.after(order.seconds),
             cancel=cancel,
             generation=self.status.generation,
@@ -141,7 +143,7 @@ class _Performer:
             _merge(results, self._swap(hosts, on=False))
         for mounted in self._volumes():
             _merge(results, self._unmount(mounted, _well(results)))
-        return _per_host(results, "unmount", self.session, tolerate=HostUnreachable)
+        return _per_host(results, "unmount", self.session, tolerate_gone=True)
 
     def evict(self) -> Outcome:
         """Take a persistent volume off the nodes of jobs that still have it (a destroy in a hurry)."""
@@ -150,7 +152,7 @@ class _Performer:
             path = layout.persistent_path(self.tools.mount_root, eviction.token, name)
             mounted = _Mounted(self.session, volume, self.status.provider_state, path, "", own=False)
             results = self._unmount(mounted, expand(eviction.hosts))
-            outcome = _per_host(results, "unmount", self.session, tolerate=HostUnreachable)
+            outcome = _per_host(results, "unmount", self.session, tolerate_gone=True)
             if outcome.error is not None:
                 return outcome
         return Outcome()
@@ -324,9 +326,9 @@ def _raise_first(results: Mapping[str, DaccError | None]) -> None:
 
 
 def _per_host(
-    results: Mapping[str, DaccError | None], what: str, session: Session, tolerate: type[DaccError] | tuple[()] = ()
+    results: Mapping[str, DaccError | None], what: str, session: Session, *, tolerate_gone: bool = False
 ) -> Outcome:
-    bad = {host: error for host, error in results.items() if error is not None and not isinstance(error, tolerate)}
+    bad = {host: error for host, error in results.items() if error is not None and not (tolerate_gone and is_gone(error))}
     if not bad:
         return Outcome(hosts=results)
     host, error = sorted(bad.items())[0]

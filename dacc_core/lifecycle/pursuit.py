@@ -196,7 +196,10 @@ class Pursuit:
     # --- judging its outcome ---
 
     def _settle(self, outcome: Outcome, *, sure: bool) -> None:
-        """The step has ended. ``sure``: all its commands have, too; otherwise they are fenced when the session is considered next."""
+        """The step has ended. ``sure``: it was not told to; its commands have ended too, unless the outcome says that this is not sure.
+
+        Otherwise they are fenced before anything else is done.
+        """
         step, self._acting = self._acting, None
         self.core.forget(self._ref)
         if self._guard is not None:
@@ -208,16 +211,19 @@ class Pursuit:
             return
         log.info("step ends", extra={"session": self.token, "step": step.kind, "error": str(outcome.error or "")})
         known = facts.finish(step, session, status, outcome, at=self.core.now.wall)
-        if sure or (outcome.error is None):
+        if (sure or outcome.error is None) and not outcome.unsure:
             self._judge(session, known, step, outcome)
         else:
-            self._unsure(session, status, known, step, outcome)
+            self._unsure(session, status, known, step, outcome, failed=sure or self._late_step)
 
-    def _unsure(self, session: Session, status: Status, known: Status, step: Step, outcome: Outcome) -> None:
-        if self._late_step:
+    def _unsure(self, session: Session, status: Status, known: Status, step: Step, outcome: Outcome, *, failed: bool) -> None:
+        """Fence the step's hosts before anything else. One that was told to stop in time has not ``failed``."""
+        if outcome.error is None:
+            self._attempts, known = 0, endings.after_success(step, session, known)
+        elif failed:
             self._attempts += 1
             late = Unavailable(why=f"{step.kind} did not end within its deadline")
-            known = judge.failing(session, known, step, late, self._attempts, self.core.rules)
+            known = judge.failing(session, known, step, late if self._late_step else outcome.error, self._attempts, self.core.rules)
         running = status.running or Running(step=step.kind)
         if self.core.stopping:
             self._write(session, msgspec.structs.replace(known, running=running), self._idle)

@@ -77,12 +77,15 @@ class Node:
         self.core = None
         for step in self.steps.values():
             if not step.done and self.sim.random.random() < 0.7:
-                prefix = self.sim.random.choice([0, 1, 2, 3, -1])
-                self.sim.later(self.sim.random.uniform(0, 20), partial(self._zombie, step, prefix))
+                self._live_on(step)
         self.steps.clear()
         replies, self.replies = self.replies, {}
         for reply in replies.values():
             reply(None)
+
+    def _live_on(self, step: Step) -> None:
+        prefix = self.sim.random.choice([0, 1, 2, 3, -1])
+        self.sim.later(self.sim.random.uniform(0, 20), partial(self._zombie, step, prefix))
 
     def _zombie(self, step: Step, prefix: int) -> None:
         self.sim.world.crash_after = prefix
@@ -209,6 +212,8 @@ class Node:
         step.done = True
         cut = step.cancel.cancelled
         outcome = self._cancelled(step) if cut else perform(step.order, self.sim.tools, step.cancel, lambda _: None)
+        if outcome.unsure:
+            self._live_on(step)
         self.sim.later(self.sim.random.uniform(0.0, 0.2), self.sim.bound(self, lambda: self._tell(ref, outcome)))
 
     def _cancelled(self, step: Step) -> Outcome:
@@ -295,6 +300,8 @@ class Simulation:
     def calm(self) -> None:
         """No more faults; every host and daemon up."""
         self.store_faults = self.world.faults = 0.0
+        for place in [place for place in self.world.mounts if place[0] in self.world.down]:
+            del self.world.mounts[place]  # it was rebooted
         self.world.down.clear()
         for node in self.nodes:
             node.cut_until = 0.0

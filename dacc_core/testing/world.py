@@ -12,7 +12,7 @@ from random import Random
 from typing import Any, ClassVar
 
 from .. import sdk
-from ..errors import AlreadyExists, Busy, Cancelled, DaccError, HostUnreachable, NoSpace, NotFound, Unavailable
+from ..errors import AlreadyExists, Busy, Cancelled, DaccError, HostLost, HostUnreachable, NoSpace, NotFound, Unavailable
 from ..movers.base import CopyOrder, CopyReport
 
 
@@ -57,7 +57,8 @@ class World:
         if generation < self.fences.get((host, key), 0):
             raise Cancelled(what=f"a command of generation {generation} on {host}")
         if self.random.random() < self.faults:
-            kinds: tuple[DaccError, ...] = (Unavailable(why="it failed"), Busy(why="it is busy"), NoSpace(why="it is full"))
+            lost = HostLost(host=host, why="the connection ended")
+            kinds: tuple[DaccError, ...] = (Unavailable(why="it failed"), Busy(why="it is busy"), NoSpace(why="it is full"), lost)
             raise self.random.choice(kinds)
 
     def mounted(self, volume: str) -> list[tuple[str, str]]:
@@ -65,7 +66,7 @@ class World:
         return [place for place, name in self.mounts.items() if name == volume]
 
 
-@dataclass(frozen=True)
+@dataclass
 class SimRunner:
     """A runner bound to a session's generation (or to nothing), in a world."""
 
@@ -74,6 +75,7 @@ class SimRunner:
     generation: int = 0
     cancel: sdk.CancelToken = field(default_factory=sdk.CancelToken)
     python: str = "python3"
+    unsure: bool = False
 
     def run(self, hosts: Sequence[str], argv: sdk.Argv, **_: Any) -> Mapping[str, sdk.CommandResult]:
         """The simulated provider needs no commands."""
@@ -99,7 +101,11 @@ class SimRunner:
 
     def touch(self, host: str) -> None:
         """One effect on a host."""
-        self.world.touch(host, self.key, self.generation, self.cancel)
+        try:
+            self.world.touch(host, self.key, self.generation, self.cancel)
+        except (HostLost, Cancelled):
+            self.unsure = True
+            raise
 
 
 def _runner(context: sdk.Context) -> SimRunner:

@@ -1,0 +1,155 @@
+"""A step of which a command may still be running: its hosts are fenced with a raised generation before anything else is done."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import pytest
+
+from dacc_core import sdk
+from dacc_core.errors import DaccError, HostLost, StepFailed
+from dacc_core.lifecycle import facts
+from dacc_core.lifecycle.plan import Step
+from dacc_core.model import Request, Running, Session, Status
+from dacc_core.registry import goals
+from dacc_core.registry.verbs import Claim, pursue, set_up, tear_down
+from dacc_core.testing.simulation import Node, Simulation, answered
+from dacc_core.testing.world import SimProvider, SimRunner, World
+
+LOST = HostLost(host="c1", why="the connection ended")
+
+
+class Job:
+    """One job on two nodes in a quiet cluster."""
+
+    def __init__(self) -> None:
+        self.sim = Simulation(1, faults=0.0)
+        self.sim.run(1.0)
+        request = Request(owner=1, group=1, pool="default", capacity=200, striped=True, digest="d")
+        self.claim = Claim(token="1", kind="job", request=request, size=200)
+
+    def call(self, verb: Callable[..., object]) -> object:
+        answers: list[object] = []
+        self.sim.nodes[0].call(verb, "1", answers.append)  # type: ignore[arg-type]
+        end = self.sim.now.mono + 200.0
+        while not answers and self.sim.now.mono < end:
+            self.sim.step()
+        return answers[0]
+
+    def set_up(self) -> object:
+        return self.call(lambda scene: answered(set_up(scene, self.claim)))
+
+    def mount(self) -> object:
+        return self.call(lambda scene: answered(pursue(scene, "1", goals.pre_run("c[1-2]"), goals.mounted_on("c[1-2]"))))
+
+    def tear_down(self) -> object:
+        return self.call(lambda scene: answered(tear_down(scene, "1", hurry=True)))
+
+    @property
+    def session(self) -> Session:
+        self.sim.rules.revision()
+        session = self.sim.rules.records().session("1")
+        assert session is not None
+        return session
+
+    @property
+    def status(self) -> Status:
+        self.sim.rules.revision()
+        return self.sim.rules.records().status("1")
+
+
+@pytest.fixture
+def job(monkeypatch: pytest.MonkeyPatch) -> Job:
+    monkeypatch.setattr(Node, "_live_on", lambda *_: None)  # here calls are counted
+    made = Job()
+    made.set_up()
+    return made
+
+
+def runner(request: sdk.Mount | sdk.Unmount) -> SimRunner:
+    assert isinstance(request.context.hosts, SimRunner)
+    return request.context.hosts
+
+
+def test_a_step_that_lost_a_host_is_tried_again_under_a_higher_generation(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[int, dict[tuple[str, str], int]]] = []
+    mount = SimProvider.mount
+
+    def once(self: SimProvider, request: sdk.Mount) -> sdk.PerHost:
+        seen.append((request.context.generation, dict(self.world.fences)))
+        if len(seen) > 1:
+            return mount(self, request)
+        runner(request).unsure = True
+        return sdk.PerHost(hosts={"c1": StepFailed(step="mount", token="1", why="whatever the provider made of it"), "c2": None})
+
+    monkeypatch.setattr(SimProvider, "mount", once)
+    assert type(job.mount()).__name__ == "Answer"
+    (first, _), (second, fences) = seen
+    assert second == first + 1
+    assert {host for (host, _), generation in fences.items() if generation == second} >= {"c1", "c2"}
+
+
+def test_a_step_that_succeeds_and_is_unsure_is_fenced_and_counts(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    mounts: list[int] = []
+    mount = SimProvider.mount
+
+    def careless(self: SimProvider, request: sdk.Mount) -> sdk.PerHost:
+        mounts.append(request.context.generation)
+        runner(request).unsure = True
+        return mount(self, request)
+
+    monkeypatch.setattr(SimProvider, "mount", careless)
+    assert type(job.mount()).__name__ == "Answer"
+    job.sim.run(5.0)
+    assert len(mounts) == 1
+    assert (job.status.generation, job.status.running) == (mounts[0] + 1, None)
+    assert set(job.sim.world.fences.values()) == {mounts[0] + 1}
+
+
+def test_a_goal_whose_steps_lose_their_host_each_time_fails(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    generations: list[int] = []
+
+    def never(self: SimProvider, request: sdk.Mount) -> sdk.PerHost:
+        generations.append(request.context.generation)
+        runner(request).unsure = True
+        return sdk.PerHost(hosts=dict.fromkeys(request.hosts, LOST))
+
+    monkeypatch.setattr(SimProvider, "mount", never)
+    assert isinstance(job.mount(), DaccError)
+    assert generations == [generations[0] + tries for tries in range(3)]
+
+
+def test_an_unmount_that_lost_its_host_is_made_again(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    job.mount()
+    calls: list[tuple[str, ...]] = []
+    unmount = SimProvider.unmount
+
+    def once(self: SimProvider, request: sdk.Unmount) -> sdk.PerHost:
+        calls.append(request.hosts)
+        if len(calls) > 1:
+            return unmount(self, request)
+        runner(request).unsure = True
+        done = unmount(self, dataclasses.replace(request, hosts=("c2",)))
+        return sdk.PerHost(hosts={**done.hosts, "c1": LOST})
+
+    monkeypatch.setattr(SimProvider, "unmount", once)
+    job.tear_down()
+    assert calls == [("c1", "c2"), ("c1",)]
+    assert not job.sim.world.volumes
+
+
+def test_a_host_that_was_lost_is_not_taken_for_one_that_is_gone(job: Job) -> None:
+    session = job.session
+    status = Status(touched="c[1-2]", mounts="c[1-2]", running=Running(step="unmount"))
+    outcome = facts.Outcome(error=LOST, hosts={"c1": LOST, "c2": None}, unsure=True)
+    known = facts.finish(Step("unmount", hosts="c[1-2]"), session, status, outcome, at=2.0)
+    assert (known.touched, known.dirty) == ("c1", "")
+
+
+def test_the_simulation_sees_commands_that_outlive_their_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(Simulation(1).random, faults=1.0)
+    sim_runner = SimRunner(world).fenced("key", 1, sdk.CancelToken())
+    while not sim_runner.unsure:
+        with pytest.raises(DaccError):
+            sim_runner.touch("s1")
