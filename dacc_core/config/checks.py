@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..names import expand
 from .document import Document, Problem, dotted
-from .settings import BrickSetting, Settings
+from .settings import BrickSetting, HostsSettings, Settings
 
+_SSH_ONLY = ("addresses", "port", "user", "identity", "known_hosts", "connect_timeout", "ssh_config")
+# The login shells of hosts read it.
+_PLAIN_PATH = re.compile(r"/[A-Za-z0-9_./+-]*")
 NO_ETCD = "etcd is not supported by this version: without endpoints, the keystore is sqlite, for one machine"
 
 
@@ -18,6 +22,7 @@ def cross_checks(settings: Settings, document: Document) -> Iterator[Problem]:
     raw = document.value.get("pools") if isinstance(document.value, Mapping) else None
     pools = set(raw) if isinstance(raw, Mapping) else set(settings.pools)
     yield from _keystore(settings)
+    yield from _hosts(settings.hosts)
     if pools and settings.default_pool not in pools:
         yield Problem(("default_pool",), _no_pool(settings.default_pool, pools))
     yield from _bricks(settings, pools)
@@ -28,6 +33,28 @@ def _keystore(settings: Settings) -> Iterator[Problem]:
     if settings.keystore.endpoints:
         # Never fall back to SQLite: each host would then have a store of its own and give bricks out twice.
         yield Problem(("keystore", "endpoints"), NO_ETCD)
+
+
+def _hosts(hosts: HostsSettings) -> Iterator[Problem]:
+    local = hosts.runner == "local"
+    for name in _SSH_ONLY if local else ():
+        if getattr(hosts, name) != getattr(HostsSettings(), name):
+            yield Problem(("hosts", name), "is for the runners ssh and openssh: set hosts.runner, or leave it out")
+    if hosts.namespace and not local:
+        yield Problem(("hosts", "namespace"), f"is for the runner local, not {hosts.runner}: leave it out")
+    if hosts.ssh_config and hosts.runner == "ssh":
+        yield Problem(("hosts", "ssh_config"), "is for the runner openssh, and ssh reads no such file: set hosts.runner, or leave it out")
+    if hosts.python and not local and not _PLAIN_PATH.fullmatch(hosts.python):
+        yield Problem(("hosts", "python"), f"must be a path of letters, digits and _ . / + -, not {hosts.python!r}: a shell reads it there")
+    yield from _repeated_hosts(hosts)
+
+
+def _repeated_hosts(hosts: HostsSettings) -> Iterator[Problem]:
+    seen: dict[str, str] = {}
+    for nodes in hosts.addresses:
+        twice = next((host for host in expand(nodes) if seen.setdefault(host, nodes) != nodes), "")
+        if twice:
+            yield Problem(("hosts", "addresses", nodes), f"host {twice} is also in {seen[twice]}: keep one", on_key=True)
 
 
 def _no_pool(name: str, pools: set[Any]) -> str:

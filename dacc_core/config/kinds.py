@@ -17,6 +17,9 @@ from ..errors import BadName, BadSize
 from ..sizes import parse_size
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
+_ADDRESS = re.compile(r"[A-Za-z0-9%:][A-Za-z0-9%:_.-]*")
+_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]*")
+_LETTER = re.compile(r"%(.?)")
 
 Size = Annotated[int, Meta(extra={"kind": "size", "unit": "bytes"})]
 Path = Annotated[str, Meta(extra={"kind": "path"})]
@@ -24,6 +27,9 @@ Name = Annotated[str, Meta(extra={"kind": "name"})]
 PoolName = Annotated[str, Meta(extra={"kind": "pool"})]
 Host = Annotated[str, Meta(extra={"kind": "host"})]
 Nodes = Annotated[str, Meta(extra={"kind": "hosts"})]
+Address = Annotated[str, Meta(extra={"kind": "address"})]
+User = Annotated[str, Meta(extra={"kind": "user"})]
+Port = Annotated[int, Meta(ge=1, le=65535)]
 Seconds = Annotated[float, Meta(gt=0, extra={"unit": "seconds"})]
 Count = Annotated[int, Meta(ge=1)]
 
@@ -59,6 +65,21 @@ def _hosts(value: str) -> str:
     return value
 
 
+def _address(value: str) -> str:
+    for letter in _LETTER.findall(value):
+        if letter not in ("h", "%"):
+            raise ValueError(f"%{letter} means nothing: %h is the host's name, %% is a %")
+    if not _ADDRESS.fullmatch(value):
+        raise ValueError(f"{value!r} is no address: write a name or an IP address, with %h for the host's name")
+    return value
+
+
+def _user(value: str) -> str:
+    if not _USER.fullmatch(value):
+        raise ValueError(f"{value!r} is no user's name")
+    return value
+
+
 _CHECKS: Mapping[str, Callable[[Any], Any]] = {
     "size": _size,
     "path": _path,
@@ -66,6 +87,8 @@ _CHECKS: Mapping[str, Callable[[Any], Any]] = {
     "pool": names.check_pool,
     "host": names.check_host,
     "hosts": _hosts,
+    "address": _address,
+    "user": _user,
 }
 
 

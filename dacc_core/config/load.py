@@ -18,10 +18,12 @@ from .document import NOWHERE, Document, Finding
 from .document import read as read_document
 from .kinds import check
 from .reader import BAD, Reader
-from .settings import BrickSetting, HostsSettings, KeystoreSettings, PoolSetting, Settings
+from .settings import BrickSetting, KeystoreSettings, PoolSetting, Settings
 
 ENVIRONMENT = {"DACC_STATE_DIR": ("state_dir", "path"), "DACC_SOCKET": ("socket", "path"), "DACC_CLUSTER": ("cluster", "")}
 """Environment variables that go before the file: each with its setting and the kind of its value."""
+
+REMOTE_PYTHON = "/usr/bin/python3"
 
 
 class Config(Settings, frozen=True, kw_only=True):
@@ -135,10 +137,9 @@ def _fill(settings: Settings, usual: places.Places) -> dict[str, Any]:
         "mount_root": settings.mount_root or usual.mount_root or f"{state}/mnt",
         "mover_root": settings.mover_root or f"{usual.runtime}/movers",
         "keystore": KeystoreSettings(backend=keystore.backend, path=keystore.path or f"{state}/store.db"),
-        "hosts": HostsSettings(
-            runner=hosts.runner,
-            namespace=hosts.namespace,
-            python=hosts.python,
+        "hosts": msgspec.structs.replace(
+            hosts,
+            python=hosts.python or ("" if hosts.runner == "local" else REMOTE_PYTHON),
             fence_dir=hosts.fence_dir or f"{usual.runtime}/fence",
         ),
     }

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from .kinds import Count, Host, Name, Nodes, Path, PoolName, Seconds, Size, doc
+from .kinds import Address, Count, Host, Name, Nodes, Path, PoolName, Port, Seconds, Size, User, doc
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,7 +44,34 @@ class KeystoreSettings(Section, frozen=True, kw_only=True):
 class HostsSettings(Section, frozen=True, kw_only=True):
     """How commands reach the hosts."""
 
-    runner: Annotated[Literal["local"], doc("How a command is run on a host: `local` runs it on this machine.")] = "local"
+    runner: Annotated[
+        Literal["local", "ssh", "openssh"],
+        doc(
+            "How a command is run on a host: `local` on this machine; `ssh` over connections that are kept; `openssh` with the program "
+            "`ssh`, once for each command."
+        ),
+    ] = "local"
+    addresses: Annotated[
+        Mapping[Nodes, Address],
+        doc(
+            "With ssh: the address of each host, by its name or by a set of names; `%h` is the host's name. A host that is not here is "
+            "reached by its name.",
+            example='{"c[1-64]": "%h-ib"}',
+        ),
+    ] = {}
+    port: Annotated[Port, doc("With ssh: the port on which sshd listens.")] = 22
+    user: Annotated[User, doc("With ssh: the user who runs commands on the hosts.")] = "root"
+    identity: Annotated[Path, doc("With ssh: the file of the private key.", default="ssh's own", example="/etc/dacc/ssh/id_ed25519")] = ""
+    known_hosts: Annotated[
+        Path,
+        doc(
+            "With ssh: the file of the hosts' keys, by the names that dacc has for its hosts.",
+            default="ssh's own",
+            example="/etc/dacc/ssh/known_hosts",
+        ),
+    ] = ""
+    connect_timeout: Annotated[Seconds, doc("With ssh: how long a connection may take.")] = 10.0
+    ssh_config: Annotated[Path, doc("With `openssh`: the configuration file that `ssh` reads.", default="ssh's own")] = ""
     namespace: Annotated[
         str,
         doc(
@@ -52,7 +79,13 @@ class HostsSettings(Section, frozen=True, kw_only=True):
             example="/run/dacc-hosts/%h",
         ),
     ] = ""
-    python: Annotated[str, doc("The Python interpreter on the hosts, 3.6 or newer.", default="the one that runs dacd")] = ""
+    python: Annotated[
+        str,
+        doc(
+            "The Python interpreter on the hosts, 3.6 or newer.",
+            default="`local`: the one that runs dacd; with ssh: `/usr/bin/python3`",
+        ),
+    ] = ""
     fence_dir: Annotated[
         Path,
         doc(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from .. import sdk
 from ..config import Config, make_runtime_dir
 from ..errors import BadConfig, DaccError, HostNameTaken
-from ..hosts.local import LocalRunner
+from ..hosts.make import runner_for
 from ..keystore.open import open_store
 from ..lifecycle.core import Core
 from ..lifecycle.effects import Rules
@@ -103,10 +103,8 @@ class Service:
             self._provider(name).check_host(sdk.CheckHost(context=context, host=self.host, bricks=mine))
 
     def _make_tools(self) -> Tools:
-        hosts = self.config.hosts
-        options = {"python": hosts.python} if hosts.python else {}
         Path(self.config.mover_root).mkdir(mode=0o700, parents=True, exist_ok=True)
-        runner = LocalRunner(fence_dir=hosts.fence_dir, namespace=hosts.namespace, **options)
+        runner = runner_for(self.config)
         return Tools(self._provider, runner, RsyncMover(self.config.mover.digest), self.config.mount_root, self.config.mover_root)
 
     # --- running ---

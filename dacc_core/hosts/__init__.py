@@ -1,7 +1,7 @@
 """Host runners: how commands reach hosts, and how an older generation's commands are ended there."""
 
-from .base import FencingRunner
+from .base import FencedRunner, FencingRunner
 from .local import LocalRunner
 from .recorder import Call, RecorderRunner
 
-__all__ = ["Call", "FencingRunner", "LocalRunner", "RecorderRunner"]
+__all__ = ["Call", "FencedRunner", "FencingRunner", "LocalRunner", "RecorderRunner"]

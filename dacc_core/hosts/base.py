@@ -1,18 +1,22 @@
-"""What all host runners share: the protocol of fencing, the fan-out, and the helper's command line and answers."""
+"""What all host runners share: the protocol of fencing, the fan-out, and the helper that runs commands on every host."""
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from ..errors import BadName, Busy, Cancelled, DaccError, HostUnreachable, Unavailable
+from ..errors import BadName, Busy, Cancelled, DaccError, HostLost, HostUnreachable, Unavailable
 from ..sdk.context import CancelToken
 from ..sdk.hosts import Argv, CommandResult, HostRunner
-from . import fence_helper
+from . import fence_groups, fence_helper
+from .process import Outcome
 
 FAN_OUT = 64
 """Commands that one call runs at once."""
@@ -20,13 +24,23 @@ FAN_OUT = 64
 HELPER = Path(fence_helper.__file__)
 """The program that runs commands inside a fence; it needs nothing but a Python interpreter."""
 
-GIVE_UP_SECONDS = fence_helper.END_SECONDS + 5.0
+GIVE_UP_SECONDS = fence_groups.END_SECONDS + 5.0
 """How long after a command's timeout its helper is still waited for: it is ending the command then."""
 
 MAX_TIMEOUT = 10 * 366 * 86400.0
+_FENCE_SECONDS = 60.0
 
 _HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _T = TypeVar("_T")
+
+
+class FencedRunner(HostRunner, Protocol):
+    """A host runner whose commands run behind one fence."""
+
+    @property
+    def unsure(self) -> bool:
+        """Whether a command of this runner may still be running although :meth:`run` returned: its host must be fenced first."""
+        ...
 
 
 class FencingRunner(HostRunner, Protocol):
@@ -35,7 +49,7 @@ class FencingRunner(HostRunner, Protocol):
     ``key`` names one incarnation of a session and is never used again for another.
     """
 
-    def fenced(self, key: str, generation: int, cancel: CancelToken) -> HostRunner:
+    def fenced(self, key: str, generation: int, cancel: CancelToken) -> FencedRunner:
         """The runner whose commands are refused and ended when ``key`` has a higher generation, and ended when ``cancel`` is set."""
         ...
 
@@ -50,6 +64,170 @@ class FencingRunner(HostRunner, Protocol):
     def forget(self, hosts: Sequence[str], key: str) -> dict[str, DaccError | None]:
         """Remove what the hosts remember of ``key``, whose session is gone. Busy where a command of it still runs."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """The fence that a fenced runner's commands run behind."""
+
+    key: str
+    generation: int
+    cancel: CancelToken
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """One call of the helper on one host: its arguments, what to call it in messages, and what the command is given."""
+
+    words: Sequence[str]
+    what: str
+    seconds: float
+    stdin: bytes = b""
+    cancel: CancelToken | None = None
+    on_output: Callable[[bytes], None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a command did. ``unsure``: it may still be running."""
+
+    result: CommandResult
+    unsure: bool = False
+
+
+class HelperRunner(ABC):
+    """Runs commands under the fence helper; how the helper is reached on a host is a subclass's.
+
+    Commands start in ``/`` with umask 022, a session of their own and a small environment. Of standard output the first MiB is
+    kept, of standard error the last. What a command leaves in its own process group is ended with it; a daemon that makes a
+    session of its own stays.
+
+    ``fence_dir``: a directory of our own on each host, best on a tmpfs (``/run/dacc``), for what runs behind which fence.
+    ``python``: the interpreter for helpers and, as ``python``, for callers.
+    """
+
+    def __init__(self, *, fence_dir: str | os.PathLike[str], python: str) -> None:
+        self._fence_dir = Path(fence_dir).absolute()
+        self._python = python
+
+    @property
+    def python(self) -> str:
+        """The Python interpreter on the hosts."""
+        return self._python
+
+    @abstractmethod
+    def _reach(self, host: str, errand: Errand) -> Outcome:
+        """Run the helper on a host to its end. Raises DaccError when that cannot be known to have happened."""
+
+    def _prefix(self, host: str) -> list[str]:
+        """What stands before every command of a host. Raises HostUnreachable where there is no such host."""
+        return []
+
+    def _remembers(self, host: str, key: str) -> bool:
+        """Whether a host may have a fence of that key."""
+        return True
+
+    def run(
+        self,
+        hosts: Sequence[str],
+        argv: Argv,
+        *,
+        timeout: float = 60.0,
+        stdin: bytes = b"",
+        on_output: Callable[[bytes], None] | None = None,
+    ) -> Mapping[str, CommandResult]:
+        """Run ``argv`` on every host, outside of every fence (:class:`~dacc_core.sdk.hosts.HostRunner`)."""
+        replies = self._run(hosts, argv, None, timeout, stdin, on_output)
+        return {host: reply.result for host, reply in replies.items()}
+
+    def fenced(self, key: str, generation: int, cancel: CancelToken) -> FencedRunner:
+        """A runner whose commands run behind the fence of ``key``; see :class:`FencingRunner`."""
+        return _Fenced(self, Fence(key, generation, cancel))
+
+    def fence(self, hosts: Sequence[str], key: str, generation: int) -> dict[str, DaccError | None]:
+        """Raise the generation on each host and see older commands gone; see :class:`FencingRunner`."""
+        return self._manage(hosts, "fence", lambda host: helper_options(self._directory(host), key, generation))
+
+    def forget(self, hosts: Sequence[str], key: str) -> dict[str, DaccError | None]:
+        """Remove the fence of a session that is gone; see :class:`FencingRunner`."""
+        known = [host for host in hosts if self._remembers(host, key)]  # most hosts of most sessions: no process for nothing
+        told = self._manage(known, "forget", lambda host: ["--dir", self._directory(host), "--token", key])
+        return dict.fromkeys(hosts) | told
+
+    def _run(
+        self,
+        hosts: Sequence[str],
+        argv: Argv,
+        fence: Fence | None,
+        timeout: float,
+        stdin: bytes,
+        on_output: Callable[[bytes], None] | None,
+    ) -> dict[str, Reply]:
+        seconds = min(timeout, MAX_TIMEOUT)
+        cancel = fence.cancel if fence else None
+
+        def one(host: str) -> Reply:
+            words = argv_for(argv, host)
+            what = f"{shlex.quote(words[0])} on {host}"
+            try:
+                errand = Errand(self._words(host, words, fence, seconds), what, seconds, stdin, cancel, on_output)
+                if cancel is not None:
+                    cancel.check(what)
+                return read_run(host, what, self._reach(host, errand))
+            except DaccError as error:
+                return Reply(failed(host, error), unsure=isinstance(error, HostLost | Cancelled))
+
+        return fan_out(hosts, one)
+
+    def _words(self, host: str, argv: Sequence[str], fence: Fence | None, seconds: float) -> list[str]:
+        """The helper's arguments for a command."""
+        check_host_name(host)
+        check_arguments(host, argv)
+        options = helper_options(self._directory(host), fence.key, fence.generation) if fence else []
+        # The helper stays outside of the host's namespace: there it finds its own files, whatever is mounted inside.
+        return ["run", *options, "--timeout", repr(seconds), "--", *self._prefix(host), *argv]
+
+    def _manage(self, hosts: Sequence[str], verb: str, options: Callable[[str], list[str]]) -> dict[str, DaccError | None]:
+        def one(host: str) -> DaccError | None:
+            try:
+                check_host_name(host)
+                self._prefix(host)
+                outcome = self._reach(host, Errand([verb, *options(host)], f"{verb} on {host}", _FENCE_SECONDS))
+            except DaccError as error:
+                return error
+            return read_fence(host, CommandResult(host, outcome.returncode, outcome.stdout, outcome.stderr))
+
+        return fan_out(hosts, one)
+
+    def _directory(self, host: str) -> str:
+        return str(self._fence_dir / host)
+
+
+@dataclass(slots=True)
+class _Fenced:
+    """What a provider gets: only :meth:`run`, behind one fence."""
+
+    runner: HelperRunner
+    fence: Fence
+    unsure: bool = False
+
+    @property
+    def python(self) -> str:
+        return self.runner.python
+
+    def run(
+        self,
+        hosts: Sequence[str],
+        argv: Argv,
+        *,
+        timeout: float = 60.0,
+        stdin: bytes = b"",
+        on_output: Callable[[bytes], None] | None = None,
+    ) -> Mapping[str, CommandResult]:
+        replies = self.runner._run(hosts, argv, self.fence, timeout, stdin, on_output)
+        if any(reply.unsure for reply in replies.values()):
+            self.unsure = True
+        return {host: reply.result for host, reply in replies.items()}
 
 
 def fan_out(hosts: Sequence[str], function: Callable[[str], _T], width: int = FAN_OUT) -> dict[str, _T]:
@@ -72,6 +250,17 @@ def check_host_name(host: str) -> None:
         raise BadName(what="host", name=host, why="letters, digits, '_', '.' and '-' only, and no '-' or '.' first")
 
 
+def check_arguments(host: str, argv: Sequence[str]) -> None:
+    """Raise HostUnreachable for arguments that no program can be given."""
+    for word in argv:
+        try:
+            broken = b"\0" in os.fsencode(word)
+        except UnicodeEncodeError:
+            broken = True
+        if broken:
+            raise HostUnreachable(host=host, why=f"{argv[0]!a} cannot start: no program can be given the argument {word!a}")
+
+
 def helper_options(directory: str, key: str, generation: int) -> list[str]:
     """The helper's options that name a fence."""
     return ["--dir", directory, "--token", key, "--generation", str(generation)]
@@ -87,18 +276,20 @@ def helper_words(stderr: bytes) -> tuple[bytes, str]:
     return before, last[len(mark) :].decode("utf-8", "replace")
 
 
-def read_run(host: str, argv: Sequence[str], code: int, stdout: bytes, stderr: bytes) -> CommandResult:
+def read_run(host: str, what: str, outcome: Outcome) -> Reply:
     """The result of a command that ran under the helper, from the helper's exit status and streams."""
-    own, words = helper_words(stderr)
-    what = f"{shlex.quote(argv[0])} on {host}"
-    if code < 0:
-        return failed(host, Unavailable(why=f"{what}: the helper was killed by signal {-code}"))
+    if outcome.overdue:
+        return Reply(failed(host, Unavailable(why=f"{what} did not end in time and could not be ended")), unsure=True)
+    if outcome.returncode < 0:
+        return Reply(failed(host, Unavailable(why=f"{what}: the helper was killed by signal {-outcome.returncode}")), unsure=True)
+    own, words = helper_words(outcome.stderr)
     if not words:
-        return CommandResult(host, code, stdout, stderr)
+        return Reply(CommandResult(host, outcome.returncode, outcome.stdout, outcome.stderr))
     error: DaccError = Unavailable(why=f"{what}: {words}")
-    if code == fence_helper.REFUSED:
+    if outcome.returncode == fence_helper.REFUSED:
         error = Cancelled(what=f"{what} ({words})")
-    return CommandResult(host, -1, stdout, own, error)
+    unsure = isinstance(error, Cancelled) or fence_helper.LEFT in words
+    return Reply(CommandResult(host, -1, outcome.stdout, own, error), unsure)
 
 
 def read_fence(host: str, result: CommandResult) -> DaccError | None:

@@ -4,8 +4,8 @@
     fence_helper.py fence  --dir D --token T --generation G
     fence_helper.py forget --dir D --token T
 
-One file, standard library only, Python 3.6 or newer, started as ``python3 -I -S``: it must run on hosts where
-nothing of ours is installed, and start fast. The fence file ``D/<token>.fence`` holds the highest generation that was
+This file and ``fence_groups.py``, standard library only, Python 3.6 or newer, started as ``python3 -I -S``: it must run on
+hosts where nothing of ours is installed, and start fast. The fence file ``D/<token>.fence`` holds the highest generation that was
 seen and the process groups that run; it is read and replaced under flock.
 
 A command never runs unrecorded. Its process is forked first, makes its own session, and waits at a gate; then its
@@ -13,16 +13,29 @@ group is recorded; then the gate opens. Whoever is killed in between, the gate c
 
 Exit status of ``run``: the command's (128 + N for signal N), or one of the four below with a line on stderr that
 starts with ``dacc-fence: ``. Of ``fence`` and ``forget``: 0, or STUCK with a line that names the processes.
+
+With ``--attached NONCE`` we are the far end of a connection. Then we make the command's environment ourselves, end the command
+when the connection ends, and say with a mark on stdout and stderr that all has been said: what a command leaves behind may hold
+both open for ever.
 """
 
 # pathlib, contextlib, argparse and typing would take longer than all that happens here. Quoted: what 3.6 cannot evaluate.
-# ruff: noqa: PTH103, PTH104, PTH108, PTH116, PTH118, PTH123, PTH208, S606, SIM105
+# ruff: noqa: PTH100, PTH103, PTH104, PTH108, PTH116, PTH118, PTH120, PTH208, S606, SIM105
 
 import fcntl
 import os
+import select
 import signal
 import sys
 import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING or __package__:
+    from . import fence_groups
+else:  # a program: the other half is beside this file, or was loaded before it where there is no file
+    if "fence_groups" not in sys.modules:
+        sys.path.append(os.path.dirname(os.path.abspath(__file__)))
+    import fence_groups
 
 STUCK = 112  # processes did not end
 REFUSED = 113  # a newer generation exists, or we were told to stop
@@ -30,119 +43,86 @@ TIMED_OUT = 124
 BROKEN = 125  # this helper could not do its work
 
 LEAVE_SECONDS = 0.5  # for what a command leaves behind to leave its group, or end by itself
-TERM_SECONDS = 2.0  # from TERM to KILL
-END_SECONDS = 10.0  # from TERM until we give up on a process that cannot be killed
-MARK = "DACC_FENCE"  # environment variable by which a group's orphans are told from a stranger's
+ATTACHED_SECONDS = 0.5  # between looks at the connection
+SWEEP_SECONDS = 6 * 3600.0  # between removals of old fences
+FENCE_SECONDS = 7 * 86400.0  # how long a fence is kept: longer than any step or standstill lasts
+SYSTEM_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 WORDS = "dacc-fence: "
+LEFT = "; these did not end: "
 SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 SAFE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
 
 
-class Group:
-    """A process group that a command runs in: its leader's pid and start time, and the mark of its environment."""
+def environment(path: str) -> "dict[str, str]":
+    """What commands find in their environment: a path that has the system's directories, and plain English.
 
-    def __init__(self, generation: int, pgid: int, started: str, mark: str) -> None:
-        self.generation = generation
-        self.pgid = pgid
-        self.started = started
-        self.mark = mark
-
-    def line(self) -> str:
-        """The group as the fence file records it."""
-        return f"group {self.generation} {self.pgid} {self.started} {self.mark}\n"
+    Nothing else: commands that run as a user show their environment to that user.
+    """
+    own = [part for part in path.split(":") if part]
+    unique = own + [part for part in SYSTEM_PATH if part not in own]
+    return {"PATH": ":".join(unique), "LC_ALL": "C"}
 
 
-def read_file(path: str) -> bytes:
-    """A whole small file."""
-    with open(path, "rb", 0) as file:
-        return file.read()
+def settle() -> None:
+    """Make ours what a login left, so that commands inherit it."""
+    clean = environment(os.environ.get("PATH", ""))
+    os.environ.clear()
+    os.environ.update(clean)
+    os.chdir("/")
+    os.umask(0o022)
 
 
-BOOT = read_file("/proc/sys/kernel/random/boot_id").decode().strip()  # start times count from boot
+def closing(nonce: str) -> bytes:
+    """What marks the end of both streams. A command cannot say it: it does not know the nonce."""
+    return f"\x1edacc-end {nonce}".encode()
 
 
-def process(pid: int) -> "tuple[str, int, str] | None":
-    """State, process group and start time of a process; None when there is none."""
-    try:
-        stat = read_file(f"/proc/{pid}/stat").decode("latin-1")
-    except OSError:
-        return None
-    fields = stat[stat.rindex(")") + 2 :].split()  # the command's name may hold anything, spaces and ) too
-    return fields[0], int(fields[2]), f"{fields[19]}@{BOOT}"
-
-
-def carries(pid: int, mark: str) -> "bool | None":
-    """Whether a process has the mark in its environment; None when we may not look."""
-    try:
-        return f"{MARK}={mark}".encode() in read_file(f"/proc/{pid}/environ").split(b"\0")
-    except PermissionError:
-        return None
-    except OSError:
-        return False
-
-
-def orphans(group: Group) -> "list[tuple[int, bool]]":
-    """Living members of a group, each with whether it is surely ours; for when the leader is not alive."""
-    leader = process(group.pgid)
-    found = []
-    for name in os.listdir("/proc"):
-        if not name.isdigit():
-            continue
-        entry = process(int(name))
-        if entry is None or entry[1] != group.pgid or entry[0] in "ZX":
-            continue
-        # With the leader gone its number could be a stranger's group by now: a daemon's, typically.
-        ours = True if leader is not None else carries(int(name), group.mark)
-        if ours is not False:
-            found.append((int(name), ours is True))
-    return found
-
-
-def members(group: Group) -> "list[tuple[int, bool]]":
-    """Living members of a group (the leader alone when it lives), each with whether it is surely ours. Zombies are gone."""
-    leader = process(group.pgid)
-    if leader is not None and leader[2] != group.started:
-        return []  # a reused pid: the kernel reuses a number only when its process group is empty too
-    if not group.started.endswith("@" + BOOT):
-        return []
-    if leader is not None and leader[0] not in "ZX":
-        return [(group.pgid, True)]
-    try:
-        os.killpg(group.pgid, 0)
-    except ProcessLookupError:
-        return []
-    except PermissionError:
-        pass
-    return orphans(group) or orphans(group)  # a fork during the first look could hide from it
-
-
-def send(group: Group, number: int) -> None:
-    """Signal all of a group, and nobody else."""
-    for pid, ours in members(group):
+def close(nonce: str, code: int) -> int:
+    """Say that all has been said, and the exit status."""
+    for fd, text in ((1, b""), (2, b" %d\n" % code)):
         try:
-            if pid == group.pgid:
-                os.killpg(pid, number)
-            elif ours:
-                os.kill(pid, number)
-        except (ProcessLookupError, PermissionError):
+            os.write(fd, closing(nonce) + text)
+        except OSError:
             pass
+    return code
 
 
-def end(groups: "list[Group]") -> "list[Group]":
-    """End groups: TERM, later KILL. Returns those that did not end."""
-    begun, pause = time.monotonic(), 0.005
-    for group in groups:
-        send(group, signal.SIGTERM)
-    while True:
-        left = [group for group in groups if members(group)]
-        seconds = time.monotonic() - begun
-        if not left or seconds > END_SECONDS:
-            return left
-        if seconds > TERM_SECONDS:
-            for group in left:
-                send(group, signal.SIGKILL)
-        time.sleep(pause)
-        pause = min(0.1, pause * 2)
+def alone() -> bool:
+    """Whether nobody is at the other end of stderr any more: sshd closes it with the connection."""
+    poller = select.poll()
+    poller.register(2, 0)
+    return bool(poller.poll(0))
+
+
+def sweep(place: str) -> None:
+    """Remove old fences of all hosts, now and then.
+
+    Not at a session's end: a former coordinator that stood still meanwhile must not be admitted again.
+    """
+    marker, now = os.path.join(place, ".swept"), time.time()
+    try:
+        if now - os.stat(marker).st_mtime < SWEEP_SECONDS:
+            return
+    except OSError:
+        pass
+    try:
+        os.close(os.open(marker, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+        os.utime(marker)
+        for host in os.listdir(place):
+            remove_old(os.path.join(place, host), now - FENCE_SECONDS)
+    except OSError:
+        pass  # not worth a command
+
+
+def remove_old(directory: str, before: float) -> None:
+    """Remove the fences of one host that were last written ``before`` a time."""
+    try:
+        for name in os.listdir(directory):
+            path = os.path.join(directory, name)
+            if name.endswith(".fence") and os.stat(path).st_mtime < before:
+                os.unlink(path)
+    except OSError:
+        pass  # no directory, or another helper sweeps too
 
 
 def quoted(token: str) -> str:
@@ -157,6 +137,7 @@ class Fence:
     def __init__(self, directory: str, token: str, create: bool = True) -> None:
         if create:
             os.makedirs(directory, 0o700, exist_ok=True)
+            sweep(os.path.dirname(directory))
         self.flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_CREAT if create else 0)
         self.path = os.path.join(directory, quoted(token) + ".fence")
 
@@ -181,14 +162,14 @@ class Fence:
 
     def _read(self) -> None:
         self.generation = 0
-        self.groups = []  # type: list[Group]
-        for line in read_file(self.path).decode().splitlines():
+        self.groups = []  # type: list[fence_groups.Group]
+        for line in fence_groups.read_file(self.path).decode().splitlines():
             word, _, rest = line.partition(" ")
             if word == "generation":
                 self.generation = int(rest)
             else:
                 generation, pgid, started, mark = rest.split(" ")
-                self.groups.append(Group(int(generation), int(pgid), started, mark))
+                self.groups.append(fence_groups.Group(int(generation), int(pgid), started, mark))
 
     def write(self) -> None:
         """Replace the file as a whole: a kill leaves the old content or the new one."""
@@ -201,7 +182,7 @@ class Fence:
         os.close(self.fd)
         self.fd = fd
 
-    def drop(self, gone: "list[Group]") -> None:
+    def drop(self, gone: "list[fence_groups.Group]") -> None:
         """Take groups out of the record."""
         numbers = {(group.pgid, group.started) for group in gone}
         self.groups = [group for group in self.groups if (group.pgid, group.started) not in numbers]
@@ -211,7 +192,7 @@ class Fence:
 def child(argv: "list[str]", mark: str, ready: int, gate: int) -> None:
     """In the forked process: own session, report, wait for the gate, become the command."""
     os.setsid()
-    os.environ[MARK] = mark
+    os.environ[fence_groups.MARK] = mark
     os.write(ready, b"!")
     if not os.read(gate, 1):
         os._exit(BROKEN)  # our parent died or was refused
@@ -225,7 +206,7 @@ def child(argv: "list[str]", mark: str, ready: int, gate: int) -> None:
         os._exit(127 if isinstance(error, (FileNotFoundError, NotADirectoryError)) else 126)
 
 
-def fork_gated(argv: "list[str]", generation: int) -> "tuple[Group, int]":
+def fork_gated(argv: "list[str]", generation: int) -> "tuple[fence_groups.Group, int]":
     """Fork the command's process up to its gate. Returns its group and the gate's other end."""
     mark = os.urandom(8).hex()
     ready, ready_in = os.pipe()
@@ -240,14 +221,14 @@ def fork_gated(argv: "list[str]", generation: int) -> "tuple[Group, int]":
             os._exit(BROKEN)
     os.close(ready_in)
     os.close(gate_out)
-    entry = process(pid) if os.read(ready, 1) else None
+    entry = fence_groups.process(pid) if os.read(ready, 1) else None
     os.close(ready)
     if entry is None:
         raise ValueError("the command's process died before it started")
-    return Group(generation, pid, entry[2], mark), gate
+    return fence_groups.Group(generation, pid, entry[2], mark), gate
 
 
-def admit(options: "dict[str, str]", group: Group) -> str:
+def admit(options: "dict[str, str]", group: fence_groups.Group) -> str:
     """Record a group that is about to start. Returns why not, if its generation is too old."""
     with Fence(options["dir"], options["token"]) as fence:
         if fence.generation > group.generation:
@@ -258,7 +239,7 @@ def admit(options: "dict[str, str]", group: Group) -> str:
     return ""
 
 
-def leave(options: "dict[str, str]", group: Group) -> str:
+def leave(options: "dict[str, str]", group: fence_groups.Group) -> str:
     """Remove the record of a group that has ended. Returns why it was ended, if by a fence."""
     try:
         with Fence(options["dir"], options["token"], create=False) as fence:
@@ -270,10 +251,10 @@ def leave(options: "dict[str, str]", group: Group) -> str:
     return ""
 
 
-def open_gate(gate: int) -> None:
-    """Let the command start, and keep none of its streams but stderr."""
+def open_gate(gate: int, attached: bool) -> None:
+    """Let the command start, and keep none of its streams but those that we say something on."""
     null = os.open("/dev/null", os.O_RDWR)
-    for fd in (0, 1):
+    for fd in (0,) if attached else (0, 1):
         os.dup2(null, fd)
     try:
         os.write(gate, b"!")
@@ -282,7 +263,7 @@ def open_gate(gate: int) -> None:
     os.close(gate)
 
 
-def supervise(pid: int, timeout: float) -> "tuple[str, int]":
+def supervise(pid: int, timeout: float, attached: bool) -> "tuple[str, int]":
     """Wait for the command. Returns why we stop waiting ("" when it ended) and its wait status."""
     deadline = time.monotonic() + timeout
     while True:
@@ -292,7 +273,9 @@ def supervise(pid: int, timeout: float) -> "tuple[str, int]":
         left = deadline - time.monotonic()
         if left <= 0:
             return "timeout", 0
-        info = signal.sigtimedwait(SIGNALS, left)
+        if attached and alone():
+            return "the connection ended", 0
+        info = signal.sigtimedwait(SIGNALS, min(left, ATTACHED_SECONDS) if attached else left)
         if info is not None and info.si_signo != signal.SIGCHLD:
             return "told to stop", 0
 
@@ -310,36 +293,33 @@ def run(options: "dict[str, str]", argv: "list[str]") -> int:
     """Run a command; with a token inside its fence. What stays in the command's process group ends with it."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    fenced = "token" in options
+    fenced, attached = "token" in options, "attached" in options
     group, gate = fork_gated(argv, int(options.get("generation", 0)))
     refusal = admit(options, group) if fenced else ""
-    if refusal:
+    if refusal or (attached and alone()):
         os.close(gate)
-        return say("refused: " + refusal, REFUSED)
-    open_gate(gate)
-    why, status = supervise(group.pgid, float(options["timeout"]))
+        if fenced and not refusal:
+            leave(options, group)
+        return say("refused: " + (refusal or "the connection ended"), REFUSED)
+    open_gate(gate, attached)
+    why, status = supervise(group.pgid, float(options["timeout"]), attached)
     ended = time.monotonic()
-    while not why and members(group) and time.monotonic() < ended + LEAVE_SECONDS:
+    while not why and fence_groups.members(group) and time.monotonic() < ended + LEAVE_SECONDS:
         time.sleep(0.01)  # a daemon just forked has yet to make its own session
-    stuck = end([group]) if members(group) else []
+    stuck = fence_groups.end([group]) if fence_groups.members(group) else []
     ended_by = leave(options, group) if fenced and not stuck else ""
     return verdict(why or ended_by, status, options["timeout"], stuck)
 
 
-def verdict(why: str, status: int, timeout: str, stuck: "list[Group]") -> int:
+def verdict(why: str, status: int, timeout: str, stuck: "list[fence_groups.Group]") -> int:
     """The exit status that tells how a command ended, with a line when it was not by itself."""
-    left = "; these did not end: " + pids(stuck) if stuck else ""
+    left = LEFT + fence_groups.pids(stuck) if stuck else ""
     if why == "timeout":
         why = f"timed out: not done after {float(timeout):g} s"
         return say(why + left, TIMED_OUT)
     if why or stuck:
         return say((why or "stuck") + left, REFUSED if why else STUCK)
     return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
-
-
-def pids(groups: "list[Group]") -> str:
-    """The living processes of groups, for people."""
-    return " ".join(str(pid) for group in groups for pid, _ in members(group))
 
 
 def raise_fence(options: "dict[str, str]") -> int:
@@ -351,22 +331,22 @@ def raise_fence(options: "dict[str, str]") -> int:
         older = [group for group in fence.groups if group.generation < generation]
     if not older:
         return 0
-    left = end(older)
+    left = fence_groups.end(older)
     with Fence(options["dir"], options["token"]) as fence:
         fence.drop([group for group in older if group not in left])
-    return say("stuck: these did not end: " + pids(left), STUCK) if left else 0
+    return say("stuck: these did not end: " + fence_groups.pids(left), STUCK) if left else 0
 
 
 def forget(options: "dict[str, str]") -> int:
     """Remove the fence of a session that is gone; not while a command of it runs."""
     try:
         with Fence(options["dir"], options["token"], create=False) as fence:
-            alive = [group for group in fence.groups if members(group)]
+            alive = [group for group in fence.groups if fence_groups.members(group)]
             if not alive:
                 os.unlink(fence.path)
     except FileNotFoundError:
         return 0  # there was none: making one only to remove it would leave its directory behind
-    return say("stuck: still running: " + pids(alive), STUCK) if alive else 0
+    return say("stuck: still running: " + fence_groups.pids(alive), STUCK) if alive else 0
 
 
 def parse(words: "list[str]") -> "tuple[dict[str, str], list[str]]":
@@ -380,15 +360,26 @@ def parse(words: "list[str]") -> "tuple[dict[str, str], list[str]]":
     return options, words[1:]
 
 
+def perform(verb: str, options: "dict[str, str]", argv: "list[str]") -> int:
+    """Do what we were started for; the exit status."""
+    try:
+        if verb == "run" and argv:
+            return run(options, argv)
+        return {"fence": raise_fence, "forget": forget}[verb](options)
+    except (OSError, ValueError, LookupError) as error:
+        return say(f"broken: {type(error).__name__}: {error}", BROKEN)
+
+
 def main(words: "list[str]") -> int:
     """The program."""
     try:
         options, argv = parse(words[1:])
-        if words[0] == "run" and argv:
-            return run(options, argv)
-        return {"fence": raise_fence, "forget": forget}[words[0]](options)
-    except (OSError, ValueError, LookupError) as error:
-        return say(f"broken: {type(error).__name__}: {error}", BROKEN)
+    except ValueError as error:
+        return say(f"broken: {error}", BROKEN)
+    if "attached" not in options:
+        return perform(words[0], options, argv)
+    settle()
+    return close(options["attached"], perform(words[0], options, argv))
 
 
 if __name__ == "__main__":

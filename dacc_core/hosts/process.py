@@ -16,6 +16,8 @@ MAX_OUTPUT = 1024 * 1024
 """Bytes kept of each stream; the rest is read and dropped, so that the command never blocks on us."""
 
 _POLL_SECONDS = 0.1
+_LINGER_SECONDS = 0.25
+"""How long a process may take to end by itself when nothing more is expected of it."""
 _CHUNK = 65536
 
 
@@ -51,25 +53,66 @@ class _Tail:
             del self.data[:-MAX_OUTPUT]
 
 
-class _Pump:
-    """Moves bytes between us and one process without ever blocking on it."""
+class Streams:
+    """What a command is given, and what is kept of what it says; whoever carries the bytes feeds it.
 
-    def __init__(self, process: subprocess.Popen[bytes], stdin: bytes, on_output: Callable[[bytes], None] | None) -> None:
-        self.process = process
-        self.stdout = _Head()
-        self.stderr = _Tail()
+    ``stdin`` is written and then closed; ``None``: not yet. After ``until`` (monotonic) the command is given up; ``finished``: nothing
+    more is expected of it, although it may hold its streams open.
+    """
+
+    def __init__(self, stdin: bytes | None, seconds: float, on_output: Callable[[bytes], None] | None = None) -> None:
+        self.stdin = stdin
+        self.until = time.monotonic() + seconds
+        self.finished = False
+        self._head, self._tail = _Head(), _Tail()
         self._on_output = on_output
-        self._rest = memoryview(stdin)
-        self._selector = selectors.DefaultSelector()
-        for stream in (process.stdin, process.stdout, process.stderr):
-            if stream is not None:
-                os.set_blocking(stream.fileno(), False)
-                self._selector.register(stream, selectors.EVENT_WRITE if stream is process.stdin else selectors.EVENT_READ)
 
-    def until(self, deadline: float) -> bool:
-        """Pump until the process has ended; False when the deadline came first."""
+    @property
+    def stdout(self) -> bytes:
+        """The beginning of standard output."""
+        return bytes(self._head.data)
+
+    @property
+    def stderr(self) -> bytes:
+        """The end of standard error."""
+        return bytes(self._tail.data)
+
+    def hear(self, chunk: bytes) -> None:
+        """A piece of standard output."""
+        self._head.add(chunk)
+        if chunk and self._on_output is not None:
+            self._on_output(chunk)
+
+    def hear_error(self, chunk: bytes) -> None:
+        """A piece of standard error."""
+        self._tail.add(chunk)
+
+    def forget_errors(self) -> None:
+        """Standard error begins anew."""
+        self._tail = _Tail()
+
+
+class _Pump:
+    """Moves bytes between streams and one process without ever blocking on it."""
+
+    def __init__(self, process: subprocess.Popen[bytes], streams: Streams) -> None:
+        self.process = process
+        self._streams = streams
+        self._rest: memoryview | None = None
+        self._selector = selectors.DefaultSelector()
+        for stream in (process.stdout, process.stderr):
+            self._register(stream, selectors.EVENT_READ)
+
+    def _register(self, stream: IO[bytes] | None, event: int) -> None:
+        if stream is not None:
+            os.set_blocking(stream.fileno(), False)
+            self._selector.register(stream, event)
+
+    def run(self) -> bool:
+        """Pump until the process has ended or nothing more is expected; False when it did not end in time."""
         with self._selector:
-            while self._selector.get_map():
+            while self._selector.get_map() and not self._streams.finished:
+                self._begin_stdin()
                 # A daemon that the command left behind may hold the streams open: what counts is the process itself.
                 ended = self.process.poll() is not None
                 ready = self._selector.select(0 if ended else _POLL_SECONDS)
@@ -77,13 +120,19 @@ class _Pump:
                     self._move(key.fileobj)  # type: ignore[arg-type]
                 if ended and not ready:
                     break
-                if not ended and time.monotonic() > deadline:
+                if not ended and time.monotonic() > self._streams.until:
                     return False
-        return self._wait(deadline)
+        return self._wait(self._streams.until)
+
+    def _begin_stdin(self) -> None:
+        if self._rest is None and self._streams.stdin is not None:
+            self._rest = memoryview(self._streams.stdin)
+            self._register(self.process.stdin, selectors.EVENT_WRITE)
 
     def _wait(self, deadline: float) -> bool:
+        left = max(0.0, deadline - time.monotonic())
         try:
-            self.process.wait(max(0.0, deadline - time.monotonic()))
+            self.process.wait(min(left, _LINGER_SECONDS) if self._streams.finished else left)
         except subprocess.TimeoutExpired:
             return False
         return True
@@ -101,36 +150,29 @@ class _Pump:
                 stream.close()
 
     def _write(self, stream: IO[bytes]) -> bool:
-        self._rest = self._rest[os.write(stream.fileno(), self._rest[:_CHUNK]) :]
+        rest = self._rest or memoryview(b"")
+        self._rest = rest[os.write(stream.fileno(), rest[:_CHUNK]) :]
         return not self._rest
 
     def _read(self, stream: IO[bytes]) -> bool:
         chunk = os.read(stream.fileno(), _CHUNK)
         if stream is self.process.stderr:
-            self.stderr.add(chunk)
-            return not chunk
-        self.stdout.add(chunk)
-        if chunk and self._on_output is not None:
-            self._on_output(chunk)
+            self._streams.hear_error(chunk)
+        else:
+            self._streams.hear(chunk)
         return not chunk
 
 
 def run_process(
-    argv: Sequence[str],
-    *,
-    environment: Mapping[str, str],
-    seconds: float,
-    stdin: bytes = b"",
-    cancel: CancelToken | None = None,
-    on_output: Callable[[bytes], None] | None = None,
+    argv: Sequence[str], streams: Streams, *, environment: Mapping[str, str], cancel: CancelToken | None = None
 ) -> Outcome:
     """Run one command to its end, in a session of its own, without a shell.
 
-    When ``cancel`` is set it gets a SIGTERM; after ``seconds`` a SIGKILL. Raises OSError when it cannot start.
+    When ``cancel`` is set it gets a SIGTERM; after the time of ``streams`` a SIGKILL. Raises OSError when it cannot start.
     """
     with subprocess.Popen(
         argv,
-        stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL if streams.stdin == b"" else subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         bufsize=0,
@@ -139,15 +181,15 @@ def run_process(
         umask=0o022,
         start_new_session=True,
     ) as process:
-        pump = _Pump(process, stdin, on_output)
+        pump = _Pump(process, streams)
         in_time = False
         try:
             if cancel is not None:
                 cancel.on_cancel(process.terminate)
-            in_time = pump.until(time.monotonic() + seconds)
+            in_time = pump.run()
         finally:
             if cancel is not None:
                 cancel.forget(process.terminate)
             if not in_time:
                 process.kill()
-        return Outcome(process.wait(), bytes(pump.stdout.data), bytes(pump.stderr.data), not in_time)
+        return Outcome(process.wait(), streams.stdout, streams.stderr, not in_time)

@@ -6,10 +6,10 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..errors import DaccError
+from ..errors import Cancelled, DaccError, HostLost
 from ..sdk.context import CancelToken
-from ..sdk.hosts import Argv, CommandResult, HostRunner
-from .base import argv_for
+from ..sdk.hosts import Argv, CommandResult
+from .base import FencedRunner, argv_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class RecorderRunner:
         """Record, and answer; what is answered on standard output also goes to ``on_output``."""
         return self._record(hosts, argv, stdin, "", 0, on_output)
 
-    def fenced(self, key: str, generation: int, cancel: CancelToken) -> HostRunner:
+    def fenced(self, key: str, generation: int, cancel: CancelToken) -> FencedRunner:
         """A runner whose calls are recorded here with ``key`` and ``generation``."""
         return _FencedRecorder(self, key, generation)
 
@@ -79,11 +79,12 @@ class RecorderRunner:
         return results
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _FencedRecorder:
     recorder: RecorderRunner
     key: str
     generation: int
+    unsure: bool = False
 
     @property
     def python(self) -> str:
@@ -98,4 +99,6 @@ class _FencedRecorder:
         stdin: bytes = b"",
         on_output: Callable[[bytes], None] | None = None,
     ) -> Mapping[str, CommandResult]:
-        return self.recorder._record(hosts, argv, stdin, self.key, self.generation, on_output)
+        results = self.recorder._record(hosts, argv, stdin, self.key, self.generation, on_output)
+        self.unsure |= any(isinstance(result.error, HostLost | Cancelled) for result in results.values())
+        return results

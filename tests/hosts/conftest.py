@@ -5,15 +5,31 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
 from dacc_core.hosts import LocalRunner
+from dacc_core.hosts.base import HelperRunner
+from dacc_core.hosts.openssh import OpenSshRunner
+from dacc_core.hosts.remote import Access, RemoteRunner
+from dacc_core.hosts.ssh import SshRunner
 
-Wait = Callable[[Callable[[], bool]], None]
+from .sshd import PROGRAM, Sshd
+
+
+class Wait(Protocol):
+    """Waits until something comes true."""
+
+    def __call__(self, condition: Callable[[], bool], seconds: float = 10.0) -> None: ...
+
+
+
+MakeRemote = Callable[..., RemoteRunner]
 
 
 def require(fits: bool, lacking: str) -> None:
@@ -25,15 +41,46 @@ def require(fits: bool, lacking: str) -> None:
     pytest.skip(f"needs {lacking}")
 
 
+@pytest.fixture(scope="session")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    """A real sshd on loopback."""
+    require(PROGRAM is not None and shutil.which("ssh") is not None, "OpenSSH: ssh and sshd")
+    server = Sshd(tmp_path_factory.mktemp("sshd"))
+    yield server
+    server.stop()
+
+
 @pytest.fixture
-def runner(tmp_path: Path) -> LocalRunner:
-    return LocalRunner(fence_dir=tmp_path / "fences")
+def make_remote(tmp_path: Path) -> Iterator[MakeRemote]:
+    """A runner over ssh of a kind, with the folder of fences that all runners of a test share."""
+    made: list[SshRunner] = []
+
+    def make(kind: str, access: Access, **options: str) -> RemoteRunner:
+        options = {"python": sys.executable, "fence_dir": str(tmp_path / "fences"), **options}
+        if kind == "openssh":
+            return OpenSshRunner(access, **options)
+        made.append(SshRunner(access, **options))
+        return made[-1]
+
+    yield make
+    for runner in made:
+        runner.close()
+
+
+@pytest.fixture(params=["local", "openssh", "ssh"])
+def runner(request: pytest.FixtureRequest, tmp_path: Path) -> HelperRunner:
+    """A runner of each kind."""
+    if request.param == "local":
+        return LocalRunner(fence_dir=tmp_path / "fences")
+    access = request.getfixturevalue("sshd").access()
+    remote: RemoteRunner = request.getfixturevalue("make_remote")(request.param, access)
+    return remote
 
 
 @pytest.fixture
 def wait_until() -> Wait:
-    def wait(condition: Callable[[], bool]) -> None:
-        end = time.monotonic() + 10
+    def wait(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+        end = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < end, "it did not come true"
             time.sleep(0.01)

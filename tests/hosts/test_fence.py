@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import os
 import signal
 import subprocess
@@ -11,12 +12,13 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from dacc_core.errors import Busy, Cancelled, DaccError, HostUnreachable
-from dacc_core.hosts import LocalRunner, fence_helper
-from dacc_core.hosts.base import HELPER
+from dacc_core.hosts import fence_groups, fence_helper
+from dacc_core.hosts.base import HELPER, HelperRunner
 from dacc_core.sdk import CancelToken
 
 from .conftest import Wait
@@ -26,7 +28,7 @@ KEY = "42.1700000000/../x y"
 
 
 def alive(pid: int) -> bool:
-    entry = fence_helper.process(pid)
+    entry = fence_groups.process(pid)
     return entry is not None and entry[0] not in "ZX"
 
 
@@ -79,7 +81,7 @@ def raise_fence(folder: Path, generation: int = 2) -> subprocess.CompletedProces
     return subprocess.run(helper("fence", folder, "--generation", generation), capture_output=True, text=True, check=False)
 
 
-def test_an_older_generation_is_refused(runner: LocalRunner, tmp_path: Path) -> None:
+def test_an_older_generation_is_refused(runner: HelperRunner, tmp_path: Path) -> None:
     assert runner.fence(["a"], KEY, 3) == {"a": None}
     result = runner.fenced(KEY, 2, CancelToken()).run(["a"], ["touch", str(tmp_path / "made")])["a"]
     assert isinstance(result.error, Cancelled)
@@ -87,29 +89,29 @@ def test_an_older_generation_is_refused(runner: LocalRunner, tmp_path: Path) -> 
     assert not (tmp_path / "made").exists()
 
 
-def test_the_generation_of_the_fence_may_run(runner: LocalRunner) -> None:
+def test_the_generation_of_the_fence_may_run(runner: HelperRunner) -> None:
     runner.fence(["a"], KEY, 3)
     assert runner.fenced(KEY, 3, CancelToken()).run(["a"], ["true"])["a"].ok
 
 
-def test_a_command_raises_the_generation(runner: LocalRunner) -> None:
+def test_a_command_raises_the_generation(runner: HelperRunner) -> None:
     runner.fenced(KEY, 5, CancelToken()).run(["a"], ["true"])
     assert not runner.fenced(KEY, 4, CancelToken()).run(["a"], ["true"])["a"].ok
 
 
-def test_a_fence_never_lowers_the_generation(runner: LocalRunner) -> None:
+def test_a_fence_never_lowers_the_generation(runner: HelperRunner) -> None:
     runner.fence(["a"], KEY, 5)
     runner.fence(["a"], KEY, 2)
     assert not runner.fenced(KEY, 4, CancelToken()).run(["a"], ["true"])["a"].ok
 
 
-def test_each_host_and_each_key_has_a_fence_of_its_own(runner: LocalRunner) -> None:
+def test_each_host_and_each_key_has_a_fence_of_its_own(runner: HelperRunner) -> None:
     runner.fence(["a"], KEY, 5)
     assert runner.fenced(KEY, 1, CancelToken()).run(["b"], ["true"])["b"].ok
     assert runner.fenced("other", 1, CancelToken()).run(["a"], ["true"])["a"].ok
 
 
-def test_the_fence_ends_a_running_group_with_its_grandchildren(runner: LocalRunner, fences: Path, started: Started) -> None:
+def test_the_fence_ends_a_running_group_with_its_grandchildren(runner: HelperRunner, fences: Path, started: Started) -> None:
     pids = sleeper(fences, started, "sh -c 'sleep 60 & echo $! $$; wait'")
     assert runner.fence(["a"], KEY, 2) == {"a": None}
     assert [alive(pid) for pid in pids] == [False, False]
@@ -130,13 +132,13 @@ def test_the_fence_spares_its_own_generation(fences: Path, started: Started) -> 
     assert [alive(pid) for pid in pids] == [True, True]
 
 
-def test_a_fenced_runner_hears_that_it_was_fenced(runner: LocalRunner) -> None:
+def test_a_fenced_runner_hears_that_it_was_fenced(runner: HelperRunner, fences: Path, wait_until: Wait) -> None:
     errors: list[DaccError | None] = []
     thread = threading.Thread(target=lambda: errors.append(runner.fenced(KEY, 1, CancelToken()).run(["a"], ["sleep", "60"])["a"].error))
     thread.start()
-    time.sleep(0.3)
+    wait_until(lambda: bool(groups(fences)))
     runner.fence(["a"], KEY, 2)
-    thread.join(5)
+    thread.join(10)
     assert isinstance(errors[0], Cancelled)
 
 
@@ -228,7 +230,7 @@ def test_a_helper_killed_before_the_gate_opens_starts_nothing(tmp_path: Path, st
 def test_a_helper_killed_while_it_replaces_the_file_leaves_the_old_one(tmp_path: Path) -> None:
     raise_fence(tmp_path / "fences", 7)
     for step in ("os.write = die", "os.rename = die"):
-        script_step = f"helper.fork_gated = lambda *_: (helper.Group(9, 1, 'x', 'y'), 0)\n{step}"
+        script_step = f"helper.fork_gated = lambda *_: (helper.fence_groups.Group(9, 1, 'x', 'y'), 0)\n{step}"
         words = run_helper(tmp_path / "fences", "true", generation=9)[4:]
         script = f"import os, signal, sys\nsys.path.insert(0, {str(HELPER.parent)!r})\nimport fence_helper as helper\n"
         script += f"def die(*_):\n    os.kill(os.getpid(), signal.SIGKILL)\n{script_step}\nhelper.main(sys.argv[1:])"
@@ -243,7 +245,7 @@ def record(folder: Path, pid: int, started: str) -> None:
 
 def test_a_reused_pid_is_not_killed(fences: Path) -> None:
     with subprocess.Popen(["sleep", "60"], start_new_session=True) as stranger:
-        record(fences, stranger.pid, f"1@{fence_helper.BOOT}")
+        record(fences, stranger.pid, f"1@{fence_groups.BOOT}")
         assert raise_fence(fences).returncode == 0
         assert stranger.poll() is None
         stranger.kill()
@@ -251,9 +253,9 @@ def test_a_reused_pid_is_not_killed(fences: Path) -> None:
 
 def test_a_pid_of_another_boot_is_not_killed(fences: Path) -> None:
     with subprocess.Popen(["sleep", "60"], start_new_session=True) as stranger:
-        entry = fence_helper.process(stranger.pid)
+        entry = fence_groups.process(stranger.pid)
         assert entry is not None
-        record(fences, stranger.pid, entry[2].replace(fence_helper.BOOT, "another-boot"))
+        record(fences, stranger.pid, entry[2].replace(fence_groups.BOOT, "another-boot"))
         assert raise_fence(fences).returncode == 0
         assert stranger.poll() is None
         stranger.kill()
@@ -264,7 +266,7 @@ def test_a_strangers_daemon_in_a_reused_group_is_not_killed(fences: Path) -> Non
     run = subprocess.run(["setsid", "sh", "-c", "sleep 60 >/dev/null 2>&1 & echo $! $$"], capture_output=True, check=True)
     daemon, leader = (int(word) for word in run.stdout.split())
     try:
-        record(fences, leader, f"1@{fence_helper.BOOT}")
+        record(fences, leader, f"1@{fence_groups.BOOT}")
         assert raise_fence(fences).returncode == 0
         assert alive(daemon)
     finally:
@@ -273,7 +275,7 @@ def test_a_strangers_daemon_in_a_reused_group_is_not_killed(fences: Path) -> Non
 
 def test_zombies_count_as_gone(fences: Path) -> None:
     with subprocess.Popen(["sleep", "60"], start_new_session=True) as process:
-        entry = fence_helper.process(process.pid)
+        entry = fence_groups.process(process.pid)
         assert entry is not None
         record(fences, process.pid, entry[2])
         process.kill()
@@ -282,18 +284,18 @@ def test_zombies_count_as_gone(fences: Path) -> None:
 
 def test_what_cannot_be_ended_is_named(fences: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     with subprocess.Popen(["sleep", "60"], start_new_session=True) as process:
-        entry = fence_helper.process(process.pid)
+        entry = fence_groups.process(process.pid)
         assert entry is not None
         record(fences, process.pid, entry[2])
-        monkeypatch.setattr(fence_helper, "END_SECONDS", 0.2)
-        monkeypatch.setattr(fence_helper, "send", lambda group, number: None)
+        monkeypatch.setattr(fence_groups, "END_SECONDS", 0.2)
+        monkeypatch.setattr(fence_groups, "send", lambda group, number: None)
         assert fence_helper.main(["fence", "--dir", str(fences), "--token", KEY, "--generation", "2"]) == fence_helper.STUCK
         assert f"these did not end: {process.pid}" in capfd.readouterr().err
         assert groups(fences), "it stays on record, for the next fence"
         process.kill()
 
 
-def test_the_record_goes_with_its_command(runner: LocalRunner, fences: Path) -> None:
+def test_the_record_goes_with_its_command(runner: HelperRunner, fences: Path) -> None:
     runner.fenced(KEY, 1, CancelToken()).run(["a"], ["true"])
     assert fence_file(fences).read_text() == "generation 1\n"
 
@@ -304,7 +306,7 @@ def test_commands_of_one_generation_run_side_by_side(fences: Path, started: Star
     assert len(groups(fences)) == 2
 
 
-def test_many_commands_at_once_lose_no_record(runner: LocalRunner, fences: Path) -> None:
+def test_many_commands_at_once_lose_no_record(runner: HelperRunner, fences: Path) -> None:
     fenced = runner.fenced(KEY, 1, CancelToken())
     threads = [threading.Thread(target=fenced.run, args=(["a"], ["true"])) for _ in range(20)]
     for thread in threads:
@@ -314,7 +316,7 @@ def test_many_commands_at_once_lose_no_record(runner: LocalRunner, fences: Path)
     assert fence_file(fences).read_text() == "generation 1\n"
 
 
-def test_the_directory_is_closed_to_others(runner: LocalRunner, fences: Path) -> None:
+def test_the_directory_is_closed_to_others(runner: HelperRunner, fences: Path) -> None:
     runner.fence(["a"], KEY, 1)
     assert fences.stat().st_mode & 0o777 == 0o700
 
@@ -327,28 +329,28 @@ def test_a_token_is_one_file_name(token: str) -> None:
     assert name.isprintable()
 
 
-def test_forgetting_removes_the_file(runner: LocalRunner, fences: Path) -> None:
+def test_forgetting_removes_the_file(runner: HelperRunner, fences: Path) -> None:
     runner.fence(["a"], KEY, 3)
     assert runner.forget(["a"], KEY) == {"a": None}
     assert list(fences.iterdir()) == []
 
 
-def test_forgetting_twice_succeeds(runner: LocalRunner) -> None:
+def test_forgetting_twice_succeeds(runner: HelperRunner) -> None:
     assert runner.forget(["a"], KEY) == runner.forget(["a"], KEY) == {"a": None}
 
 
-def test_forgetting_what_was_never_fenced_makes_nothing(runner: LocalRunner, fences: Path) -> None:
+def test_forgetting_what_was_never_fenced_makes_nothing(runner: HelperRunner, fences: Path) -> None:
     assert runner.forget(["a"], KEY) == {"a": None}
     assert not fences.exists()
 
 
-def test_a_fence_with_a_running_command_is_not_forgotten(runner: LocalRunner, fences: Path, started: Started) -> None:
+def test_a_fence_with_a_running_command_is_not_forgotten(runner: HelperRunner, fences: Path, started: Started) -> None:
     sleeper(fences, started)
     assert isinstance(runner.forget(["a"], KEY)["a"], Busy)
     assert groups(fences)
 
 
-def test_a_fence_file_that_cannot_be_read_refuses_everything(runner: LocalRunner, fences: Path, tmp_path: Path) -> None:
+def test_a_fence_file_that_cannot_be_read_refuses_everything(runner: HelperRunner, fences: Path, tmp_path: Path) -> None:
     fences.mkdir(parents=True)
     fence_file(fences).write_text("rubbish\n")
     assert not runner.fenced(KEY, 1, CancelToken()).run(["a"], ["touch", str(tmp_path / "made")])["a"].ok
@@ -366,5 +368,77 @@ def test_the_timeout_is_enforced_without_the_daemon(fences: Path, started: Start
     assert groups(fences) == []
 
 
-def test_the_helper_is_python_3_6() -> None:
-    ast.parse(HELPER.read_text(), feature_version=(3, 6))
+@pytest.mark.parametrize("half", [fence_groups, fence_helper])
+def test_the_helper_is_python_3_6(half: ModuleType) -> None:
+    ast.parse(inspect.getsource(half), feature_version=(3, 6))
+
+
+def old_fence(folder: Path, name: str, age: float) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.fence").write_text("generation 1\n")
+    os.utime(folder / f"{name}.fence", (time.time() - age,) * 2)
+
+
+def test_fences_of_last_week_are_swept_and_younger_ones_kept(runner: HelperRunner, tmp_path: Path) -> None:
+    other = tmp_path / "fences" / "another-host"
+    old_fence(other, "old", 8 * 86400)
+    old_fence(other, "young", 86400)
+    assert runner.fenced(KEY, 1, CancelToken()).run(["a"], ["true"])["a"].ok
+    assert [file.name for file in other.iterdir()] == ["young.fence"]
+
+
+def test_fences_are_swept_now_and_then_only(fences: Path) -> None:
+    raise_fence(fences)
+    old_fence(fences, "old", 8 * 86400)
+    raise_fence(fences, 3)
+    assert (fences / "old.fence").exists()
+    os.utime(fences.parent / ".swept", (time.time() - 7 * 3600,) * 2)
+    raise_fence(fences, 4)
+    assert not (fences / "old.fence").exists()
+
+
+def test_a_folder_that_cannot_be_swept_stops_no_command(fences: Path) -> None:
+    (fences.parent / ".swept").mkdir(parents=True)
+    assert subprocess.run(run_helper(fences, "true"), check=False).returncode == 0
+
+
+def attached_helper(folder: Path, *argv: str) -> subprocess.Popen[bytes]:
+    """The far end of a connection, of which we hold the ends."""
+    words = helper("run", folder, "--generation", 1, "--timeout", 60, "--attached", "0123", argv=argv)
+    return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def test_an_attached_helper_marks_the_end_of_both_streams(fences: Path) -> None:
+    stdout, stderr = attached_helper(fences, "sh", "-c", "echo out; echo err >&2; exit 7").communicate(timeout=20)
+    assert stdout == b"out\n" + fence_helper.closing("0123")
+    assert stderr == b"err\n" + fence_helper.closing("0123") + b" 7\n"
+
+
+def test_an_attached_helper_ends_its_command_when_the_connection_ends(fences: Path, wait_until: Wait) -> None:
+    with attached_helper(fences, "sh", "-c", "echo $$; exec sleep 60") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        pid = int(process.stdout.readline())
+        process.stderr.close()
+        wait_until(lambda: not alive(pid))
+        assert process.wait(10) == fence_helper.REFUSED
+    assert groups(fences) == []
+
+
+def test_an_attached_helper_starts_nothing_when_the_connection_has_ended(fences: Path, tmp_path: Path) -> None:
+    words = helper("run", fences, "--generation", 1, "--timeout", 60, "--attached", "0123", argv=["touch", str(tmp_path / "made")])
+    out, into = os.pipe()
+    os.close(out)
+    assert subprocess.run(words, stdin=subprocess.DEVNULL, stderr=into, check=False).returncode == fence_helper.REFUSED
+    os.close(into)
+    assert not (tmp_path / "made").exists()
+    assert groups(fences) == []
+
+
+def test_a_helper_that_is_not_attached_goes_on_when_nobody_listens(fences: Path, tmp_path: Path) -> None:
+    out, into = os.pipe()
+    os.close(out)
+    script = f"sleep 0.7; touch {tmp_path / 'made'}"
+    assert subprocess.run(run_helper(fences, "sh", "-c", script), stdin=subprocess.DEVNULL, stderr=into, check=False).returncode == 0
+    os.close(into)
+    assert (tmp_path / "made").exists()

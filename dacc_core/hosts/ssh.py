@@ -1,0 +1,375 @@
+"""Hosts reached with asyncssh: one event loop in a thread of its own, and connections that are kept for the next command."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import errno
+import os
+import pwd
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import asyncssh
+
+from ..config.load import REMOTE_PYTHON
+from ..sdk.context import CancelToken
+from .base import FAN_OUT
+from .remote import KEEPALIVE_COUNT, KEEPALIVE_SECONDS, Access, Dialogue, End, RemoteRunner, Target, remote_command
+
+SESSIONS = 8
+"""Commands that share a connection: sshd allows ten (MaxSessions), unless it was told otherwise."""
+
+IDLE_SECONDS = 60.0
+"""How long a connection is kept for the next command."""
+
+KEPT = 256
+"""Hosts whose connections are kept: a service may usually have 1024 files open."""
+
+LAST_SECONDS = 5.0
+"""How long the last words of what has ended may take; a command that its helper does not end would hold the streams open for ever."""
+
+REUSE_SECONDS = 5.0
+"""How long a kept connection may take to begin a command before another is opened: it may be dead, and keepalives not have shown it."""
+
+_SYSTEM_KNOWN_HOSTS = ("/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2")
+
+asyncssh.set_log_level("ERROR")  # it tells of every connection and channel
+
+
+class SshRunner(RemoteRunner):
+    """Runs commands over connections that are kept open between them."""
+
+    def __init__(self, access: Access, *, fence_dir: str | os.PathLike[str], python: str = REMOTE_PYTHON) -> None:
+        super().__init__(access, fence_dir=fence_dir, python=python)
+        self.links = Links(remote_command(python), self.patience)
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+
+    def close(self) -> None:
+        """Close all connections and end the thread; a runner that is closed while commands run loses them."""
+        with self._lock:
+            loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
+        if loop is not None and thread is not None:
+            asyncio.run_coroutine_threadsafe(self.links.close(), loop).result()
+            asyncio.run_coroutine_threadsafe(loop.shutdown_default_executor(), loop).result()
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.close()
+
+    def _converse(self, target: Target, dialogue: Dialogue, cancel: CancelToken | None) -> End:
+        future = asyncio.run_coroutine_threadsafe(self.links.converse(target, dialogue), self._running_loop())
+
+        def stop() -> None:
+            future.cancel()
+
+        cancel = cancel or CancelToken()
+        cancel.on_cancel(stop)
+        try:
+            return future.result()
+        except concurrent.futures.CancelledError:
+            return End()
+        finally:
+            cancel.forget(stop)
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                # Or a few names that take long to look up would hold up all other hosts.
+                self._loop.set_default_executor(concurrent.futures.ThreadPoolExecutor(FAN_OUT, "dacc-names"))
+                self._thread = threading.Thread(target=self._loop.run_forever, name="dacc-ssh", daemon=True)
+                self._thread.start()
+            return self._loop
+
+
+class Link(asyncssh.SSHClient):
+    """A connection that is being opened or is open. ``room``: commands that may share it."""
+
+    def __init__(self, target: Target, room: int) -> None:
+        self.target = target
+        self.lost = False
+        self.opening = asyncio.ensure_future(connect(target, self))
+        self.opening.add_done_callback(lambda done: done.cancelled() or done.exception())  # whoever waited has heard it, if anybody did
+        self.room, self.users = room, 0
+        self.idle: asyncio.TimerHandle | None = None
+
+    @property
+    def open(self) -> bool:
+        """Whether it is open and was not lost."""
+        opened = self.opening.done() and not self.opening.cancelled() and self.opening.exception() is None
+        return opened and not self.lost
+
+    @property
+    def usable(self) -> bool:
+        """Whether one more command may try it."""
+        return self.users < self.room and (self.open or not self.opening.done())
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It has ended, or was never there."""
+        self.lost = True
+
+    async def close(self) -> None:
+        """End it."""
+        self.room = 0
+        self.opening.cancel()
+        if self.open:
+            connection = self.opening.result()
+            connection.abort()
+            await connection.wait_closed()
+
+
+class Links:
+    """The connections of one runner. Everything here happens in its event loop."""
+
+    def __init__(self, command: str, patience: float) -> None:
+        self.idle_seconds = IDLE_SECONDS
+        self.opened = 0
+        self._command, self._patience = command, patience
+        self._links: dict[str, list[Link]] = {}
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The hosts with connections."""
+        return tuple(self._links)
+
+    async def converse(self, target: Target, dialogue: Dialogue) -> End:
+        """Carry a dialogue over a connection that is there, or else over a new one."""
+        with self._borrowed(target, SESSIONS) as link:
+            kept = link.open
+            if kept:
+                dialogue.wait_for_start(REUSE_SECONDS)
+            end = await self._carry(link, dialogue)
+            full = link.open and link.users > 1
+            if dialogue.started or end.code is not None or not (kept or full):
+                return end
+            # It was dead and nobody had noticed, or sshd allows fewer commands on it: nothing was started.
+            link.room = link.users - 1 if full and not end.overdue else 0
+        dialogue.wait_for_start(self._patience)
+        with self._borrowed(target, 1, anew=True) as link:
+            return await self._carry(link, dialogue)
+
+    async def close(self) -> None:
+        """End all connections."""
+        for link in [link for links in self._links.values() for link in links]:
+            await link.close()
+        self._links.clear()
+
+    async def _carry(self, link: Link, dialogue: Dialogue) -> End:
+        session = _Session(dialogue, link.target.lost)
+        try:
+            async with asyncio.timeout_at(_loop_time(dialogue.until)):
+                connection = await asyncio.shield(link.opening)
+                # Not cut off by a timeout or a cancellation: a channel that opens later would stay for ever.
+                await asyncio.shield(connection.create_session(lambda: session, self._command, encoding=None, request_pty=False))
+            return await session.end()
+        except TimeoutError:
+            return End(overdue=True) if link.open else End(why=link.target.silent())
+        except (OSError, ValueError, asyncssh.Error) as error:
+            return End(why=explain(link.target, error))
+        finally:
+            session.abandon()
+
+    @contextmanager
+    def _borrowed(self, target: Target, room: int, *, anew: bool = False) -> Iterator[Link]:
+        links = self._links.setdefault(target.host, [])
+        link = None if anew else next((one for one in links if one.usable), None)
+        if link is None:
+            link = Link(target, room)
+            links.append(link)
+            self.opened += 1
+        if link.idle is not None:
+            link.idle.cancel()
+        link.users += 1
+        try:
+            yield link
+        finally:
+            link.users -= 1
+            if not link.users:
+                wait = self.idle_seconds if link.open and link.room and len(self._links) <= KEPT else 0
+                link.idle = asyncio.get_running_loop().call_later(wait, self._drop, link)
+
+    def _drop(self, link: Link) -> None:
+        links = self._links.get(link.target.host, [])
+        if link.users or link not in links:
+            return
+        links.remove(link)
+        if not links:
+            del self._links[link.target.host]
+        if link.open:
+            link.opening.result().close()
+
+
+class _Session(asyncssh.SSHClientSession[bytes]):
+    """One command's channel, which feeds its dialogue."""
+
+    def __init__(self, dialogue: Dialogue, lost: Callable[[str], str]) -> None:
+        self._dialogue = dialogue
+        self._lost = lost
+        self._channel: asyncssh.SSHClientChannel[bytes] | None = None
+        self._abandoned = False
+        self._news = asyncio.Event()
+        self._code: int | None = None
+        self._why = ""
+        self._closed = False
+        self._fed = False
+
+    async def end(self) -> End:
+        """How it ended, once it has or its time is over."""
+        while not (self._dialogue.finished or self._closed):
+            try:
+                async with asyncio.timeout_at(_loop_time(self._dialogue.until)):
+                    await self._news.wait()
+            except TimeoutError:
+                return End(self._code, overdue=self._code is None)
+            self._news.clear()
+        return End(self._code, self._why)
+
+    def abandon(self) -> None:
+        """Close the channel at once, or as soon as it opens; the dialogue, which may go on elsewhere, is fed no more."""
+        self._abandoned = True
+        if self._channel is not None:
+            self._channel.abort()
+
+    def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
+        """The channel is there."""
+        self._channel = chan
+
+    def session_started(self) -> None:
+        """The command is being started."""
+        if self._abandoned:
+            self.abandon()
+
+    def data_received(self, data: bytes, datatype: asyncssh.DataType) -> None:
+        """A piece of either stream."""
+        if self._abandoned:
+            return
+        if datatype == asyncssh.EXTENDED_DATA_STDERR:
+            self._dialogue.hear_error(data)
+        else:
+            self._dialogue.hear(data)
+        if self._dialogue.stdin is not None and not self._fed:
+            self._feed(self._dialogue.stdin)
+        if self._dialogue.finished:
+            self._news.set()
+
+    def _feed(self, stdin: bytes) -> None:
+        self._fed = True
+        self._news.set()  # another time limit holds now
+        if self._channel is not None and not self._channel.is_closing():
+            self._channel.write(stdin)
+            self._channel.write_eof()
+
+    def eof_received(self) -> bool:
+        """Its streams have ended, the command perhaps not."""
+        return True
+
+    def exit_status_received(self, status: int) -> None:
+        """What was started there has ended; what it wrote may still be on its way."""
+        self._code = status
+        if not self._abandoned:
+            self._dialogue.end_within(LAST_SECONDS)
+            self._news.set()
+
+    def exit_signal_received(self, signal: str, core_dumped: bool, msg: str, lang: str) -> None:
+        """What was started there was killed."""
+        self.exit_status_received(-1)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The channel is gone, with or without its connection."""
+        self._why = self._lost(reason(exc) if exc is not None else "")
+        self._closed = True
+        self._news.set()
+
+
+def _loop_time(monotonic: float) -> float:
+    return asyncio.get_running_loop().time() + monotonic - time.monotonic()
+
+
+async def connect(target: Target, owner: asyncssh.SSHClient) -> asyncssh.SSHClientConnection:
+    """A connection with a host whose key is known. Nothing but the settings counts: no configuration file, no agent, no password."""
+    access = target.access
+    return await asyncssh.connect(
+        target.address,
+        access.port,
+        client_factory=lambda: owner,
+        config=None,
+        username=access.user,
+        client_keys=[access.identity] if access.identity else (),
+        agent_path=None,
+        agent_forwarding=False,
+        host_key_alias=target.host,
+        known_hosts=lambda *_: trusted_keys(target),
+        password_auth=False,
+        kbdint_auth=False,
+        host_based_auth=False,
+        gss_host=None,
+        x509_trusted_certs=None,
+        connect_timeout=access.connect_timeout,
+        keepalive_interval=KEEPALIVE_SECONDS,
+        keepalive_count_max=KEEPALIVE_COUNT,
+    )
+
+
+def trusted_keys(target: Target) -> tuple[Sequence[asyncssh.SSHKey], Sequence[asyncssh.SSHKey], Sequence[asyncssh.SSHKey]]:
+    """The keys of a host, of authorities for it, and the revoked ones; by its name only, never by its address."""
+    lines = [line for file in key_files(target.access) for line in _read(file) if _may_name(line, target.host)]
+    host, authorities, revoked, *_ = asyncssh.import_known_hosts("\n".join(lines)).match(target.host, "", None)
+    return host, authorities, revoked
+
+
+def key_files(access: Access) -> list[str]:
+    """The files that hold host keys: the configured one alone, else the system's and the user's, as for ssh."""
+    home = pwd.getpwuid(os.geteuid()).pw_dir
+    return [access.known_hosts] if access.known_hosts else [*_SYSTEM_KNOWN_HOSTS, f"{home}/.ssh/known_hosts", f"{home}/.ssh/known_hosts2"]
+
+
+def _read(file: str) -> list[str]:
+    try:
+        return Path(file).read_text("utf-8", "replace").splitlines()
+    except FileNotFoundError:
+        return []
+
+
+def _may_name(line: str, host: str) -> bool:
+    """Whether a line of a known_hosts file is worth reading for a host: reading all keys of a large cluster takes seconds."""
+    names = line.split(None, 1)[0] if line.strip() else ""
+    return host in names.split(",") or any(mark in names for mark in "*?|@!")
+
+
+def explain(target: Target, error: Exception) -> str:
+    """Why a host could not be reached."""
+    match error:
+        case asyncssh.HostKeyNotVerifiable():
+            return _key_problem(target)
+        case asyncssh.PermissionDenied():
+            return target.denied()
+        case TimeoutError():
+            return target.silent()
+        case socket.gaierror():
+            return target.unknown_address()
+        case OSError() if error.errno == errno.ECONNREFUSED or f"[Errno {errno.ECONNREFUSED}]" in str(error):
+            return target.refused()
+        case OSError(filename=str(name)):
+            return f"{name} cannot be read: {error.strerror}"
+        case asyncssh.KeyImportError() | asyncssh.KeyEncryptionError():
+            return target.bad_key()
+    return f"{target.place}: {reason(error)}"
+
+
+def _key_problem(target: Target) -> str:
+    hosts, authorities, revoked = trusted_keys(target)
+    if revoked:
+        return target.revoked_key()
+    return target.changed_key() if hosts or authorities else target.unknown_key()
+
+
+def reason(error: Exception) -> str:
+    """An error in one line."""
+    text = error.reason if isinstance(error, asyncssh.DisconnectError | asyncssh.ChannelOpenError) else str(error)
+    return " ".join(text.split()) or type(error).__name__
