@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DaemonUnavailable
+from .namespaces import Namespaces
+from .sshd import SshServers
 
 START_SECONDS = 20.0
 CONTROLLER = "ctl"
@@ -27,7 +29,10 @@ CONTROLLER = "ctl"
 
 @dataclass
 class LocalSite:
-    """Brick hosts ``dac1…``, compute nodes ``c1…`` and a controller. ``backing``: the fake provider's; ``extra``: more settings."""
+    """Brick hosts ``dac1…``, compute nodes ``c1…`` and a controller. ``backing``: the fake provider's; ``extra``: more settings.
+
+    With ``ssh``, the name of a host runner, each host also has a network and an sshd of its own, and its daemon runs there.
+    """
 
     directory: Path
     hosts: int = 3
@@ -38,13 +43,16 @@ class LocalSite:
     extra: Mapping[str, Any] = field(default_factory=dict)
     provider: Mapping[str, Any] = field(default_factory=dict)
     controller: bool = True
+    ssh: str = ""
     daemons: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.directory = self.directory.resolve()
         self.namespaces = os.geteuid() == 0 and self.backing in ("auto", "image")
         self.mount_root = "/mnt/dac"
-        self._keepers: list[Path] = []
+        names = [*self.brick_hosts, *self.compute_nodes, CONTROLLER]
+        self.machines = Namespaces(self.directory / "ns", names, network=bool(self.ssh))
+        self.sshd = SshServers(self.directory / "ssh", self.machines)
 
     # --- names ---
 
@@ -72,9 +80,9 @@ class LocalSite:
         """Where a node's path is seen from here (through its namespace, that is nowhere: see :meth:`on`)."""
         return Path(path) if self.namespaces else Path(f"{self.directory}/nodes/{node}{path}")
 
-    def on(self, node: str, argv: Sequence[str]) -> list[str]:
-        """A command as run on a node."""
-        return ["nsenter", f"--mount={self.directory}/ns/{node}", "--", *argv] if self.namespaces else list(argv)
+    def on(self, node: str, argv: Sequence[str], directory: str = "/") -> list[str]:
+        """A command as run on a node, there in ``directory``."""
+        return [*self.machines.enter(node, directory), *argv] if self.namespaces else list(argv)
 
     # --- building ---
 
@@ -85,7 +93,9 @@ class LocalSite:
             for brick in range(self.bricks):
                 (self.directory / "bricks" / host / f"b{brick}").mkdir(parents=True, exist_ok=True)
         if self.namespaces:
-            self._make_namespaces()
+            self.machines.open()
+        if self.ssh:
+            self.sshd.start()
         self.configure()
         return self
 
@@ -98,10 +108,7 @@ class LocalSite:
             "pools": {"default": {"granularity": self.granularity, "provider": "fake"}},
             "bricks": {host: self._bricks(host) for host in self.brick_hosts},
             "providers": {"fake": {"backing": self.backing, **self._roots(), **self.provider}},
-            "hosts": {
-                "fence_dir": str(self.directory / "fence"),
-                **({"namespace": f"{self.directory}/ns/%h"} if self.namespaces else {}),
-            },
+            "hosts": {"fence_dir": str(self.directory / "fence"), **self._reach()},
             "slurm_user": "root",
             **self.extra,
             **changes,
@@ -115,17 +122,13 @@ class LocalSite:
     def _roots(self) -> dict[str, str]:
         return {} if self.namespaces or self.backing == "none" else {"root": f"{self.directory}/nodes/%h"}
 
-    def _make_namespaces(self) -> None:
-        place = self.directory / "ns"
-        place.mkdir(exist_ok=True)
-        # A namespace file can only be bound where mounts do not propagate.
-        _run("mount", "--bind", str(place), str(place))
-        _run("mount", "--make-private", str(place))
-        for host in (*self.brick_hosts, *self.compute_nodes, CONTROLLER):
-            file = place / host
-            file.touch()
-            _run("unshare", f"--mount={file}", "--propagation", "private", "mount", "-t", "tmpfs", "-o", "size=1m,mode=755", "dacc", "/mnt")
-            self._keepers.append(file)
+    def _reach(self) -> dict[str, Any]:
+        """How daemons reach the hosts."""
+        if not self.ssh:
+            return {"namespace": f"{self.directory}/ns/%h"} if self.namespaces else {}
+        every = ",".join(self.machines.hosts)
+        keys = {"identity": str(self.sshd.identity), "known_hosts": str(self.sshd.known_hosts)}
+        return {"runner": self.ssh, "addresses": {every: "%h-ib"}, "python": sys.executable, **keys}
 
     # --- daemons ---
 
@@ -141,8 +144,9 @@ class LocalSite:
         """Start a daemon and do not wait."""
         log = (self.directory / f"{host}.log").open("ab")
         with log:
+            argv = [str(Path(sys.executable).with_name("dacd")), "--host", host, "--socket", self.socket(host)]
             self.daemons[host] = subprocess.Popen(
-                [str(Path(sys.executable).with_name("dacd")), "--host", host, "--socket", self.socket(host)],
+                self.on(host, argv) if self.ssh else argv,
                 env=self.env(host, **env),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -219,11 +223,8 @@ class LocalSite:
         """Stop everything and remove every trace (but the directory, if it is to be kept)."""
         for host in list(self.daemons):
             self.stop(host)
-        for file in self._keepers:
-            _run("umount", "-l", str(file), check=False)
-        if self._keepers:
-            _run("umount", "-l", str(self.directory / "ns"), check=False)
-            self._keepers.clear()
+        self.sshd.close()
+        self.machines.close()
         if not keep:
             shutil.rmtree(self.directory, ignore_errors=True)
 
@@ -233,8 +234,3 @@ class LocalSite:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-
-def _run(*argv: str, check: bool = True) -> None:
-    done = subprocess.run(argv, capture_output=True, text=True)
-    if check and done.returncode != 0:
-        raise OSError(f"{argv[0]}: {done.stderr.strip()}")
