@@ -24,6 +24,8 @@ class PoolSize:
 def check_pools(directives: Directives, pools: Mapping[str, PoolSize], default_pool: str) -> None:
     """Refuse a pool that does not exist, and a buffer larger than all of its pool.
 
+    So is a capacity in units of the pool, which Slurm gets wrong.
+
     Swap counts for one node, since the number of nodes is not known at submit. A pool that is only full now is
     no problem: the job waits. Raises :class:`~dacc_core.errors.BadDirectives`.
     """
@@ -49,15 +51,23 @@ class _Checker:
         pool = self._pool(wish.pool, self._place("pool", "capacity", "swap"))
         if wish.swap_pool and wish.swap_pool != wish.pool:
             self._pool(wish.swap_pool, self._place("swap"))
-        if pool:
-            self._fits(wish.pool or self._default, pool, wanted, wish.granules, self._place("capacity", "swap"))
+        if pool and wish.granules:
+            self._units(pool, wanted)
+        elif pool:
+            self._fits(wish.pool or self._default, pool, wanted, self._place("capacity", "swap"))
+
+    def _units(self, pool: PoolSize, wanted: int) -> None:
+        # Slurm's bb_get_size_num marks a number of units with a bit of the number itself, and its rounding then makes 1 PiB of
+        # that: seen with 22.05.8, whose setup gets --capacity POOL:1PiB for a job of 1N.
+        instead = format_exact(wanted + self._directives.granules * pool.granularity)
+        self.problems.add(self._place("capacity"), f"Slurm takes a number of units for petabytes: write capacity={instead}")
 
     def creates(self) -> None:
         """The persistent buffers, each for itself: one that exists already needs no room."""
         for buffer in self._directives.creates:
             place = self._place(f"create {buffer.name}")
             if pool := self._pool(buffer.pool, place):
-                self._fits(buffer.pool or self._default, pool, buffer.capacity, 0, place)
+                self._fits(buffer.pool or self._default, pool, buffer.capacity, place)
 
     def _place(self, *keys: str) -> Place:
         return next((self._directives.places[key] for key in keys if key in self._directives.places), _START)
@@ -76,8 +86,8 @@ class _Checker:
         more = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
         return f"write pool= with one of {', '.join(map(shown, names[:_MAX_NAMED]))}{more}"
 
-    def _fits(self, name: str, pool: PoolSize, wanted: int, granules: int, place: Place) -> None:
-        needed = -(-wanted // pool.granularity) + granules
+    def _fits(self, name: str, pool: PoolSize, wanted: int, place: Place) -> None:
+        needed = -(-wanted // pool.granularity)
         if needed > pool.bricks:
             total = format_exact(pool.granularity * pool.bricks)
             have = f"pool {shown(name)} has {pool.bricks} in all"

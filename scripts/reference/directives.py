@@ -29,8 +29,8 @@ INTRO = f"""
     ## Sizes
 
     A whole number and a unit: `K`, `KiB`, `M`, `MiB` … `P`, `PiB` count in 1024s, `KB`, `MB` … `PB` in 1000s, no unit is bytes. Capital
-    and small letters are the same. `N`, `node` or `nodes` counts bricks of the pool, for `jobdw` only. Decimals (`3.5TB`) and other units
-    are refused, because Slurm misreads them.
+    and small letters are the same. `N`, `node` or `nodes`, a number of bricks, is refused at submit: Slurm takes it for petabytes.
+    Decimals (`3.5TB`) and other units are refused, because Slurm misreads them.
 
     ## Names
 

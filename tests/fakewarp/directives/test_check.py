@@ -23,7 +23,6 @@ def problems(script: str, pools: dict[str, PoolSize] = POOLS, default: str = "de
         "",
         "#DW persistentdw name=not_made_yet\n",
         "#DW jobdw capacity=2000GiB\n",
-        "#DW jobdw capacity=10N\n",
         "#DW jobdw capacity=48\n",
         "#DW jobdw capacity=400GiB pool=fast\n",
         "#DW jobdw capacity=300GiB pool=fast\n#DW swap 100GiB\n",
@@ -57,8 +56,6 @@ def test_many_pools_are_not_all_listed() -> None:
     ("script", "needed"),
     [
         ("#DW jobdw capacity=2001GiB\n", 11),
-        ("#DW jobdw capacity=11N\n", 11),
-        ("#DW jobdw capacity=2000GiB\n#DW jobdw capacity=1N\n", 11),
         ("#DW jobdw capacity=2000GiB\n#DW swap 1GiB\n", 11),
         ("#DW swap 3000GiB\n", 15),
         ("#BB create_persistent name=a capacity=2001GiB\n", 11),
@@ -68,6 +65,11 @@ def test_what_can_never_fit_is_refused(script: str, needed: int) -> None:
     (problem,) = problems(script)
     assert problem.startswith("line 1, column ")
     assert problem.endswith(f"this needs {needed} bricks of 200GiB and pool default has 10 in all: ask for at most 2000GiB")
+
+
+def test_units_of_a_pool_are_refused_with_what_to_write_instead() -> None:
+    (problem,) = problems("#DW jobdw capacity=3N\n#DW jobdw capacity=50GiB\n")
+    assert problem == "line 1, column 20: Slurm takes a number of units for petabytes: write capacity=650GiB"
 
 
 def test_a_pool_without_bricks_fits_nothing() -> None:
