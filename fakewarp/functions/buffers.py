@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from dacc_core.errors import BadArguments, BadSize, InvalidRequest
+from dacc_core.errors import BadArguments, BadSize, DaccError, InvalidRequest
 from dacc_core.model import Request
 from dacc_core.names import check_buffer
+from dacc_core.registry import goals
 from dacc_core.registry.calls import Answer, Site
 from dacc_core.registry.ops import Verb
-from dacc_core.registry.verbs import Claim, set_up
+from dacc_core.registry.verbs import Claim, set_up, tear_down
 from dacc_core.sizes import Capacity, parse_capacity
 from fakewarp import answers
 from fakewarp.arguments import Arguments
@@ -62,9 +63,21 @@ def _create_persistent(asked: Creation, site: Site) -> Verb[Answer]:
     pool = asked.capacity.pool
     size = in_bytes(site.scene.view, pool, asked.capacity.bytes, asked.capacity.granules)
     request = Request(owner=asked.owner, group=group, pool=pool, capacity=size, striped=True)
-    yield from set_up(site.scene, Claim(token=asked.name, kind="persistent", request=request, size=size))
+    try:
+        yield from set_up(site.scene, Claim(token=asked.name, kind="persistent", request=request, size=size))
+    except DaccError:
+        yield from _undo(asked, site)
+        raise
     # Without this word Slurm leaves the buffer in the state "allocating" for ever.
     return answers.text("created")
+
+
+def _undo(asked: Creation, site: Site) -> Verb[None]:
+    """Remove a buffer whose filesystem could not be made: Slurm holds the job and never asks for it (dw.c, _create_persistent)."""
+    view = site.scene.view
+    session = view.session(asked.name)
+    if session is not None and session.request.owner == asked.owner and goals.failed(session, view.status(asked.name)):
+        yield from tear_down(site.scene, asked.name, hurry=True)
 
 
 FUNCTIONS = (Function("create_persistent", _read, _create_persistent, other),)

@@ -25,6 +25,7 @@ SITE = {
             {"call": "mount", "host": "c2", "token": "706", "times": 0, "text": "no route to host c2"},
             {"call": "create", "token": "703", "times": 0, "error": "InvalidRequest", "text": "bad superblock"},
             {"call": "create", "token": "704", "times": 1},
+            {"call": "create", "token": "broken", "times": 3, "text": "no more inodes"},
             {"call": "delete", "token": "801", "times": 0, "text": "disk is on fire"},
             {"call": "unmount", "token": "802", "host": "c1", "times": 0, "text": "device is busy"},
             {"call": "delete", "token": "803", "hang": True, "times": 0},
@@ -109,6 +110,14 @@ def test_a_filesystem_that_cannot_be_made_is_said_and_its_bricks_are_given_back(
     assert slurm.tokens() == {"703"}
     succeeded(job.teardown())
     assert slurm.free() == 6
+
+
+def test_a_buffer_that_cannot_be_made_leaves_nothing(slurm: Slurm) -> None:
+    """Slurm never asks for the end of a buffer that it was not told to be created."""
+    assert "no more inodes" in refused(slurm.create("broken"))
+    assert slurm.tokens() == set()
+    assert slurm.free() == 6
+    assert "created" in succeeded(slurm.create("broken"))
 
 
 def test_a_create_that_fails_once_is_tried_again(slurm: Slurm) -> None:
