@@ -14,7 +14,7 @@ from ..registry.calls import Answer, Call, Caller, Site
 from ..registry.ops import Verb
 
 STALE_SECONDS = 3.0
-SHAPES = {"status": (0, 0), "show": (1, 1), "stage-out": (1, 1), "release": (1, 2), "retry": (1, 1)}
+SHAPES = {"status": (0, 0), "show": (1, 1), "stage-out": (1, 1), "discard": (1, 1), "release": (1, 2), "retry": (1, 1)}
 """Each verb with how many arguments it takes, at least and at most."""
 
 
@@ -29,7 +29,7 @@ class Parsed:
 
 
 class OperatorFrontEnd:
-    """``dacc status``, ``show``, ``stage-out``, ``release`` and ``retry``."""
+    """``dacc status``, ``show``, ``stage-out``, ``discard``, ``release`` and ``retry``."""
 
     name = "dacc"
 
@@ -62,6 +62,8 @@ class OperatorFrontEnd:
             case "stage-out":
                 token = yield from operators.stage_out(scene, args[0], parsed.caller)
                 return {"token": token, "done": True}
+            case "discard":
+                return {"token": (yield from operators.discard(scene, args[0], parsed.caller)), "done": True}
             case "retry":
                 return {"job": args[0], "forgotten": (yield from operators.retry(scene, args[0], parsed.caller))}
             case _:
@@ -70,7 +72,8 @@ class OperatorFrontEnd:
 
     def deadline(self, parsed: Parsed, config: Config) -> float:
         """A copy may take its time."""
-        return config.deadlines.stage if parsed.verb == "stage-out" else 30.0
+        long = {"stage-out": config.deadlines.stage, "discard": config.deadlines.teardown + 30.0}
+        return long.get(parsed.verb, 30.0)
 
     def failure(self, parsed: Parsed | None, error: Exception) -> Answer:
         """One line and the error's exit code."""

@@ -12,7 +12,7 @@ import click
 from ..errors import DaccError
 from ..plugins import add_commands
 from .demo import demo
-from .operator import release, retry, show, stage_out, status
+from .operator import discard, release, retry, show, stage_out, status
 from .providers import providers
 
 
@@ -70,5 +70,5 @@ def main() -> None:
     """The Data Accelerator: burst buffers on NVMe storage nodes."""
 
 
-for command in (demo, providers, status, show, stage_out, release, retry):
+for command in (demo, providers, status, show, stage_out, discard, release, retry):
     main.add_command(command)

@@ -1,4 +1,4 @@
-"""``dacc status``, ``show``, ``stage-out``, ``release``, ``retry``."""
+"""``dacc status``, ``show``, ``stage-out``, ``discard``, ``release``, ``retry``."""
 
 from __future__ import annotations
 
@@ -51,6 +51,17 @@ def stage_out(session: str) -> None:
     """Copy out what SESSION still owes its user, and free it if it was kept."""
     found = ask("stage-out", session)
     click.echo(f"session {found['token']}: staged out")
+
+
+@click.command()
+@click.argument("session")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def discard(session: str, yes: bool) -> None:
+    """Delete what the kept SESSION holds, without copying it out."""
+    if not yes:
+        click.confirm(f"The data of {session} exists nowhere else. Delete it?", abort=True)
+    found = ask("discard", session)
+    click.echo(f"session {found['token']}: discarded")
 
 
 @click.command()

@@ -52,6 +52,16 @@ def stage_out(scene: Scene, name: str, caller: Caller) -> Verb[str]:
     return session.token
 
 
+def discard(scene: Scene, name: str, caller: Caller) -> Verb[str]:
+    """Delete what a kept session holds without copying it. Raises InvalidRequest for a session of another kind."""
+    session = yield from find(scene, resolve(scene.view, name))
+    check_owner(caller, session, "discard")
+    if session.kind != "kept":
+        raise InvalidRequest(why=f"session {session.token} is not a kept one: jobs end by scancel, buffers by #BB destroy_persistent")
+    yield from tear_down(scene, session.token, hurry=True)
+    return session.token
+
+
 def release(scene: Scene, host: str, device: str, caller: Caller) -> Verb[tuple[str, ...]]:
     """Free a host's quarantined bricks (or the one named); what was freed. Whoever calls has made sure that they are clean."""
     if not caller.trusted:

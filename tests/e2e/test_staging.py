@@ -311,3 +311,18 @@ def running(slurm: Slurm, job: Job) -> str:
     """The step that runs for a job."""
     found = {one["token"]: one["running"] for one in slurm.site.ask("status")["sessions"]}
     return str(found.get(job.token, ""))
+
+
+def test_its_owner_may_give_up_what_is_owed(slurm: Slurm, owed: Job) -> None:
+    (kept,) = slurm.kept()
+    line = succeeded(slurm.dacc("discard", "--yes", owed.token))
+    assert line == f"session {kept['token']}: discarded\n"
+    assert slurm.kept() == []
+    assert slurm.free() == 6
+
+
+def test_only_kept_sessions_can_be_discarded(slurm: Slurm) -> None:
+    job = slurm.striped()
+    succeeded(job.setup())
+    assert "is not a kept one" in refused(slurm.dacc("discard", "--yes", job.token))
+    assert slurm.tokens() == {job.token}
