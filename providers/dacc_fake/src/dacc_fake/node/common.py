@@ -194,8 +194,9 @@ def make_link(job: Job) -> None:
 
 def remove_link(job: Job) -> None:
     """Take the link away; one that leads elsewhere is not ours."""
-    if job["link"] and os.path.islink(job["link"]) and os.readlink(job["link"]) == job["link_target"]:
-        os.unlink(job["link"])
+    with suppress(FileNotFoundError):  # somebody else (Slurm's Epilog) may be quicker
+        if job["link"] and os.path.islink(job["link"]) and os.readlink(job["link"]) == job["link_target"]:
+            os.unlink(job["link"])
 
 
 def mark(job: Job, directory: str) -> None:

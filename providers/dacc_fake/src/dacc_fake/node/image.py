@@ -104,8 +104,9 @@ def _backed_by(name: str, image: str) -> bool:
 
 def _ours(path: str, image: str) -> List[Mounted]:
     """What is mounted at a path, the topmost last. Raises AlreadyExists when that is not this volume."""
+    own = loops(image)  # before the table: somebody else (Slurm's Epilog) may unmount meanwhile
     here = [mounted for mounted in mount_table() if mounted.point == path]
-    if here and here[-1].device not in loops(image):
+    if here and here[-1].device not in own:
         text = "another filesystem ({}, device {}) is mounted at {}: unmount it or choose another mount root"
         raise Failure("AlreadyExists", text.format(here[-1].kind, here[-1].device, path))
     return here

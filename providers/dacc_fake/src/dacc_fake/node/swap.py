@@ -61,7 +61,8 @@ def _enable(name: str) -> None:
 def image_swap_off(job: Job) -> None:
     """Disable and remove the swap file; one that is gone, or whose volume is not mounted, is fine."""
     name = _swap_file(job)
-    if name in _enabled():
-        must("swapoff", name)
+    done = run("swapoff", name) if name in _enabled() else None
+    if done is not None and done.returncode and name in _enabled():  # not when somebody else (Slurm's Epilog) was quicker
+        raise Failure("Unavailable", "swapoff {} failed: {}".format(name, last_line(done.stdout)))
     place(job, "disabled")
     discard(name)
