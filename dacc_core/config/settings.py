@@ -117,12 +117,19 @@ class Retries(Section, frozen=True, kw_only=True):
 
 
 class SlurmSettings(Section, frozen=True, kw_only=True):
-    """The timeouts of Slurm's burst_buffer.conf: keep both alike."""
+    """The timeouts of Slurm's burst_buffer.conf (keep both alike), and what else depends on how Slurm works."""
 
     other_timeout: Annotated[Seconds, doc("Slurm's `OtherTimeout`.")] = 300.0
     validate_timeout: Annotated[Seconds, doc("Slurm's `ValidateTimeout`.")] = 5.0
     stage_in_timeout: Annotated[Seconds, doc("Slurm's `StageInTimeout`.")] = 86400.0
     stage_out_timeout: Annotated[Seconds, doc("Slurm's `StageOutTimeout`.")] = 86400.0
+    buffer_wait: Annotated[
+        Seconds,
+        doc(
+            "How long the setup of a job waits for a persistent buffer that does not exist: the job that makes it may have been "
+            "submitted a moment later. Slurm forgets what it is not told of for 60 s, so keep it below."
+        ),
+    ] = 45.0
 
 
 class MoverSettings(Section, frozen=True, kw_only=True):

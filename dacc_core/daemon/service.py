@@ -152,7 +152,7 @@ class Service:
         self.executor.call(verb, seconds, getattr(parsed, "token", ""), answered)
 
     def _site(self) -> Site:
-        scene = Scene(self.core.view, lambda: clock().wall, self.config.max_pre_run_failures)
+        scene = Scene(self.core.view, lambda: clock().wall, self.config.max_pre_run_failures, self.config.slurm.buffer_wait)
         return Site(scene=scene, config=self.config, silence=lambda: clock().mono - self.core.heard)
 
     def _trusted(self, uid: int) -> bool:

@@ -32,7 +32,7 @@ class Driver:
         self.view = View()
         self._load(min(READ_SECONDS, seconds))
         self._check_cluster(config)
-        scene = Scene(self.view, time.time, config.max_pre_run_failures)
+        scene = Scene(self.view, time.time, config.max_pre_run_failures, config.slurm.buffer_wait)
         self.site = Site(scene=scene, config=config)
 
     def _load(self, timeout: float) -> None:

@@ -38,13 +38,20 @@ RETURN_SECONDS = 10.0
 restarted or taken over is back within a lease."""
 
 
+BUFFER_POLL_SECONDS = 0.5
+
+
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What a verb sees: the view, the wall clock (seconds since the epoch) and the site's rules."""
+    """What a verb sees: the view, the wall clock (seconds since the epoch) and the site's rules.
+
+    ``buffer_wait``: seconds that a claim waits for a persistent buffer that does not exist.
+    """
 
     view: View
     now: Callable[[], float]
     max_pre_run_failures: int = 3
+    buffer_wait: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +88,7 @@ def set_up(scene: Scene, claim: Claim) -> Verb[Session]:
     for attempt in range(1_000_000):
         session = scene.view.session(claim.token)
         if session is None:
-            yield from _check_buffers(scene, claim.request)
+            yield from _check_buffers(scene, claim.request, begun)
             yield Turn()
             try:
                 session = yield from _try_claim(scene, claim)
@@ -171,19 +178,29 @@ def _check_history(scene: Scene, claim: Claim) -> None:
         raise StepFailed(step="setup", token=claim.token, why=text)
 
 
-def _check_buffers(scene: Scene, request: Request) -> Verb[None]:
+def _check_buffers(scene: Scene, request: Request, begun: float) -> Verb[None]:
     user: User | None = None
     for name in request.persistent:
-        try:
-            session = yield from find(scene, name)
-        except NoSuchSession:
-            raise NoSuchBuffer(name=name) from None
-        if session.kind != "persistent":
-            raise NoSuchBuffer(name=name)
+        session = yield from _find_buffer(scene, name, begun)
         if session.request.owner != request.owner and user is None:
             user = yield AskUser(uid=request.owner)
         _check_access(session, request, user)
         yield Wait(name, _usable(scene, name), "waiting for the persistent buffer")
+
+
+def _find_buffer(scene: Scene, name: str, begun: float) -> Verb[Session]:
+    """The session of a buffer, which the job that makes it may bring a moment later than the job that uses it."""
+    while True:
+        try:
+            session = yield from find(scene, name)
+        except NoSuchSession:
+            if scene.now() - begun >= scene.buffer_wait:
+                raise NoSuchBuffer(name=name) from None
+            yield Pause(BUFFER_POLL_SECONDS)
+            continue
+        if session.kind != "persistent":
+            raise NoSuchBuffer(name=name)
+        return session
 
 
 def _usable(scene: Scene, name: str) -> Callable[[], bool | None]:

@@ -10,7 +10,10 @@ import pytest
 
 from .slurm import GAMES, MIB, Job, Slurm, finish, refused, succeeded, until
 
-SITE = {"provider": {"faults": [{"call": "create", "token": "slow", "delay": 1.5}]}}
+SITE = {
+    "provider": {"faults": [{"call": "create", "token": "slow", "delay": 1.5}]},
+    "extra": {"slurm": {"buffer_wait": 2}},
+}
 
 
 def user_of(slurm: Slurm, *buffers: str, **options: Any) -> Job:
@@ -86,6 +89,13 @@ def test_a_job_waits_for_a_buffer_that_is_being_made(slurm: Slurm) -> None:
     assert creation.poll() is None
     succeeded(user_of(slurm, "slow").setup())
     assert "created" in succeeded(finish(creation))
+
+
+def test_a_job_may_be_submitted_before_the_one_that_makes_its_buffer(slurm: Slurm) -> None:
+    job = user_of(slurm, "later")
+    setup = slurm.start("setup", *job.setup_args)
+    succeeded(slurm.create("later"))
+    succeeded(finish(setup))
 
 
 @pytest.mark.parametrize(
