@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import pwd
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ def main(frontend: FrontEnd, args: list[str]) -> int:
     parsed: Any = None
     try:
         config = load()
-        parsed = frontend.parse(Call(tuple(args), _files(args), _caller(config)))
+        parsed = frontend.parse(Call(tuple(args), _files(args), _caller(config), time.time()))
         answer = _run(frontend, parsed, config)
     except Exception as error:
         answer = frontend.failure(parsed, error)

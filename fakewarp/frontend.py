@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,9 @@ from fakewarp.directives.problems import shown
 from fakewarp.functions import FUNCTIONS, INVALID, Function
 from fakewarp.functions.base import check_fresh
 
+CLOCKS_DIFFER = 5.0
+"""Seconds by which the clocks of two controllers may differ."""
+
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
@@ -28,6 +32,7 @@ class Parsed:
     caller: Caller
     token: str = ""
     problem: BadDirectives | None = None
+    begun: float = 0.0
 
 
 class FakeWarp:
@@ -41,12 +46,13 @@ class FakeWarp:
         name = arguments.required("function")
         function, token = FUNCTIONS.get(name, INVALID), arguments.get("token")
         try:
-            return Parsed(function, function.read(arguments, call.files), call.caller, token)
+            return Parsed(function, function.read(arguments, call.files), call.caller, token, begun=call.begun)
         except BadDirectives as problem:
             return Parsed(function, None, call.caller, token, problem)
 
     def run(self, parsed: Parsed, site: Site) -> Verb[Answer]:
         """The function's verb, if the caller may have it."""
+        site = _as_meant(parsed, site)
         yield from _check_caller(parsed, site)
         if parsed.problem is not None:
             raise parsed.problem
@@ -60,6 +66,18 @@ class FakeWarp:
         """One line; of a script that is refused at submit, one line for each problem, since Slurm shows them to the user as they are."""
         at_submit = parsed is not None and parsed.function.name == "job_process"
         return answers.failed(error, every_line=at_submit and isinstance(error, BadDirectives))
+
+
+def _as_meant(parsed: Parsed, site: Site) -> Site:
+    """The site without sessions that are younger than a call which ends one.
+
+    A fakewarp outlives a slurmctld that was killed, and goes on asking. By then the job may have been requeued, and a late post_run
+    would unmount what its next run uses.
+    """
+    if not (parsed.function.ending and parsed.begun):
+        return site
+    scene = dataclasses.replace(site.scene, born_before=parsed.begun + CLOCKS_DIFFER)
+    return dataclasses.replace(site, scene=scene)
 
 
 def _check_caller(parsed: Parsed, site: Site) -> Verb[None]:

@@ -147,7 +147,7 @@ def request(program: str, args: "list[str]") -> bytes:
     contents = {FILE_OPTIONS[name]: contents_of(value) for name, value in options(args) if name in FILE_OPTIONS}
     files = ",".join(f"{quoted(key)}:{quoted(text)}" for key, text in contents.items() if text is not None)
     words = ",".join([quoted(as_utf8(arg)) for arg in args])
-    return f'{{"v":1,"program":{quoted(program)},"args":[{words}],"files":{{{files}}}}}\n'.encode("ascii")
+    return f'{{"v":1,"program":{quoted(program)},"begun":{time.time():.3f},"args":[{words}],"files":{{{files}}}}}\n'.encode("ascii")
 
 
 def as_utf8(arg: str) -> str:

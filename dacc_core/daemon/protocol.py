@@ -1,6 +1,6 @@
 """What goes over the socket: one line of JSON to the daemon, keep-alive lines and one final line back.
 
-    → {"v":1,"program":"fakewarp","args":["--function","pools"],"files":{"job":"#!/bin/sh …"}}
+    → {"v":1,"program":"fakewarp","begun":1795384983.2,"args":["--function","pools"],"files":{"job":"#!/bin/sh …"}}
     ← {"alive":true}
     ← {"rc":0,"stdout":"…","pathfile":null}
 
@@ -11,6 +11,7 @@ client does not know is skipped, a key that the daemon does not know is ignored;
 from __future__ import annotations
 
 import json
+import math
 import re
 import socket
 import struct
@@ -92,7 +93,10 @@ def parse(line: bytes, caller: Caller) -> Request:
         raise BadArguments(why="the arguments of the request are not a list of strings")
     if not isinstance(files, dict) or not all(isinstance(text, str) for text in files.values()):
         raise BadArguments(why="the files of the request are not strings")
-    return Request(program, Call(tuple(args), files, caller))
+    begun = fields.get("begun", 0.0)
+    if type(begun) not in (int, float) or not math.isfinite(begun):
+        raise BadArguments(why="the time in the request is no number")
+    return Request(program, Call(tuple(args), files, caller, float(begun)))
 
 
 def _json_object(line: bytes) -> dict[str, Any]:

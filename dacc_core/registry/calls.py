@@ -23,11 +23,15 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request as it came: arguments, and the contents of the files that they name (read by the caller's own process)."""
+    """One request as it came: arguments, and the contents of the files that they name (read by the caller's own process).
+
+    ``begun``: when the caller's program was started (seconds since the epoch, by its clock), or 0 when it does not say.
+    """
 
     args: tuple[str, ...]
     files: Mapping[str, str] = field(default_factory=dict)
     caller: Caller = Caller(uid=-1)
+    begun: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

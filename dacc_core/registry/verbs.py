@@ -5,6 +5,7 @@ None of them runs a step; the coordinators pursue what is recorded, whoever wait
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -45,13 +46,15 @@ BUFFER_POLL_SECONDS = 0.5
 class Scene:
     """What a verb sees: the view, the wall clock (seconds since the epoch) and the site's rules.
 
-    ``buffer_wait``: seconds that a claim waits for a persistent buffer that does not exist.
+    ``buffer_wait``: seconds that a claim waits for a persistent buffer that does not exist. ``born_before``: a session that is younger
+    (seconds since the epoch) cannot be meant, although it has the token.
     """
 
     view: View
     now: Callable[[], float]
     max_pre_run_failures: int = 3
     buffer_wait: float = 0.0
+    born_before: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,8 @@ def find(scene: Scene, token: str) -> Verb[Session]:
     """The session of a token. Raises NoSuchSession when the store itself, not only our view of it, has none."""
     while True:
         session = scene.view.session(token)
+        if session is not None and session.born > scene.born_before:
+            raise NoSuchSession(token=token)
         if session is not None:
             return session
         # Another daemon may have made it a moment ago: an empty transaction brings the view up to the store's revision.

@@ -92,7 +92,7 @@ def _end(asked: Ending, site: Site) -> Verb[None]:
 
 
 FUNCTIONS = (
-    Function("post_run", job_token, _post_run, other),
-    Function("data_out", job_token, _data_out, _stage_out_seconds, open_to="owner"),
-    Function("teardown", _read_teardown, _teardown, other, open_to="owner"),
+    Function("post_run", job_token, _post_run, other, ending=True),
+    Function("data_out", job_token, _data_out, _stage_out_seconds, open_to="owner", ending=True),
+    Function("teardown", _read_teardown, _teardown, other, open_to="owner", ending=True),
 )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import socket
+import time
 from collections.abc import Callable
 
 import pytest
@@ -30,6 +33,8 @@ CALLS: dict[str, Callable[[Job], tuple[str, ...]]] = {
     "teardown": lambda job: ("teardown", "--token", job.token, "--job", str(job.script)),
 }
 ORDER = tuple(CALLS)
+LATE = 10.0
+"""Seconds; the clocks of two controllers may differ by some."""
 
 
 def staged(slurm: Slurm, token: str = "") -> Job:
@@ -145,3 +150,18 @@ def test_setup_while_the_former_session_is_torn_down_waits_for_its_end(slurm: Sl
         succeeded(job.setup())
         assert job.token in slurm.tokens()
         succeeded(job.teardown())
+
+
+@pytest.mark.parametrize("verb", ["post_run", "data_out", "teardown"])
+def test_a_call_of_a_jobs_former_run_leaves_its_next_run_alone(slurm: Slurm, verb: str) -> None:
+    """A fakewarp outlives a slurmctld that was killed and goes on asking; the job may have been requeued by then."""
+    job = staged(slurm)
+    up_to(job, "post_run")
+    request = {"v": 1, "program": "fakewarp", "begun": time.time() - LATE, "args": ["--function", *CALLS[verb](job)]}
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(slurm.site.socket())
+        connection.sendall(json.dumps(request).encode() + b"\n")
+        answer = json.loads(connection.makefile("rb").readlines()[-1])
+    assert answer["rc"] == 0
+    (session,) = slurm.site.ask("status")["sessions"]
+    assert (session["goal"], session["mounts"]) == ("pre_run", "c[1-2]")

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -143,6 +144,8 @@ class Clock:
     def monotonic(self) -> float:
         return self.now
 
+    time = monotonic
+
     def sleep(self, seconds: float) -> None:
         self.now += seconds
         self._happens()
@@ -156,6 +159,12 @@ def ask(path: Path, line: bytes = b'{"v":1}\n', seconds: float = 20, patience: f
 # -- what goes to dacd and what comes of its answer
 
 
+def begun_now(request: dict[str, Any]) -> dict[str, Any]:
+    """The rest of a request that says that its program was started just now."""
+    assert abs(time.time() - request.pop("begun")) < 60
+    return request
+
+
 def test_the_answer_is_printed_and_its_code_is_the_exit_code(dacd: FakeDacd, call: Callable[..., Run]) -> None:
     dacd.does(answers(rc=3, stdout='{"pools": []}\n'))
     run = call("--function", "pools")
@@ -166,7 +175,8 @@ def test_the_answer_is_printed_and_its_code_is_the_exit_code(dacd: FakeDacd, cal
 def test_dacd_learns_which_program_was_called_whatever_it_was_called_as(dacd: FakeDacd, call: Callable[..., Run], program: str) -> None:
     dacd.does(answers())
     assert call("sessions", program=program).returncode == 0
-    assert dacd.requests == [{"v": 1, "program": program, "args": ["sessions"], "files": {}}]
+    (request,) = dacd.requests
+    assert begun_now(request) == {"v": 1, "program": program, "args": ["sessions"], "files": {}}
 
 
 @pytest.mark.parametrize(
@@ -182,7 +192,7 @@ def test_dacd_learns_which_program_was_called_whatever_it_was_called_as(dacd: Fa
 def test_a_file_that_an_option_names_is_sent(tmp_path: Path, option: str, key: str) -> None:
     (tmp_path / "f").write_text("some\ntext")
     for words in ([option, f"{tmp_path}/f"], [f"{option}={tmp_path}/f"]):
-        assert json.loads(thin.request("fakewarp", words)) == {
+        assert begun_now(json.loads(thin.request("fakewarp", words))) == {
             "v": 1,
             "program": "fakewarp",
             "args": words,
