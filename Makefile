@@ -11,15 +11,21 @@ EVENTS ?= 1000000
 SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test simulate bench lint types reference clean
+.PHONY: help demo slurm-demo slurm-demo-down test simulate bench lint types reference clean
 
 help:  ## show this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
 demo: $(VENV)/.ready $(VENV)/.debian  ## install everything and run a job's life cycle on this machine
 	$(VENV)/bin/dacc demo
 
-test: $(VENV)/.ready-dev $(VENV)/.debian  ## run every check: tests, lint, types, each provider from its wheel
+slurm-demo: $(VENV)/.ready-dev $(VENV)/.debian-tests  ## start a Slurm cluster with burst buffers on this machine and say how to use it
+	$(PYTHON) -m tests.slurm.demo up
+
+slurm-demo-down: $(VENV)/.ready-dev  ## stop it and remove every trace
+	$(PYTHON) -m tests.slurm.demo down
+
+test: $(VENV)/.ready-dev $(VENV)/.debian-tests  ## run every check: tests, lint, types, each provider from its wheel
 	$(VENV)/bin/tox run
 
 simulate: $(VENV)/.ready-dev  ## run the seeded simulation: make simulate EVENTS=1000000 SEED=7
@@ -54,3 +60,7 @@ $(VENV)/.ready-dev: $(INPUTS) | $(PYTHON)
 $(VENV)/.debian: scripts/debian-packages | $(PYTHON)
 	scripts/debian-packages
 	@touch $@
+
+$(VENV)/.debian-tests: scripts/debian-packages | $(PYTHON)
+	scripts/debian-packages tests
+	@touch $@ $(VENV)/.debian
