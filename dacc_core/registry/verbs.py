@@ -27,7 +27,7 @@ from ..errors import (
 )
 from ..model import FIRST_PERSISTENT_ID, Attachment, Counters, Eviction, Goal, Request, Session
 from . import allocation, goals
-from .ops import AskUser, Commit, Draft, Pause, Turn, User, Verb, Wait
+from .ops import AskUser, Draft, Pause, Turn, User, Verb, Wait
 from .view import View
 
 BARRIER_SECONDS = 60.0
@@ -323,8 +323,7 @@ def _barrier(scene: Scene, name: str, *, hurry: bool) -> Verb[tuple[Eviction, ..
         raise BufferInUse(name=name, job=", ".join(users))
     touched = ((user, scene.view.status(user).touched) for user in users)
     evict = tuple(Eviction(token=user, hosts=hosts) for user, hosts in touched if hosts)
-    if users:
-        yield _detach(scene.view, name, users)
+    yield from _detach(scene, name)
     return evict
 
 
@@ -346,11 +345,18 @@ def _withdraw_barrier(scene: Scene, name: str) -> Verb[None]:
         yield Draft(scene.view).put(msgspec.structs.replace(session, ending=0.0), "sessions", name).commit()
 
 
-def _detach(view: View, name: str, users: tuple[str, ...]) -> Commit:
-    draft = Draft(view)
-    for user in users:
-        draft.delete("attachments", f"{name}/{user}")
-    return draft.commit()
+def _detach(scene: Scene, name: str) -> Verb[None]:
+    """Remove all attachments of a buffer behind its barrier, also while their jobs end and do the same."""
+    attempt = 0
+    while users := scene.view.users_of(name):
+        draft = Draft(scene.view)
+        for user in users:
+            draft.delete("attachments", f"{name}/{user}")
+        result = yield draft.commit()
+        if result.ok:
+            return
+        yield Pause(_jitter(name, attempt))
+        attempt += 1
 
 
 def _vanished(view: View, former: Session) -> Callable[[], bool | None]:
