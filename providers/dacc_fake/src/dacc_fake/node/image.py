@@ -291,15 +291,15 @@ def _mounted_elsewhere(path: str, image: str) -> bool:
     """Whether another mount namespace may have the volume at this very directory.
 
     Removing a directory succeeds when it is a mount point in other namespaces only, and takes their mounts away. So it stays
-    when the image is still attached for mounts that are not seen here, and the parent directory is the one that the process
-    which entered this namespace sees too.
+    when the image is still attached for mounts that are not seen here, and the parent directory is one that others see too: the
+    machine's first process does.
     """
     devices = loops(image)
     if not devices or any(mounted.device in devices for mounted in mount_table()):
         return False
     parent = os.path.dirname(path)
     try:
-        return os.path.samefile("/proc/{}/root{}".format(os.getppid(), parent), parent)
+        return os.path.samefile("/proc/1/root" + parent, parent)
     except OSError:
         return False
 
