@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from ..e2e.installation import usable_by_everyone
 from . import configuration
 from .cluster import USERS, Cluster
 
-DIRECTORY = Path("/tmp/dacc-slurm-demo")
+DIRECTORY = Path(os.environ.get("DACC_SLURM_DEMO", "/tmp/dacc-slurm-demo"))
 UP_SECONDS = 120.0
 
 RUN = """\
@@ -51,7 +52,8 @@ A Slurm cluster with burst buffers runs: 1 controller, 3 storage hosts with 3 br
   {run} games scontrol show burst            Slurm's view of the buffers
   {run} games scontrol show dwstat sessions  dacc's view of them
   {run} games dacc status                    the same, for operators
-  cat {home}/results/*                       what the job has staged out
+
+  cat {home}/results/*   shows what the job has staged out.
 
 Any file in {home} is the user's; www-data is the second user. The logs are in {directory}/log and {directory}/dacc.
 Stop it and remove every trace:  make slurm-demo-down
@@ -82,8 +84,10 @@ def up() -> int:
 
 def keep() -> int:
     """Hold the cluster until told to end."""
-    stop = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
-    signal.pthread_sigmask(signal.SIG_BLOCK, stop)
+    stopped = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_: stopped.set())
+    tempfile.tempdir = str(DIRECTORY)  # what is made there goes with it, however we end
     (DIRECTORY / "keeper.pid").write_text(str(os.getpid()))
     with usable_by_everyone() as (found, problem):
         if found is None:
@@ -92,7 +96,7 @@ def keep() -> int:
         try:
             cluster.open()
             _furnish(cluster)
-            signal.sigwait(stop)
+            stopped.wait()
         finally:
             cluster.close()
     return 0
@@ -125,14 +129,23 @@ def _furnish(cluster: Cluster) -> None:
 def down() -> int:
     """End the keeper, which removes everything; whatever is left of a killed one is removed here."""
     with contextlib.suppress(OSError, ValueError):
-        os.kill(int((DIRECTORY / "keeper.pid").read_text()), signal.SIGTERM)
+        keeper = int((DIRECTORY / "keeper.pid").read_text())
+        os.kill(keeper, signal.SIGTERM)
         end = time.monotonic() + 60
-        while DIRECTORY.exists() and time.monotonic() < end:
+        while _runs(keeper) and time.monotonic() < end:
             time.sleep(0.1)
     if DIRECTORY.exists():
         _sweep()
     print("nothing is left of the demo")
     return 0
+
+
+def _runs(pid: int) -> bool:
+    """Whether a process is there and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 def _sweep() -> None:
@@ -143,7 +156,7 @@ def _sweep() -> None:
                 os.kill(int(entry.name), signal.SIGKILL)
     places = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines() if f"{DIRECTORY}/" in line]
     for place in reversed(places):
-        subprocess.run(["umount", "-l", place], check=False)
+        subprocess.run(["umount", "-l", place], check=False, capture_output=True)
     for line in subprocess.run(["losetup", "-a"], capture_output=True, text=True).stdout.splitlines():
         if f"{DIRECTORY}/" in line:
             subprocess.run(["losetup", "-d", line.partition(":")[0]], check=False)
