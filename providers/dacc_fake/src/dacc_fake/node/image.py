@@ -291,15 +291,28 @@ def _mounted_elsewhere(path: str, image: str) -> bool:
     """Whether another mount namespace may have the volume at this very directory.
 
     Removing a directory succeeds when it is a mount point in other namespaces only, and takes their mounts away. So it stays
-    when the image is still attached for mounts that are not seen here, and the parent directory is one that others see too: the
-    machine's first process does.
+    when the image is still attached for mounts that are not seen here, and the parent directory is one that processes in another
+    namespace see too.
     """
     devices = loops(image)
     if not devices or any(mounted.device in devices for mounted in mount_table()):
         return False
-    parent = os.path.dirname(path)
+    return any(_sees(process, os.path.dirname(path)) for process in _strangers())
+
+
+def _strangers() -> List[str]:
+    """One process of every other mount namespace."""
+    found = {}  # type: Dict[str, str]
+    for process in _processes():
+        with suppress(OSError):
+            found[os.readlink("/proc/{}/ns/mnt".format(process))] = process
+    found.pop(os.readlink("/proc/self/ns/mnt"), None)
+    return list(found.values())
+
+
+def _sees(process: str, directory: str) -> bool:
     try:
-        return os.path.samefile("/proc/1/root" + parent, parent)
+        return os.path.samefile("/proc/{}/root{}".format(process, directory), directory)
     except OSError:
         return False
 
