@@ -3,77 +3,121 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..config import Config
 from ..errors import BadArguments, DaccError, StaleView
 from ..lifecycle.facts import state_name
-from ..registry import operators
+from ..registry import brick_hosts, operators
 from ..registry.calls import Answer, Call, Caller, Site
 from ..registry.ops import Verb
 
 STALE_SECONDS = 3.0
-SHAPES = {"status": (0, 0), "show": (1, 1), "stage-out": (1, 1), "discard": (1, 1), "release": (1, 2), "retry": (1, 1)}
-"""Each verb with how many arguments it takes, at least and at most."""
+SHORT_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """A verb and its arguments."""
+    """A verb and its arguments. ``function`` is the verb's name, for metrics."""
 
-    verb: str
+    function: str
     args: tuple[str, ...]
     caller: Caller
     token: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A verb: how many arguments it takes, how its result is made, and how long it may take."""
+
+    least: int
+    most: int
+    result: Callable[[Parsed, Site], Verb[Any]]
+    seconds: Callable[[Config], float] = lambda _: SHORT_SECONDS
+
+
+def _at_once(read: Callable[[Parsed, Site], Any]) -> Callable[[Parsed, Site], Verb[Any]]:
+    """A verb that reads the view and answers."""
+
+    def verb(asked: Parsed, site: Site) -> Verb[Any]:
+        return read(asked, site)
+        yield  # what makes it a generator
+
+    return verb
+
+
+def _show(asked: Parsed, site: Site) -> Verb[Any]:
+    view = site.scene.view
+    found = yield from operators.show(site.scene, asked.args[0], asked.caller)
+    return found | {"state": state_name(view.session(found["token"]), view.status(found["token"]))}
+
+
+def _stage_out(asked: Parsed, site: Site) -> Verb[Any]:
+    return {"token": (yield from operators.stage_out(site.scene, asked.args[0], asked.caller)), "done": True}
+
+
+def _discard(asked: Parsed, site: Site) -> Verb[Any]:
+    return {"token": (yield from operators.discard(site.scene, asked.args[0], asked.caller)), "done": True}
+
+
+def _release(asked: Parsed, site: Site) -> Verb[Any]:
+    host, device = (*asked.args, "")[:2]
+    return {"host": host, "released": list((yield from operators.release(site.scene, host, device, asked.caller)))}
+
+
+def _retry(asked: Parsed, site: Site) -> Verb[Any]:
+    return {"job": asked.args[0], "forgotten": (yield from operators.retry(site.scene, asked.args[0], asked.caller))}
+
+
+def _drain(*, draining: bool) -> Callable[[Parsed, Site], Verb[Any]]:
+    def verb(asked: Parsed, site: Site) -> Verb[Any]:
+        done = yield from brick_hosts.drain(site.scene, asked.args[0], asked.caller, draining=draining)
+        return [asdict(one) for one in done]
+
+    return verb
+
+
+VERBS = {
+    "status": Shape(0, 0, _at_once(lambda asked, site: operators.overview(site.scene.view, asked.caller))),
+    "show": Shape(1, 1, _show),
+    "hosts": Shape(0, 1, _at_once(lambda asked, site: brick_hosts.described(site.scene.view, *asked.args))),
+    "drain": Shape(1, 1, _drain(draining=True)),
+    "undrain": Shape(1, 1, _drain(draining=False)),
+    "stage-out": Shape(1, 1, _stage_out, lambda config: config.deadlines.stage),
+    "discard": Shape(1, 1, _discard, lambda config: config.deadlines.teardown + SHORT_SECONDS),
+    "release": Shape(1, 2, _release),
+    "retry": Shape(1, 1, _retry),
+}
+"""Each verb by its name."""
+
+
 class OperatorFrontEnd:
-    """``dacc status``, ``show``, ``stage-out``, ``discard``, ``release`` and ``retry``."""
+    """The verbs of ``dacc`` that ask a daemon."""
 
     name = "dacc"
 
     def parse(self, call: Call) -> Parsed:
         """The verb by its name. Raises BadArguments."""
         verb, *args = call.args or ("",)
-        if verb not in SHAPES:
-            raise BadArguments(why=f"{verb!r} is no verb: there are {', '.join(SHAPES)}")
-        least, most = SHAPES[verb]
-        if not least <= len(args) <= most:
-            raise BadArguments(why=f"{verb} takes {least} to {most} arguments, not {len(args)}")
+        if verb not in VERBS:
+            raise BadArguments(why=f"{verb!r} is no verb: there are {', '.join(VERBS)}")
+        shape = VERBS[verb]
+        if not shape.least <= len(args) <= shape.most:
+            raise BadArguments(why=f"{verb} takes {shape.least} to {shape.most} arguments, not {len(args)}")
         return Parsed(verb, tuple(args), call.caller, args[0] if args else "")
 
     def run(self, parsed: Parsed, site: Site) -> Verb[Answer]:
         """The verb's answer, as JSON."""
         if site.age > STALE_SECONDS:
             raise StaleView(seconds=site.age)
-        result = yield from self._result(parsed, site)
+        result = yield from VERBS[parsed.function].result(parsed, site)
         return Answer(stdout=json.dumps(result) + "\n")
-
-    def _result(self, parsed: Parsed, site: Site) -> Verb[Any]:
-        scene, args = site.scene, parsed.args
-        match parsed.verb:
-            case "status":
-                return operators.overview(scene.view, parsed.caller)
-            case "show":
-                found = yield from operators.show(scene, args[0], parsed.caller)
-                session = scene.view.session(found["token"])
-                return found | {"state": state_name(session, scene.view.status(found["token"]))}
-            case "stage-out":
-                token = yield from operators.stage_out(scene, args[0], parsed.caller)
-                return {"token": token, "done": True}
-            case "discard":
-                return {"token": (yield from operators.discard(scene, args[0], parsed.caller)), "done": True}
-            case "retry":
-                return {"job": args[0], "forgotten": (yield from operators.retry(scene, args[0], parsed.caller))}
-            case _:
-                freed = yield from operators.release(scene, args[0], args[1] if len(args) > 1 else "", parsed.caller)
-                return {"host": args[0], "released": list(freed)}
 
     def deadline(self, parsed: Parsed, config: Config) -> float:
         """A copy may take its time."""
-        long = {"stage-out": config.deadlines.stage, "discard": config.deadlines.teardown + 30.0}
-        return long.get(parsed.verb, 30.0)
+        return VERBS[parsed.function].seconds(config)
 
     def failure(self, parsed: Parsed | None, error: Exception) -> Answer:
         """One line and the error's exit code."""

@@ -12,6 +12,7 @@ import click
 from ..errors import DaccError
 from ..plugins import add_commands
 from .demo import demo
+from .hosts import drain, hosts, undrain
 from .operator import discard, release, retry, show, stage_out, status
 from .providers import providers
 
@@ -70,5 +71,5 @@ def main() -> None:
     """The Data Accelerator: burst buffers on NVMe storage nodes."""
 
 
-for command in (demo, providers, status, show, stage_out, discard, release, retry):
+for command in (demo, providers, status, show, hosts, drain, undrain, stage_out, discard, release, retry):
     main.add_command(command)

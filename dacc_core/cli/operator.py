@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from ..sizes import format_size
 from .client import ask
-
-as_json = click.option("--json", "json_output", is_flag=True, help="Print JSON.")
+from .output import as_json, console, print_json, table
 
 
 @click.command()
@@ -21,10 +18,9 @@ def status(json_output: bool) -> None:
     """Show pools, hosts and sessions."""
     found = ask("status")
     if json_output:
-        click.echo(json.dumps(found, indent=2))
+        print_json(found)
         return
-    console = Console()
-    console.print(_pools(found["pools"]), _hosts(found["hosts"]), _sessions(found["sessions"]), sep="\n")
+    console().print(_pools(found["pools"]), _hosts(found["hosts"]), _sessions(found["sessions"]), sep="\n")
     for host in found["hosts"]:
         for device, why in host["quarantined"].items():
             click.echo(f"in quarantine: {host['name']}:{device}: {why}")
@@ -37,12 +33,11 @@ def show(session: str, json_output: bool) -> None:
     """Show all that is known of SESSION (a token, an id, or a kept volume)."""
     found = ask("show", session)
     if json_output:
-        click.echo(json.dumps(found, indent=2))
+        print_json(found)
         return
-    console = Console()
     for name, value in _facts(found):
         click.echo(f"{name:<12} {value}")
-    console.print(_events(found["events"]))
+    console().print(_events(found["events"]))
 
 
 @click.command("stage-out")
@@ -82,37 +77,29 @@ def retry(job: str) -> None:
     click.echo(f"job {job}: {found['forgotten']} failures forgotten")
 
 
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left")
-    for place, column in enumerate(columns):
-        table.add_column(column, no_wrap=place == 0)  # a name that is cut cannot be given to another command
-    return table
-
-
 def _pools(pools: list[dict[str, Any]]) -> Table:
-    table = _table("pools", "pool", "provider", "granularity", "bricks", "free")
+    made = table("pools", "pool", "provider", "granularity", "bricks", "free")
     for pool in pools:
         row = (pool["name"], pool["provider"], format_size(pool["granularity"]), str(pool["bricks"]), str(pool["free"]))
-        table.add_row(*row)
-    return table
+        made.add_row(*row)
+    return made
 
 
 def _hosts(hosts: list[dict[str, Any]]) -> Table:
-    table = _table("hosts", "host", "state", "bricks", "taken", "quarantined")
+    made = table("hosts", "host", "state", "bricks", "taken", "quarantined")
     for host in hosts:
-        state = "draining" if host["draining"] else "alive" if host["alive"] else "dead"
-        table.add_row(host["name"], state, str(host["bricks"]), str(len(host["taken"])), str(len(host["quarantined"])))
-    return table
+        made.add_row(host["name"], host["state"], str(host["bricks"]), str(len(host["taken"])), str(len(host["quarantined"])))
+    return made
 
 
 def _sessions(sessions: list[dict[str, Any]]) -> Table:
-    table = _table("sessions", "session", "kind", "owner", "capacity", "goal", "state", "mounts", "problem")
+    made = table("sessions", "session", "kind", "owner", "capacity", "goal", "state", "mounts", "problem")
     for one in sessions:
         state = one["running"] or _state(one)
         capacity = format_size(one["capacity"]) if one["capacity"] else "-"
         row = (one["token"], one["kind"], str(one["owner"]), capacity, one["goal"], state, one["mounts"], one["failure"])
-        table.add_row(*row)
-    return table
+        made.add_row(*row)
+    return made
 
 
 def _state(one: dict[str, Any]) -> str:
@@ -147,7 +134,7 @@ def _facts(found: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _events(events: list[dict[str, Any]]) -> Table:
-    table = _table("timeline", "step", "hosts", "seconds", "error")
+    made = table("timeline", "step", "hosts", "seconds", "error")
     for event in events:
-        table.add_row(event["what"], event.get("host", ""), f"{event.get('seconds', 0.0):.3f}", event.get("error", ""))
-    return table
+        made.add_row(event["what"], event.get("host", ""), f"{event.get('seconds', 0.0):.3f}", event.get("error", ""))
+    return made

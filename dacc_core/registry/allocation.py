@@ -5,6 +5,8 @@ from __future__ import annotations
 import zlib
 from collections import Counter
 
+import msgspec
+
 from ..errors import NoSuchPool, PoolFull, PoolTooSmall
 from ..model import Allocations, BrickRef, Volume
 from .ops import Draft
@@ -120,9 +122,7 @@ def claim(view: View, draft: Draft, token: str, pool: str, size: int) -> Volume 
 def _taken(view: View, host: str, token: str, bricks: tuple[BrickRef, ...], *, count: bool) -> Allocations:
     held = view.allocations[host].record
     devices = {brick.device: token for brick in bricks if brick.host == host}
-    return Allocations(
-        taken=held.taken | devices, quarantined=held.quarantined, draining=held.draining, serial=held.serial + count
-    )
+    return msgspec.structs.replace(held, taken=held.taken | devices, serial=held.serial + count)
 
 
 def release(view: View, draft: Draft, volume: Volume, *, quarantine: str = "", owner: str = "") -> None:
@@ -141,4 +141,4 @@ def _given(held: Allocations, host: str, volume: Volume, quarantine: str, owner:
         taken |= dict.fromkeys(devices, owner)
     elif quarantine:
         quarantined |= dict.fromkeys(devices, quarantine)
-    return Allocations(taken=taken, quarantined=quarantined, draining=held.draining, serial=held.serial)
+    return msgspec.structs.replace(held, taken=taken, quarantined=quarantined)

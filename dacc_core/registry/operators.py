@@ -8,7 +8,7 @@ import msgspec
 
 from ..errors import Denied, InvalidRequest, NotFound
 from ..model import Session
-from . import goals
+from . import brick_hosts, goals
 from .calls import Caller
 from .ops import Draft, Pause, Verb
 from .verbs import Scene, find, pursue, tear_down
@@ -64,8 +64,7 @@ def discard(scene: Scene, name: str, caller: Caller) -> Verb[str]:
 
 def release(scene: Scene, host: str, device: str, caller: Caller) -> Verb[tuple[str, ...]]:
     """Free a host's quarantined bricks (or the one named); what was freed. Whoever calls has made sure that they are clean."""
-    if not caller.trusted:
-        raise Denied(who=f"uid {caller.uid}", what="release bricks", why="only operators may")
+    brick_hosts.check_operator(caller, "release bricks")
     while True:
         entry = scene.view.allocations.get(host)
         if entry is None:
@@ -82,8 +81,7 @@ def release(scene: Scene, host: str, device: str, caller: Caller) -> Verb[tuple[
 
 def retry(scene: Scene, job: str, caller: Caller) -> Verb[int]:
     """Forget how often a job's pre_run failed, so that its setup is no longer refused; how often it was."""
-    if not caller.trusted:
-        raise Denied(who=f"uid {caller.uid}", what="let a job try again", why="only operators may")
+    brick_hosts.check_operator(caller, "let a job try again")
     while True:
         entry = scene.view.histories.get(job)
         if entry is None or not entry.record.pre_run_failures:
@@ -117,6 +115,7 @@ def _host(view: View, name: str) -> dict[str, Any]:
         "name": name,
         "alive": name in view.alive,
         "draining": bool(held and held.draining),
+        "state": brick_hosts.state_of(view, name),
         "bricks": len(view.hosts[name].record.bricks),
         "taken": dict(held.taken) if held else {},
         "quarantined": dict(held.quarantined) if held else {},

@@ -28,7 +28,7 @@ WHERE = {
     "pools": "the first brick host of the pool",
     "hosts": "the host's daemon",
     "alive": "the host's daemon, on a lease of `lease_ttl` seconds",
-    "allocations": "claims, endings of sessions and `dacc release`",
+    "allocations": "claims, endings of sessions, `dacc drain` and `dacc release`",
     "sessions": "the calls of Slurm and of operators; its coordinator when it ends",
     "status": "the session's coordinator only",
     "attachments": "set-up and ending of the job; a destroy in a hurry",

@@ -1,0 +1,141 @@
+"""Verbs on brick hosts, for operators: look at them, keep new sessions away from them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import msgspec
+
+from ..errors import Denied, InvalidRequest, NotFound
+from ..model import Allocations, Brick
+from ..names import expand, fold
+from .calls import Caller
+from .ops import Draft, Pause, Verb
+from .verbs import Scene
+from .view import View
+
+HOSTS_A_WRITE = 50
+"""Hosts that one transaction changes: etcd refuses more than 128 operations."""
+
+
+def check_operator(caller: Caller, what: str) -> None:
+    """Raises Denied unless the caller is trusted."""
+    if not caller.trusted:
+        raise Denied(who=f"uid {caller.uid}", what=what, why="only operators may")
+
+
+def select(view: View, folded: str) -> tuple[str, ...]:
+    """The registered hosts of a folded set. Raises NotFound, naming every unknown host, InvalidRequest when it names none, and BadName."""
+    asked = expand(folded)
+    if not asked:
+        raise InvalidRequest(why="no host is named: give hosts such as dac[1-4]")
+    unknown = [host for host in asked if host not in view.hosts]
+    if unknown:
+        raise NotFound(why=f"no host is called {fold(unknown)}: see dacc hosts")
+    return asked
+
+
+def state_of(view: View, host: str) -> str:
+    """``alive``, ``draining``, ``dead``, or ``dead, draining``."""
+    held = view.allocations.get(host)
+    words = ([] if host in view.alive else ["dead"]) + (["draining"] if held and held.record.draining else [])
+    return ", ".join(words) or "alive"
+
+
+def described(view: View, folded: str = "") -> list[dict[str, Any]]:
+    """Hosts in every detail, for ``dacc hosts``: all of them, or those of a folded set."""
+    coordinated: dict[str, list[str]] = defaultdict(list)
+    for token, entry in view.statuses.items():
+        coordinated[entry.record.coordinator].append(token)
+    chosen = select(view, folded) if folded else sorted(view.hosts)
+    return [_described(view, host, sorted(coordinated[host])) for host in chosen]
+
+
+def _described(view: View, host: str, coordinates: list[str]) -> dict[str, Any]:
+    facts = view.hosts[host].record
+    bricks = [_brick(view, host, brick) for brick in facts.bricks]
+    return {
+        "name": host,
+        "state": state_of(view, host),
+        "providers": facts.providers,
+        "addresses": list(facts.addresses),
+        "bricks": bricks,
+        "free": sum(brick["state"] == "free" for brick in bricks),
+        "taken": sum(brick["state"] == "taken" for brick in bricks),
+        "quarantined": sum(brick["state"] == "quarantined" for brick in bricks),
+        "coordinates": coordinates,
+    }
+
+
+def _brick(view: View, host: str, brick: Brick) -> dict[str, Any]:
+    held = view.allocations[host].record if host in view.allocations else Allocations()
+    return {
+        "device": brick.device,
+        "pool": brick.pool,
+        "capacity": brick.capacity,
+        "state": brick_state(view, host, brick),
+        "session": held.taken.get(brick.device, ""),
+        "reason": held.quarantined.get(brick.device, ""),
+    }
+
+
+def brick_state(view: View, host: str, brick: Brick) -> str:
+    """``taken``, ``quarantined``, ``dead`` or ``draining`` (free, on such a host), or ``free``: only the last may be claimed."""
+    held = view.allocations[host].record if host in view.allocations else Allocations()
+    if brick.device in held.taken:
+        return "taken"
+    if brick.device in held.quarantined:
+        return "quarantined"
+    if host not in view.alive:
+        return "dead"
+    return "draining" if held.draining else "free"
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """What a drain did to a host: whether it changed anything, and the sessions that have bricks there."""
+
+    host: str
+    changed: bool
+    sessions: tuple[str, ...]
+
+
+def drain(scene: Scene, folded: str, caller: Caller, *, draining: bool) -> Verb[tuple[Drained, ...]]:
+    """Give hosts no new sessions, or give them some again; running ones go on. Raises Denied, NotFound and BadName before any change."""
+    check_operator(caller, "drain hosts" if draining else "undrain hosts")
+    hosts = select(scene.view, folded)
+    changed: set[str] = set()
+    for some in _parts(hosts, HOSTS_A_WRITE):
+        changed |= yield from _set(scene, some, draining)
+    held = scene.view.allocations
+    return tuple(Drained(host, host in changed, _sessions(held[host].record) if host in held else ()) for host in hosts)
+
+
+def _set(scene: Scene, hosts: tuple[str, ...], draining: bool) -> Verb[set[str]]:
+    """One transaction for some hosts, made anew until nothing else was written to them meanwhile; which of them it changed."""
+    while True:
+        held = {host: scene.view.allocations[host].record for host in hosts if host in scene.view.allocations}
+        others = {host: record for host, record in held.items() if record.draining != draining}
+        if not others:
+            return set()
+        draft = Draft(scene.view)
+        for host, record in others.items():
+            draft.put(msgspec.structs.replace(record, draining=draining), "allocations", host)
+        result = yield draft.commit()
+        if result.ok:
+            return set(others)
+        yield Pause(0.01)
+
+
+def _sessions(held: Allocations) -> tuple[str, ...]:
+    return tuple(sorted(set(held.taken.values())))
+
+
+def _parts(hosts: Iterable[str], size: int) -> Iterator[tuple[str, ...]]:
+    rest = iter(hosts)
+    while part := tuple(islice(rest, size)):
+        yield part
