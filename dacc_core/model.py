@@ -296,10 +296,13 @@ class Attachment(Record, frozen=True, kw_only=True, omit_defaults=True):
 class History(Record, frozen=True, kw_only=True, omit_defaults=True):
     """``history/<token>``: what remains of a session, for some days; counts failed pre_runs across requeues.
 
-    ``outcome`` is ``released``, ``kept`` or ``quarantined``, ``status`` the reason or the last failure of pre_run.
+    ``outcome`` is ``released``, ``kept`` or ``quarantined``, ``status`` the reason or the last failure of pre_run. ``owner`` may read it;
+    ``kept`` is the token of the session that still holds the data.
     """
 
     token: str
+    owner: int = -1
+    kept: str = ""
     ended: float = 0.0
     outcome: str = ""
     pre_run_failures: int = 0

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..config import Config
 from ..errors import BadArguments, DaccError, StaleView
+from ..lifecycle.explain import why
 from ..lifecycle.facts import state_name
 from ..registry import brick_hosts, operators
 from ..registry.calls import Answer, Call, Caller, Site
@@ -54,6 +55,10 @@ def _show(asked: Parsed, site: Site) -> Verb[Any]:
     return found | {"state": state_name(view.session(found["token"]), view.status(found["token"]))}
 
 
+def _why(asked: Parsed, site: Site) -> Verb[Any]:
+    return why(site.scene, asked.args[0], asked.caller)
+
+
 def _stage_out(asked: Parsed, site: Site) -> Verb[Any]:
     return {"token": (yield from operators.stage_out(site.scene, asked.args[0], asked.caller)), "done": True}
 
@@ -82,6 +87,7 @@ def _drain(*, draining: bool) -> Callable[[Parsed, Site], Verb[Any]]:
 VERBS = {
     "status": Shape(0, 0, _at_once(lambda asked, site: operators.overview(site.scene.view, asked.caller))),
     "show": Shape(1, 1, _show),
+    "why": Shape(1, 1, _why),
     "hosts": Shape(0, 1, _at_once(lambda asked, site: brick_hosts.described(site.scene.view, *asked.args))),
     "drain": Shape(1, 1, _drain(draining=True)),
     "undrain": Shape(1, 1, _drain(draining=False)),

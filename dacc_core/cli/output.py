@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pwd
 import time
 from typing import Any
 
@@ -32,6 +33,14 @@ def table(title: str, *columns: str) -> Table:
     for place, column in enumerate(columns):
         made.add_column(column, no_wrap=place == 0)  # a name that is cut cannot be given to another command
     return made
+
+
+def user(uid: int) -> str:
+    """A user by name and number, as far as this machine knows one."""
+    try:
+        return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
+    except (KeyError, OverflowError):
+        return f"uid {uid}"
 
 
 def moment(at: float) -> str:

@@ -27,7 +27,7 @@ def ending(view: View, session: Session, status: Status, step: Step, at: float, 
     for name in session.request.persistent:
         _detach(view, draft, session, name, owner, at)
     draft.delete("sessions", session.token).delete("status", session.token)
-    _remember(view, draft, session, status, step, at)
+    _remember(view, draft, session, status, step, at, owner)
     _prune(view, draft, session.token, at, rules)
     return draft
 
@@ -54,13 +54,20 @@ def _detach(view: View, draft: Draft, session: Session, name: str, owner: str, a
         draft.put(Attachment(persistent=name, token=owner, since=at), "attachments", f"{name}/{owner}")
 
 
-def _remember(view: View, draft: Draft, session: Session, status: Status, step: Step, at: float) -> None:
+def _remember(view: View, draft: Draft, session: Session, status: Status, step: Step, at: float, kept: str) -> None:
     former = view.histories.get(session.token)
     failures = former.record.pre_run_failures if former else 0
     outcome = {"release": "released", "keep": "kept", "quarantine": "quarantined"}[step.kind]
     why = step.reason or (former.record.status if former and failures else "")
     record = History(
-        token=session.token, ended=at, outcome=outcome, pre_run_failures=failures, events=status.events, status=why
+        token=session.token,
+        owner=session.request.owner,
+        kept=kept,
+        ended=at,
+        outcome=outcome,
+        pre_run_failures=failures,
+        events=status.events,
+        status=why,
     )
     draft.put(record, "history", session.token)
 
@@ -86,7 +93,7 @@ def count_pre_run(view: View, draft: Draft, session: Session, status: Status, at
     if session.goal.verb != "pre_run" or session.kind != "job":
         return
     known, former = view.histories.get(session.token), view.status(session.token)
-    record = known.record if known else History(token=session.token)
+    record = known.record if known else History(token=session.token, owner=session.request.owner)
     if goals.failed(session, status) and not goals.failed(session, former) and status.failure is not None:
         counted = msgspec.structs.replace(
             record, pre_run_failures=record.pre_run_failures + 1, status=status.failure.text[:400], ended=at

@@ -95,7 +95,8 @@ def _unmounted(status: Status, outcome: Outcome) -> dict[str, str]:
 def _with_event(step: Step, status: Status, outcome: Outcome, at: float) -> tuple[Event, ...]:
     started = status.running.started if status.running else at
     error = str(outcome.error) if outcome.error else ""
-    event = Event(at=at, what=step.kind, host=step.hosts or status.mover, seconds=round(at - started, 3), error=error[:400])
+    acted = status.running.hosts if status.running else ""
+    event = Event(at=at, what=step.kind, host=step.hosts or acted or status.mover, seconds=round(at - started, 3), error=error[:400])
     return (*status.events, event)[-MAX_EVENTS:]
 
 

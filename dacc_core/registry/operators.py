@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from ..errors import Denied, InvalidRequest, NotFound
-from ..model import Session
+from ..model import History, Session
 from . import brick_hosts, goals
 from .calls import Caller
 from .ops import Draft, Pause, Verb
@@ -40,6 +40,19 @@ def check_owner(caller: Caller, session: Session, what: str) -> None:
     """Raises Denied unless the caller owns the session or is trusted."""
     if not caller.trusted and caller.uid != session.request.owner:
         raise Denied(who=f"uid {caller.uid}", what=f"{what} session {session.token}", why=f"it belongs to uid {session.request.owner}")
+
+
+def look_up(scene: Scene, name: str, caller: Caller) -> Verb[Session | History]:
+    """A session for its owner or an operator; of one that has ended, what is remembered. Raises NotFound and Denied."""
+    try:
+        session = yield from find(scene, resolve(scene.view, name))
+    except NotFound:
+        ended = scene.view.histories.get(name)
+        if ended is None or not (caller.trusted or caller.uid == ended.record.owner):
+            raise
+        return ended.record
+    check_owner(caller, session, "look into")
+    return session
 
 
 def stage_out(scene: Scene, name: str, caller: Caller) -> Verb[str]:
@@ -143,31 +156,25 @@ def _session(view: View, token: str, caller: Caller) -> dict[str, Any]:
 
 
 def show(scene: Scene, name: str, caller: Caller) -> Verb[dict[str, Any]]:
-    """All that is known of a session, for ``dacc show``; of one that has ended, what is remembered (to operators)."""
-    view = scene.view
-    try:
-        session = yield from find(scene, resolve(view, name))
-    except NotFound:
-        if name not in view.histories or not caller.trusted:
-            raise
-        return _remembered(view, name)
-    check_owner(caller, session, "look into")
-    status = view.status(session.token)
+    """All that is known of a session, for ``dacc show``; of one that has ended, what is remembered."""
+    session = yield from look_up(scene, name, caller)
+    if isinstance(session, History):
+        return _remembered(session)
+    status = scene.view.status(session.token)
     return {
         "token": session.token,
         "outcome": "",
         "session": msgspec.to_builtins(session),
         "status": msgspec.to_builtins(status),
         "events": msgspec.to_builtins(status.events),
-        "used_by": list(view.users_of(session.token)),
+        "used_by": list(scene.view.users_of(session.token)),
     }
 
 
-def _remembered(view: View, token: str) -> dict[str, Any]:
-    record = view.histories[token].record
+def _remembered(record: History) -> dict[str, Any]:
     outcome = f"{record.outcome}: {record.status}" if record.status else record.outcome
     return {
-        "token": token,
+        "token": record.token,
         "outcome": outcome,
         "session": {},
         "status": {},

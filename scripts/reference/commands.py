@@ -17,9 +17,8 @@ INTRO = """
     over its [socket](socket-protocol.md). `dacd` is the daemon. What Slurm calls, `fakewarp` and `dwstat`, is on [a page of its
     own](functions.md); `fakewarp install-slurm`, which people call, is here. All exit with the [codes of errors](errors.md).
 
-    Who may do what: root, the setting `slurm_user` and the user who runs dacd may do everything. Anyone may call `status` and `hosts`, and
-    `show`, `stage-out` and `discard` for their own sessions. The other verbs are for the former only. Others see the class of an error
-    instead of its text.
+    Who may do what: root, the setting `slurm_user` and the user who runs dacd may do everything. Anyone may call `status` and `hosts`;
+    `show`, `why`, `stage-out` and `discard` are for the owner of a session, too. Others see the class of an error instead of its text.
 """
 AGREEMENT = """
     A provider package may [add commands](hooks.md#hooks) to `dacc`; `dacc --help` lists them too. They never replace one of these.
