@@ -52,11 +52,15 @@ class Created:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delete:
-    """Take the filesystem down and clean its bricks. ``state`` is empty when create never returned."""
+    """Take the filesystem down and clean its bricks. ``state`` is empty when create never returned.
+
+    ``gone``: brick hosts that an operator has given up. The data is lost; clean the bricks of the other hosts and leave these alone.
+    """
 
     context: Context
     volume: Volume
     state: Mapping[str, Any]
+    gone: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

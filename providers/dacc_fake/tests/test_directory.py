@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -94,6 +95,17 @@ def test_delete_removes_what_was_in_it(plain: Site) -> None:
     plain.delete()
 
     assert plain.left() == []
+
+
+@pytest.mark.parametrize(("gone", "left"), [("b1", {"b1"}), ("b2", {"b2"})])
+def test_delete_leaves_hosts_alone_that_are_gone(plain: Site, gone: str, left: set[str]) -> None:
+    plain.spread = True
+    plain.create()
+
+    plain.provider.delete(dataclasses.replace(plain.whole(None), gone=(gone,)))
+
+    assert {name.partition("/")[0] for name in plain.left()} == left
+    plain.delete()
 
 
 def test_delete_while_mounted_is_refused_and_tells_where(plain: Site) -> None:

@@ -90,7 +90,7 @@ class FakeProvider:
         return once(self._faults, "create", request.context, volume.hosts, work)
 
     def delete(self, request: Delete) -> None:
-        """Remove the volume, then the marks on its other hosts. Raises Busy while it is mounted in any namespace."""
+        """Remove the volume, then the marks on its other hosts, those that are gone left out. Raises Busy while it is mounted anywhere."""
         volume, backing = request.volume, self._backing_of(request.state)
 
         def work(stop: str) -> None:
@@ -98,7 +98,8 @@ class FakeProvider:
                 return
             server, *others = volume.hosts
             for hosts in ((server,), others):
-                self._all(request.context, volume, hosts, backing, "delete", {"stop": stop})
+                left = [host for host in hosts if host not in request.gone]
+                self._all(request.context, volume, left, backing, "delete", {"stop": stop})
 
         check_volume(volume)
         once(self._faults, "delete", request.context, volume.hosts, work)
