@@ -79,13 +79,14 @@ class Allocations(Record, frozen=True, kw_only=True, omit_defaults=True):
     """``allocations/<host>``: who has which device. One compare guards a claim against everything.
 
     ``taken`` maps devices to sessions' tokens, ``quarantined`` devices to reasons. A host that is ``draining`` gets no new sessions.
-    ``serial`` counts the volumes whose first brick it had.
+    ``serial`` counts the volumes whose first brick it had. ``forgotten`` is when the host was forgotten, and 0 once it is back.
     """
 
     taken: dict[str, str] = {}
     quarantined: dict[str, str] = {}
     draining: bool = False
     serial: int = 0
+    forgotten: float = 0.0
 
 
 class BrickRef(Record, frozen=True, kw_only=True, omit_defaults=True):
@@ -172,6 +173,7 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True):
     ``volume`` is null for a session without a filesystem of its own. ``goal_seq`` counts the goals. ``born`` tells two sessions of one
     token apart. ``ending`` is the time at which a destroy raised its barrier against new
     attachments, or 0. A *kept* session is one whose job is gone and whose stage-out is still owed; ``origin`` is its former token.
+    ``lost`` are brick hosts of the volume that were forgotten: their bricks are its own no longer, the data is gone, and it ends.
     """
 
     token: str
@@ -185,6 +187,18 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True):
     goal_seq: int = 1
     ending: float = 0.0
     origin: str = ""
+    lost: tuple[str, ...] = ()
+
+    @property
+    def bricks(self) -> tuple[BrickRef, ...]:
+        """The bricks that are its own: those of its volume, without those of hosts that were forgotten."""
+        bricks = self.volume.bricks if self.volume else ()
+        return tuple(brick for brick in bricks if brick.host not in self.lost) if self.lost else bricks
+
+    @property
+    def brick_hosts(self) -> tuple[str, ...]:
+        """The hosts of its bricks, in brick order, each once."""
+        return tuple(dict.fromkeys(brick.host for brick in self.bricks))
 
     @property
     def key(self) -> str:
@@ -296,8 +310,8 @@ class Attachment(Record, frozen=True, kw_only=True, omit_defaults=True):
 class History(Record, frozen=True, kw_only=True, omit_defaults=True):
     """``history/<token>``: what remains of a session, for some days; counts failed pre_runs across requeues.
 
-    ``outcome`` is ``released``, ``kept`` or ``quarantined``, ``status`` the reason or the last failure of pre_run. ``owner`` may read it;
-    ``kept`` is the token of the session that still holds the data.
+    ``outcome`` is ``released``, ``kept``, ``quarantined`` or ``lost``, ``status`` the reason or the last failure of pre_run.
+    ``owner`` may read it; ``kept`` is the token of the session that still holds the data.
     """
 
     token: str

@@ -13,10 +13,12 @@ from ..lifecycle.explain import why
 from ..lifecycle.facts import state_name
 from ..registry import brick_hosts, operators
 from ..registry.calls import Answer, Call, Caller, Site
+from ..registry.forgetting import forget, losses
 from ..registry.ops import Verb
 
 STALE_SECONDS = 3.0
 SHORT_SECONDS = 30.0
+MANY = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,15 @@ def _drain(*, draining: bool) -> Callable[[Parsed, Site], Verb[Any]]:
     return verb
 
 
+def _losses(asked: Parsed, site: Site) -> Any:
+    return losses(site.scene.view, asked.args[0], asked.caller)
+
+
+def _forget(asked: Parsed, site: Site) -> Verb[Any]:
+    """The sessions that the caller agrees to lose stand behind the host."""
+    return forget(site.scene, asked.args[0], asked.caller, frozenset(asked.args[1:]))
+
+
 VERBS = {
     "status": Shape(0, 0, _at_once(lambda asked, site: operators.overview(site.scene.view, asked.caller))),
     "show": Shape(1, 1, _show),
@@ -91,6 +102,8 @@ VERBS = {
     "hosts": Shape(0, 1, _at_once(lambda asked, site: brick_hosts.described(site.scene.view, *asked.args))),
     "drain": Shape(1, 1, _drain(draining=True)),
     "undrain": Shape(1, 1, _drain(draining=False)),
+    "losses": Shape(1, 1, _at_once(_losses)),
+    "forget": Shape(1, MANY, _forget),
     "stage-out": Shape(1, 1, _stage_out, lambda config: config.deadlines.stage),
     "discard": Shape(1, 1, _discard, lambda config: config.deadlines.teardown + SHORT_SECONDS),
     "release": Shape(1, 2, _release),

@@ -1,4 +1,4 @@
-"""``dacc hosts``, ``drain`` and ``undrain``."""
+"""``dacc hosts``, ``drain``, ``undrain`` and ``forget``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import click
 from rich.table import Table
 
 from .client import ask
-from .output import as_json, console, print_json, table
+from .output import as_json, console, print_json, table, user
 
 
 @click.command()
@@ -42,6 +42,45 @@ def undrain(hosts: str) -> None:
     """Give HOSTS (such as dac[1-4]) new sessions again."""
     for one in ask("undrain", hosts):
         click.echo(f"{one['host']}: {'takes' if one['changed'] else 'took'} new sessions{' again' if one['changed'] else ' already'}")
+
+
+@click.command()
+@click.argument("host")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def forget(host: str, yes: bool) -> None:
+    """Forget HOST, which is dead and will not come back. The data of sessions that have bricks there is lost; says whose, and asks."""
+    lost = ask("losses", host)
+    for line in _losses(lost):
+        click.echo(line)
+    if not yes:
+        click.confirm(f"Forget {host}?", abort=True)
+    found = ask("forget", host, *(session["token"] for session in lost["sessions"]))
+    tokens = ", ".join(session["token"] for session in found["sessions"])
+    click.echo(f"{host} is forgotten" + (f"; sessions that end now: {tokens} (dacc why tells how)" if tokens else ""))
+
+
+def _losses(lost: dict[str, Any]) -> list[str]:
+    lines = [f"{lost['host']} is dead: {lost['bricks']} bricks, {len(lost['quarantined'])} of them in quarantine"]
+    if not lost["sessions"]:
+        return [*lines, "no session has bricks there: no data is lost"]
+    lines.append("the data of these sessions is lost, all of it, also what is on other hosts:")
+    lines += [f"  {_loss(session)}" for session in lost["sessions"]]
+    if any(session["mounts"] or session["used_by"] for session in lost["sessions"]):
+        lines.append("their jobs lose it while they run: end them with scancel")
+    return lines
+
+
+def _loss(session: dict[str, Any]) -> str:
+    """One session, with what its owner will ask about."""
+    parts = [f"{session['token']}: {session['kind']} of {user(session['owner'])}", f"{len(session['bricks'])} bricks here"]
+    if session["elsewhere"]:
+        parts.append(f"{session['elsewhere']} elsewhere")
+    parts.append(f"stage-out {session['stage_out'].upper() if session['stage_out'] == 'owed' else session['stage_out']}")
+    if session["mounts"]:
+        parts.append(f"mounted on {session['mounts']}")
+    if session["used_by"]:
+        parts.append(f"used by {', '.join(session['used_by'])}")
+    return ", ".join(parts)
 
 
 def _going_on(sessions: list[str]) -> str:

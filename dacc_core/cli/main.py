@@ -12,7 +12,7 @@ import click
 from ..errors import DaccError
 from ..plugins import add_commands
 from .demo import demo
-from .hosts import drain, hosts, undrain
+from .hosts import drain, forget, hosts, undrain
 from .operator import discard, release, retry, show, stage_out, status
 from .providers import providers
 from .why import why
@@ -72,5 +72,5 @@ def main() -> None:
     """The Data Accelerator: burst buffers on NVMe storage nodes."""
 
 
-for command in (demo, providers, status, show, why, hosts, drain, undrain, stage_out, discard, release, retry):
+for command in (demo, providers, status, show, why, hosts, drain, undrain, forget, stage_out, discard, release, retry):
     main.add_command(command)

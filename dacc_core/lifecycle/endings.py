@@ -21,7 +21,7 @@ def ending(view: View, session: Session, status: Status, step: Step, at: float, 
     owner = KEPT_PREFIX + session.volume.name if step.kind == "keep" and session.volume else ""
     if session.volume is not None:
         reason = f"session {session.token}: {step.reason}" if step.kind == "quarantine" else ""
-        allocation.release(view, draft, session.volume, quarantine=reason, owner=owner)
+        allocation.release(view, draft, session, quarantine=reason, owner=owner)
     if owner:
         _keep(draft, session, status, owner, at)
     for name in session.request.persistent:
@@ -57,7 +57,7 @@ def _detach(view: View, draft: Draft, session: Session, name: str, owner: str, a
 def _remember(view: View, draft: Draft, session: Session, status: Status, step: Step, at: float, kept: str) -> None:
     former = view.histories.get(session.token)
     failures = former.record.pre_run_failures if former else 0
-    outcome = {"release": "released", "keep": "kept", "quarantine": "quarantined"}[step.kind]
+    outcome = "lost" if session.lost else {"release": "released", "keep": "kept", "quarantine": "quarantined"}[step.kind]
     why = step.reason or (former.record.status if former and failures else "")
     record = History(
         token=session.token,

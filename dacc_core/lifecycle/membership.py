@@ -10,6 +10,7 @@ import msgspec
 from ..errors import BadConfig, DaccError, WrongCluster
 from ..keystore.base import TxnResult
 from ..model import Alive, Allocations, Brick, BrickHost, Cluster, Counters, Pool
+from ..registry.allocation import returned
 from ..registry.ops import Draft
 from . import effects as fx
 
@@ -113,11 +114,15 @@ class Membership:
             draft.expect("cluster")
         draft.put(Alive(host=core.host, incarnation=core.incarnation, boot=core.boot), "alive", core.host, lease=self._lease)
         facts = BrickHost(name=core.host, number=self._number(draft), bricks=self._bricks, providers=self._providers)
-        present = view.hosts.get(core.host)
+        draft.expect("hosts", core.host)  # also when nothing of it changes: it may be forgotten at this moment
+        present, held = view.hosts.get(core.host), view.allocations.get(core.host)
         if present is None or present.record != facts:
             draft.put(facts, "hosts", core.host)
-        if core.host not in view.allocations:
+        if held is None:
             draft.put(Allocations(), "allocations", core.host)
+        elif held.record.forgotten:
+            log.warning("this host was forgotten: its bricks are in quarantine", extra={"host": core.host})
+            draft.put(returned(held.record, [brick.device for brick in self._bricks]), "allocations", core.host)
         for name, (granularity, provider) in self._pools.items():
             if name not in view.pools:
                 draft.put(Pool(name=name, granularity=granularity, provider=provider), "pools", name)

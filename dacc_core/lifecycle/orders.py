@@ -14,7 +14,7 @@ def hosts_of(session: Session, step: Step, mover: str) -> str:
     """Every host on which a step acts (folded): where it must be fenced if its coordinator dies."""
     match step.kind:
         case "create" | "delete":
-            return fold(session.volume.hosts) if session.volume else ""
+            return fold(session.brick_hosts)
         case "stage_in" | "stage_out" | "unmount_mover":
             return mover
         case "evict":

@@ -13,6 +13,7 @@ from .. import sdk
 from ..errors import DaccError, NoSuchBuffer, NoSuchProvider, ProviderBug, StepFailed, TooLarge, Unsupported
 from ..failpoints import failpoint
 from ..hosts.base import FencingRunner
+from ..hosts.without import Without
 from ..model import Progress, Session, Volume
 from ..movers.base import CopyOrder, CopyReport, Mover
 from ..names import expand
@@ -75,7 +76,7 @@ class _Performer:
         self.session, self.status = order.session, order.status
         self.hosts = tools.runner.fenced(self.session.key, self.status.generation, cancel)
         self.context = sdk.Context(
-            hosts=self.hosts,
+            hosts=Without(self.hosts, self.session.lost) if self.session.lost else self.hosts,
             deadline=sdk.Deadline.after(order.seconds),
             cancel=cancel,
             generation=self.status.generation,
@@ -115,7 +116,7 @@ class _Performer:
 
     def delete(self) -> Outcome:
         volume = self._volume()
-        request = sdk.Delete(context=self.context, volume=volume, state=self.status.provider_state)
+        request = sdk.Delete(context=self.context, volume=volume, state=self.status.provider_state, gone=self.session.lost)
         self.tools.providers(volume.provider).delete(request)
         return Outcome()
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..model import Session, Status
-from ..names import minus
+from ..names import fold, minus
 from ..registry import goals
+from ..registry.goals import owes_stage_out
 
 StepKind = Literal[
     "create",
@@ -84,22 +85,26 @@ def _towards_absence(session: Session, status: Status) -> Step:
         return _give_up(session, status)
     if session.goal.evict and not status.evicted:
         return Step("evict")
-    if status.touched:
-        return Step("unmount", hosts=status.touched)
+    if touched := minus(status.touched, fold(session.lost)):
+        return Step("unmount", hosts=touched)
     payment = _pay(session, status) if owes_stage_out(session, status) else None
-    if status.mover and not (payment and _under_way(status, payment)):
+    if status.mover and status.mover not in session.lost and not (payment and _under_way(status, payment)):
         return Step("unmount_mover")
     if payment:
         return payment
-    if session.volume is not None and status.filesystem in ("creating", "ready", "deleting"):
+    if session.bricks and status.filesystem in ("creating", "ready", "deleting"):
         return Step("delete")
-    return Step("release")
+    return Step("release", reason=_loss(session))
+
+
+def _loss(session: Session) -> str:
+    return f"its data is lost: brick host {fold(session.lost)} was forgotten" if session.lost else ""
 
 
 def _give_up(session: Session, status: Status) -> Step:
     """A teardown that only a person can finish: bricks go to quarantine, unless they hold data that is still owed."""
     if not owes_stage_out(session, status):
-        return Step("quarantine", reason=status.gave_up)
+        return Step("quarantine", reason="; ".join(filter(None, (_loss(session), status.gave_up))))
     return Step("refuse" if session.kind == "kept" else "keep", reason=status.gave_up)
 
 
@@ -110,17 +115,3 @@ def _pay(session: Session, status: Status) -> Step:
         return Step("refuse", reason="its stage-out failed again")
     return Step("keep", reason="its stage-out failed")
 
-
-def owes_stage_out(session: Session, status: Status) -> bool:
-    """Whether deleting the filesystem would lose what the job was promised to get back (design rule 5).
-
-    Owed once a compute node had the buffer: before that it holds copies only.
-    """
-    return (
-        session.volume is not None
-        and bool(session.request.stage_out)
-        and status.used
-        and status.filesystem == "ready"
-        and status.stage_out != "done"
-        and not session.goal.hurry
-    )

@@ -41,6 +41,7 @@ class Pursuit:
         self._busy = ""
         self._ref = 0
         self._acting: Step | None = None
+        self._without: tuple[str, ...] = ()
         self._cancelling = ""
         self._late_step = False
         self._cleared = -1
@@ -126,6 +127,7 @@ class Pursuit:
             self._idle()
             return
         self._busy, self._acting, self._cancelling, self._late_step = "acting", step, "", False
+        self._without = session.lost
         seconds = judge.seconds(session, status, step, self.core.now.wall, self.core.rules)
         order = fx.StepOrder(step, session, status, seconds, status.mover, orders.buffers_of(self.core.view, session, status, step))
         self._ref = self.core.ask(lambda ref: fx.RunStep(ref, order), self._ended)
@@ -154,6 +156,9 @@ class Pursuit:
     def _reconsider(self, session: Session, status: Status) -> None:
         """A step is under way: does the goal still want it?"""
         if self._cancelling or self._acting is None:
+            return
+        if session.lost != self._without:
+            self.cancel(f"host {fold(session.lost)} was forgotten")
             return
         wanted = plan(session, status)
         if wanted is None or (wanted.kind, wanted.hosts) != (self._acting.kind, self._acting.hosts):
@@ -267,7 +272,7 @@ class Pursuit:
 
     def _fence(self, session: Session, status: Status, running: Running) -> None:
         """Record the higher generation, then enforce it where the older one may be acting."""
-        hosts = expand(running.hosts)
+        hosts = tuple(host for host in expand(running.hosts) if host not in session.lost)
         status = msgspec.structs.replace(status, running=running)
         self._write(session, status, lambda: self._fence_hosts(session, status, hosts))
 
@@ -297,7 +302,7 @@ class Pursuit:
         status = self.core.view.status(self.token)
         self._attempts += 1
         why = StepFailed(step=f"fencing {host}", token=self.token, why=str(error))
-        lost = set(failures) - set(session.volume.hosts if session.volume else ())
+        lost = set(failures) - set(session.brick_hosts)
         # A teardown waits for a storage host that it must fence as long as its budget lasts.
         patient = lost != set(failures) and judge.has_budget(session, status, self.core.now.wall, self.core.rules)
         if self._attempts < self.core.rules.attempts or patient:

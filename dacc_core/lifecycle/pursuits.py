@@ -43,7 +43,7 @@ class Pursuits:
     def desired(self, session: Session) -> str:
         """Which host should coordinate a session that has no living coordinator."""
         alive, hosts = self.core.view.alive, self.core.view.hosts
-        for host in session.volume.hosts if session.volume else ():
+        for host in session.brick_hosts:
             if host in alive:
                 return host
         pool = session.volume.pool if session.volume else session.request.pool

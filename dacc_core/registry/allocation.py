@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 import zlib
 from collections import Counter
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
 from ..errors import NoSuchPool, PoolFull, PoolTooSmall
-from ..model import Allocations, BrickRef, Volume
+from ..model import Allocations, BrickRef, Session, Volume
 from .ops import Draft
 from .view import View, names
 
@@ -125,16 +127,16 @@ def _taken(view: View, host: str, token: str, bricks: tuple[BrickRef, ...], *, c
     return msgspec.structs.replace(held, taken=held.taken | devices, serial=held.serial + count)
 
 
-def release(view: View, draft: Draft, volume: Volume, *, quarantine: str = "", owner: str = "") -> None:
-    """Add to ``draft`` what gives a volume's bricks back: free, or quarantined with a reason, or to another ``owner``."""
-    for host in volume.hosts:
+def release(view: View, draft: Draft, session: Session, *, quarantine: str = "", owner: str = "") -> None:
+    """Add to ``draft`` what gives a session's bricks back: free, or quarantined with a reason, or to another ``owner``."""
+    for host in session.brick_hosts:
         entry = view.allocations.get(host)
         if entry is not None:
-            draft.put(_given(entry.record, host, volume, quarantine, owner), "allocations", host)
+            draft.put(_given(entry.record, host, session, quarantine, owner), "allocations", host)
 
 
-def _given(held: Allocations, host: str, volume: Volume, quarantine: str, owner: str) -> Allocations:
-    devices = [brick.device for brick in volume.bricks if brick.host == host]
+def _given(held: Allocations, host: str, session: Session, quarantine: str, owner: str) -> Allocations:
+    devices = [brick.device for brick in session.bricks if brick.host == host]
     taken = {device: token for device, token in held.taken.items() if device not in devices}
     quarantined = dict(held.quarantined)
     if owner:
@@ -142,3 +144,25 @@ def _given(held: Allocations, host: str, volume: Volume, quarantine: str, owner:
     elif quarantine:
         quarantined |= dict.fromkeys(devices, quarantine)
     return msgspec.structs.replace(held, taken=taken, quarantined=quarantined)
+
+
+# --- hosts that are forgotten, and perhaps come back ---
+
+
+def forgotten(held: Allocations, devices: Iterable[str], at: float) -> Allocations:
+    """What stays of a host that is forgotten: nothing is taken, and every device is in quarantine in case the host comes back."""
+    return Allocations(quarantined=put_aside(held, held.taken, devices, at).quarantined, serial=held.serial, forgotten=at)
+
+
+def put_aside(held: Allocations, taken: Mapping[str, str], devices: Iterable[str], at: float) -> Allocations:
+    """The record with some taken devices, and some that are free, in quarantine because their host is forgotten."""
+    day = time.strftime("%Y-%m-%d", time.gmtime(at))
+    aside = dict.fromkeys(devices, f"forgotten on {day}")
+    aside |= {device: f"forgotten on {day}: has data of session {token}" for device, token in taken.items()}
+    left = {device: token for device, token in held.taken.items() if device not in aside}
+    return msgspec.structs.replace(held, taken=left, quarantined=aside | held.quarantined)
+
+
+def returned(held: Allocations, devices: Iterable[str]) -> Allocations:
+    """The record of a forgotten host that is back: no device is free, as any may hold old data, also one whose name is new."""
+    return msgspec.structs.replace(put_aside(held, {}, devices, held.forgotten), forgotten=0.0)

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from ..errors import Denied, InvalidRequest, NotFound
-from ..model import Allocations, Brick
+from ..model import Allocations, Brick, BrickHost
 from ..names import expand, fold
 from .calls import Caller
 from .ops import Draft, Pause, Verb
@@ -40,8 +40,10 @@ def select(view: View, folded: str) -> tuple[str, ...]:
 
 
 def state_of(view: View, host: str) -> str:
-    """``alive``, ``draining``, ``dead``, or ``dead, draining``."""
+    """``alive``, ``draining``, ``dead``, ``dead, draining`` or ``forgotten``."""
     held = view.allocations.get(host)
+    if held is not None and held.record.forgotten:
+        return "forgotten"
     words = ([] if host in view.alive else ["dead"]) + (["draining"] if held and held.record.draining else [])
     return ", ".join(words) or "alive"
 
@@ -51,12 +53,14 @@ def described(view: View, folded: str = "") -> list[dict[str, Any]]:
     coordinated: dict[str, list[str]] = defaultdict(list)
     for token, entry in view.statuses.items():
         coordinated[entry.record.coordinator].append(token)
-    chosen = select(view, folded) if folded else sorted(view.hosts)
-    return [_described(view, host, sorted(coordinated[host])) for host in chosen]
+    if folded:
+        return [_described(view, host, sorted(coordinated[host])) for host in select(view, folded)]
+    gone = (host for host, held in view.allocations.items() if host not in view.hosts and held.record.forgotten)
+    return [_described(view, host, sorted(coordinated[host])) for host in sorted([*view.hosts, *gone])]
 
 
 def _described(view: View, host: str, coordinates: list[str]) -> dict[str, Any]:
-    facts = view.hosts[host].record
+    facts = view.hosts[host].record if host in view.hosts else _as_it_was(view, host)
     bricks = [_brick(view, host, brick) for brick in facts.bricks]
     return {
         "name": host,
@@ -69,6 +73,12 @@ def _described(view: View, host: str, coordinates: list[str]) -> dict[str, Any]:
         "quarantined": sum(brick["state"] == "quarantined" for brick in bricks),
         "coordinates": coordinates,
     }
+
+
+def _as_it_was(view: View, host: str) -> BrickHost:
+    """A forgotten host: what would be in quarantine if it came back."""
+    devices = view.allocations[host].record.quarantined
+    return BrickHost(name=host, number=0, bricks=tuple(Brick(device=device, capacity=0, pool="") for device in sorted(devices)))
 
 
 def _brick(view: View, host: str, brick: Brick) -> dict[str, Any]:

@@ -68,6 +68,22 @@ def met(session: Session, status: Status) -> bool:
     )
 
 
+def owes_stage_out(session: Session, status: Status) -> bool:
+    """Whether deleting the filesystem would lose what the job was promised to get back (design rule 5).
+
+    Owed once a compute node had the buffer: before that it holds copies only. What is lost cannot be owed.
+    """
+    return (
+        session.volume is not None
+        and not session.lost
+        and bool(session.request.stage_out)
+        and status.used
+        and status.filesystem == "ready"
+        and status.stage_out != "done"
+        and not session.goal.hurry
+    )
+
+
 def contrary(new: Goal, old: Goal) -> bool:
     """Whether pursuing ``new`` gives up something that ``old`` wished."""
     return (

@@ -82,11 +82,14 @@ def release(scene: Scene, host: str, device: str, caller: Caller) -> Verb[tuple[
         entry = scene.view.allocations.get(host)
         if entry is None:
             raise NotFound(why=f"host {host} has never registered: see dacc status")
+        if device and entry.record.forgotten:
+            raise InvalidRequest(why=f"host {host} is forgotten: release all of it, or one brick when it is back")
         freed = tuple(one for one in entry.record.quarantined if device in ("", one))
         if not freed:
             raise NotFound(why=f"host {host} has no such brick in quarantine")
         left = {one: why for one, why in entry.record.quarantined.items() if one not in freed}
-        result = yield Draft(scene.view).put(msgspec.structs.replace(entry.record, quarantined=left), "allocations", host).commit()
+        released = msgspec.structs.replace(entry.record, quarantined=left, forgotten=0.0)
+        result = yield Draft(scene.view).put(released, "allocations", host).commit()
         if result.ok:
             return freed
         yield Pause(0.01)

@@ -315,11 +315,11 @@ def tear_down(scene: Scene, token: str, *, hurry: bool) -> Verb[None]:
 
 def _barrier(scene: Scene, name: str, *, hurry: bool) -> Verb[tuple[Eviction, ...]]:
     """Keep new jobs from attaching, then look who is attached: anyone there withdraws the barrier, or is evicted in a hurry."""
-    if not (yield from _raise_barrier(scene, name)):
+    if not (yield from raise_barrier(scene, name)):
         return ()
     users = scene.view.users_of(name)
     if users and not hurry:
-        yield from _withdraw_barrier(scene, name)
+        yield from withdraw_barrier(scene, name)
         raise BufferInUse(name=name, job=", ".join(users))
     touched = ((user, scene.view.status(user).touched) for user in users)
     evict = tuple(Eviction(token=user, hosts=hosts) for user, hosts in touched if hosts)
@@ -327,7 +327,8 @@ def _barrier(scene: Scene, name: str, *, hurry: bool) -> Verb[tuple[Eviction, ..
     return evict
 
 
-def _raise_barrier(scene: Scene, name: str) -> Verb[bool]:
+def raise_barrier(scene: Scene, name: str) -> Verb[bool]:
+    """Let no new job attach to a buffer; false when it ends already."""
     for attempt in range(1_000_000):
         session = scene.view.session(name)
         if session is None or session.goal.filesystem == "absent":
@@ -339,7 +340,8 @@ def _raise_barrier(scene: Scene, name: str) -> Verb[bool]:
     return True
 
 
-def _withdraw_barrier(scene: Scene, name: str) -> Verb[None]:
+def withdraw_barrier(scene: Scene, name: str) -> Verb[None]:
+    """Let jobs attach to a buffer again."""
     session = scene.view.session(name)
     if session is not None:
         yield Draft(scene.view).put(msgspec.structs.replace(session, ending=0.0), "sessions", name).commit()

@@ -16,7 +16,7 @@ def broken_rules(view: View) -> Iterator[str]:
     """Every rule that these records break."""
     owners: dict[str, str] = {}
     for token, entry in view.sessions.items():
-        for brick in entry.record.volume.bricks if entry.record.volume else ():
+        for brick in entry.record.bricks:
             if str(brick) in owners:
                 yield f"rule 1: brick {brick} belongs to {owners[str(brick)]} and {token}"
             owners[str(brick)] = token
@@ -24,6 +24,8 @@ def broken_rules(view: View) -> Iterator[str]:
         for device, token in held.record.taken.items():
             if owners.pop(f"{host}:{device}", None) != token:
                 yield f"rule 2: {host}:{device} is taken by {token}, which has no such session or brick"
+        if held.record.forgotten and (held.record.taken or host in view.hosts):
+            yield f"host {host} is forgotten and has {held.record.taken or 'a record'}"
         both = held.record.taken.keys() & held.record.quarantined.keys()
         if both:
             yield f"rule 1: {host}:{sorted(both)} taken and quarantined"
