@@ -13,6 +13,7 @@ from ..registry.calls import Answer
 from ..registry.ops import Verb
 from ..registry.verbs import Claim, Scene, pursue, set_up, tear_down
 from ..registry.view import View
+from .operators import Operators
 from .simulation import Node, Simulation, answered
 
 COMPUTE = [f"c{n}" for n in range(1, 6)]
@@ -127,7 +128,7 @@ def _tolerant(verb: Verb[None]) -> Verb[Answer]:
 
 
 class Workload:
-    """Jobs and chaos for a simulation."""
+    """Jobs, operators and chaos for a simulation."""
 
     def __init__(self, sim: Simulation, *, jobs: int = 1_000_000, chaos: bool = True) -> None:
         self.sim, self.jobs_left, self.chaos = sim, jobs, chaos
@@ -139,6 +140,7 @@ class Workload:
         sim.later(1.0, self._submit)
         if chaos:
             sim.later(3.0, self._harm)
+            self.operators = Operators(sim, lambda: self.chaos)
 
     def session(self, token: str) -> Session | None:
         """The session as the store has it."""

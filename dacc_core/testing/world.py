@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from .. import sdk
 from ..errors import AlreadyExists, Busy, Cancelled, DaccError, HostLost, HostUnreachable, NoSpace, NotFound, Unavailable
+from ..hosts.without import Without
 from ..movers.base import CopyOrder, CopyReport
 
 
@@ -61,6 +62,18 @@ class World:
             kinds: tuple[DaccError, ...] = (Unavailable(why="it failed"), Busy(why="it is busy"), NoSpace(why="it is full"), lost)
             raise self.random.choice(kinds)
 
+    def drop_empty(self, name: str) -> None:
+        """A volume without bricks is no more."""
+        volume = self.volumes.get(name)
+        if volume is not None and not volume.bricks:
+            del self.volumes[name]
+
+    def clean(self, brick: str) -> None:
+        """What an operator does before a brick is released."""
+        for name, volume in tuple(self.volumes.items()):
+            volume.bricks = tuple(one for one in volume.bricks if one != brick)
+            self.drop_empty(name)
+
     def mounted(self, volume: str) -> list[tuple[str, str]]:
         """Where a volume is mounted."""
         return [place for place, name in self.mounts.items() if name == volume]
@@ -76,6 +89,7 @@ class SimRunner:
     cancel: sdk.CancelToken = field(default_factory=sdk.CancelToken)
     python: str = "python3"
     unsure: bool = False
+    left_alone: tuple[str, ...] = ()
 
     def run(self, hosts: Sequence[str], argv: sdk.Argv, **_: Any) -> Mapping[str, sdk.CommandResult]:
         """The simulated provider needs no commands."""
@@ -101,6 +115,8 @@ class SimRunner:
 
     def touch(self, host: str) -> None:
         """One effect on a host."""
+        if host in self.left_alone:
+            self.world.broken(f"{self.key} touches {host}, which was forgotten")
         try:
             self.world.touch(host, self.key, self.generation, self.cancel)
         except (HostLost, Cancelled):
@@ -109,6 +125,10 @@ class SimRunner:
 
 
 def _runner(context: sdk.Context) -> SimRunner:
+    if isinstance(context.hosts, Without):
+        assert isinstance(context.hosts.runner, SimRunner)
+        context.hosts.runner.left_alone = context.hosts.hosts
+        return context.hosts.runner
     assert isinstance(context.hosts, SimRunner)
     return context.hosts
 
@@ -146,9 +166,9 @@ class SimProvider:
         return sdk.Created(state={"volume": name}, capacity=request.volume.capacity)
 
     def delete(self, request: sdk.Delete) -> None:
-        """Brick by brick; a volume that is mounted somewhere reachable is busy."""
+        """Brick by brick; a volume that is mounted somewhere reachable is busy. What is on hosts that are gone stays there."""
         name = request.volume.name
-        for brick in request.volume.bricks:
+        for brick in (brick for brick in request.volume.bricks if brick.host not in request.gone):
             _runner(request.context).touch(brick.host)
             volume = self.world.volumes.get(name)
             if volume is None:
@@ -159,7 +179,7 @@ class SimProvider:
                 self.world.broken(f"{name} is deleted with data that was not staged out")
             volume.bricks = tuple(one for one in volume.bricks if one != str(brick))
             volume.complete = False
-        self.world.volumes.pop(name, None)
+        self.world.drop_empty(name)
 
     def mount(self, request: sdk.Mount) -> sdk.PerHost:
         """Host by host."""
