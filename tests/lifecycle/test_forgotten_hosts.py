@@ -50,8 +50,8 @@ VOLUME = Volume(
 
 
 @pytest.fixture(autouse=True)
-def quiet() -> None:
-    logging.getLogger("dacc").setLevel(logging.CRITICAL)
+def quiet(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL, "dacc")
 
 
 # --- what is planned ---

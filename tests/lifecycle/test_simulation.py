@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterator
 
 import pytest
 
@@ -22,12 +21,8 @@ from dacc_core.testing.workload import Workload
 
 
 @pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    log = logging.getLogger("dacc")
-    level = log.level
-    log.setLevel(logging.CRITICAL)
-    yield
-    log.setLevel(level)
+def quiet(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL, "dacc")
 
 
 @pytest.mark.parametrize(("seed", "faults"), [*((seed, 0.03) for seed in range(8)), (12, 0.05)])
