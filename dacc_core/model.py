@@ -24,10 +24,14 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Cluster(Record, frozen=True, kw_only=True, omit_defaults=True):
-    """``cluster``: which cluster this store belongs to. ``schema``: the version of everything that is stored."""
+    """``cluster``: which cluster this store belongs to. ``schema``: the version of everything that is stored.
+
+    While it is ``restoring``, a backup is being written here, or was and did not end: no program uses the store.
+    """
 
     id: str
     schema: int = 1
+    restoring: bool = False
 
 
 class Counters(Record, frozen=True, kw_only=True, omit_defaults=True):

@@ -11,6 +11,7 @@ import click
 
 from ..errors import DaccError
 from ..plugins import add_commands
+from .backup import backup, restore
 from .demo import demo
 from .hosts import drain, forget, hosts, undrain
 from .operator import discard, release, retry, show, stage_out, status
@@ -72,5 +73,5 @@ def main() -> None:
     """The Data Accelerator: burst buffers on NVMe storage nodes."""
 
 
-for command in (demo, providers, status, show, why, hosts, drain, undrain, forget, stage_out, discard, release, retry):
+for command in (demo, providers, status, show, why, hosts, drain, undrain, forget, stage_out, discard, release, retry, backup, restore):
     main.add_command(command)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ..errors import BadConfig, DaccError, WrongCluster
+from ..errors import BadConfig, DaccError, Unavailable, WrongCluster
 from ..keystore.base import TxnResult
 from ..model import Alive, Allocations, Brick, BrickHost, Cluster, Counters, Pool
 from ..registry.allocation import returned
@@ -81,6 +81,8 @@ class Membership:
         cluster = self._core.view.cluster
         if cluster is not None and self._cluster and cluster.record.id != self._cluster:
             return WrongCluster(where="store", found=cluster.record.id, wanted=self._cluster)
+        if cluster is not None and cluster.record.restoring:
+            return Unavailable(why="a restore into the keystore is under way or did not end: wait, or repeat dacc restore")
         for name, (granularity, provider) in self._pools.items():
             entry = self._core.view.pools.get(name)
             if entry and (entry.record.granularity, entry.record.provider) != (granularity, provider):

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..config import Config
-from ..errors import Compacted, DaccError, KeystoreMissing, KeystoreUnavailable, StillWorking, WrongCluster
+from ..errors import Compacted, DaccError, KeystoreMissing, KeystoreUnavailable, StillWorking, Unavailable, WrongCluster
 from ..keystore.base import Keystore, TxnResult, Watch
 from . import keys
 from .calls import Answer, Site
@@ -42,6 +42,8 @@ class Driver:
         cluster = self.view.cluster
         if cluster is None:
             raise KeystoreMissing(where=self._store.where, hint="the store there was never used by a dacd")
+        if cluster.record.restoring:
+            raise Unavailable(why=f"a restore into keystore {self._store.where} is under way or did not end: wait, or repeat dacc restore")
         if config.cluster and cluster.record.id != config.cluster:
             raise WrongCluster(where=self._store.where, found=cluster.record.id, wanted=config.cluster)
 

@@ -24,7 +24,7 @@ INTRO = f"""
 PARTS = "## Records inside records"
 WHERE = {
     "counters": "the daemons",
-    "cluster": "the first daemon, once",
+    "cluster": "the first daemon, once; `dacc restore`",
     "pools": "the first brick host of the pool",
     "hosts": "the host's daemon; `dacc forget` deletes it",
     "alive": "the host's daemon, on a lease of `lease_ttl` seconds",
