@@ -99,7 +99,7 @@ VERBS = {
     "status": Shape(0, 0, _at_once(lambda asked, site: operators.overview(site.scene.view, asked.caller))),
     "show": Shape(1, 1, _show),
     "why": Shape(1, 1, _why),
-    "hosts": Shape(0, 1, _at_once(lambda asked, site: brick_hosts.described(site.scene.view, *asked.args))),
+    "hosts": Shape(0, 1, _at_once(lambda asked, site: brick_hosts.described(site.scene.view, asked.caller, *asked.args))),
     "drain": Shape(1, 1, _drain(draining=True)),
     "undrain": Shape(1, 1, _drain(draining=False)),
     "losses": Shape(1, 1, _at_once(_losses)),

@@ -48,20 +48,25 @@ def state_of(view: View, host: str) -> str:
     return ", ".join(words) or "alive"
 
 
-def described(view: View, folded: str = "") -> list[dict[str, Any]]:
+def told_to(caller: Caller, reason: str) -> str:
+    """Why a brick is in quarantine: to operators in full, to others without the text of the error, which may name paths."""
+    return reason if caller.trusted else reason.partition(":")[0]
+
+
+def described(view: View, caller: Caller, folded: str = "") -> list[dict[str, Any]]:
     """Hosts in every detail, for ``dacc hosts``: all of them, or those of a folded set."""
     coordinated: dict[str, list[str]] = defaultdict(list)
     for token, entry in view.statuses.items():
         coordinated[entry.record.coordinator].append(token)
     if folded:
-        return [_described(view, host, sorted(coordinated[host])) for host in select(view, folded)]
+        return [_described(view, host, sorted(coordinated[host]), caller) for host in select(view, folded)]
     gone = (host for host, held in view.allocations.items() if host not in view.hosts and held.record.forgotten)
-    return [_described(view, host, sorted(coordinated[host])) for host in sorted([*view.hosts, *gone])]
+    return [_described(view, host, sorted(coordinated[host]), caller) for host in sorted([*view.hosts, *gone])]
 
 
-def _described(view: View, host: str, coordinates: list[str]) -> dict[str, Any]:
+def _described(view: View, host: str, coordinates: list[str], caller: Caller) -> dict[str, Any]:
     facts = view.hosts[host].record if host in view.hosts else _as_it_was(view, host)
-    bricks = [_brick(view, host, brick) for brick in facts.bricks]
+    bricks = [_brick(view, host, brick, caller) for brick in facts.bricks]
     return {
         "name": host,
         "state": state_of(view, host),
@@ -81,7 +86,7 @@ def _as_it_was(view: View, host: str) -> BrickHost:
     return BrickHost(name=host, number=0, bricks=tuple(Brick(device=device, capacity=0, pool="") for device in sorted(devices)))
 
 
-def _brick(view: View, host: str, brick: Brick) -> dict[str, Any]:
+def _brick(view: View, host: str, brick: Brick, caller: Caller) -> dict[str, Any]:
     held = view.allocations[host].record if host in view.allocations else Allocations()
     return {
         "device": brick.device,
@@ -89,7 +94,7 @@ def _brick(view: View, host: str, brick: Brick) -> dict[str, Any]:
         "capacity": brick.capacity,
         "state": brick_state(view, host, brick),
         "session": held.taken.get(brick.device, ""),
-        "reason": held.quarantined.get(brick.device, ""),
+        "reason": told_to(caller, held.quarantined.get(brick.device, "")),
     }
 
 

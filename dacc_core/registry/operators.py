@@ -110,11 +110,11 @@ def retry(scene: Scene, job: str, caller: Caller) -> Verb[int]:
 
 
 def overview(view: View, caller: Caller) -> dict[str, Any]:
-    """Pools, hosts and sessions, for ``dacc status``. Why a session failed may name paths: its owner reads it, others the class."""
+    """Pools, hosts and sessions, for ``dacc status``. What failed and why may name paths: strangers do not read it."""
     return {
         "cluster": view.cluster.record.id if view.cluster else "",
         "pools": [_pool(view, name) for name in sorted(view.pools)],
-        "hosts": [_host(view, name) for name in sorted(view.hosts)],
+        "hosts": [_host(view, name, caller) for name in sorted(view.hosts)],
         "sessions": [_session(view, token, caller) for token in sorted(view.sessions)],
     }
 
@@ -125,7 +125,7 @@ def _pool(view: View, name: str) -> dict[str, Any]:
     return {"name": name, "granularity": pool.granularity, "provider": pool.provider, "bricks": total, "free": free}
 
 
-def _host(view: View, name: str) -> dict[str, Any]:
+def _host(view: View, name: str, caller: Caller) -> dict[str, Any]:
     held = view.allocations[name].record if name in view.allocations else None
     return {
         "name": name,
@@ -134,7 +134,7 @@ def _host(view: View, name: str) -> dict[str, Any]:
         "state": brick_hosts.state_of(view, name),
         "bricks": len(view.hosts[name].record.bricks),
         "taken": dict(held.taken) if held else {},
-        "quarantined": dict(held.quarantined) if held else {},
+        "quarantined": {device: brick_hosts.told_to(caller, why) for device, why in held.quarantined.items()} if held else {},
     }
 
 

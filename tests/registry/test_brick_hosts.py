@@ -6,7 +6,7 @@ import pytest
 
 from dacc_core.errors import BadName, Denied, InvalidRequest, NotFound, PoolFull
 from dacc_core.model import Allocations, Status
-from dacc_core.registry import allocation, brick_hosts
+from dacc_core.registry import allocation, brick_hosts, operators
 from dacc_core.registry.brick_hosts import Drained, drain
 
 from .stores import GIB, OPERATOR, STRANGER, add_session, driver, put, run, store_of, view_of
@@ -17,7 +17,7 @@ def test_a_host_is_described_with_its_bricks_and_what_they_do() -> None:
     add_session(store, "42", "s1:/b0", status=Status(coordinator="s2", incarnation="s2.1"))
     held = view_of(store).allocations["s1"].record
     put(store, Allocations(taken=held.taken, quarantined={"/b1": "session 7: no answer"}), "allocations", "s1")
-    first, second = brick_hosts.described(view_of(store))
+    first, second = brick_hosts.described(view_of(store), OPERATOR)
     assert (first["name"], first["state"], first["providers"]) == ("s1", "alive", {"fake": "1.0"})
     assert (first["free"], first["taken"], first["quarantined"]) == (1, 1, 1)
     assert first["bricks"][0] == {"device": "/b0", "pool": "p", "capacity": GIB, "state": "taken", "session": "42", "reason": ""}
@@ -27,7 +27,7 @@ def test_a_host_is_described_with_its_bricks_and_what_they_do() -> None:
 
 def test_some_hosts_are_described_when_they_are_named() -> None:
     view = view_of(store_of("s1", "s2", "s3"))
-    assert [host["name"] for host in brick_hosts.described(view, "s[2-3]")] == ["s2", "s3"]
+    assert [host["name"] for host in brick_hosts.described(view, OPERATOR, "s[2-3]")] == ["s2", "s3"]
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,16 @@ def test_a_host_is_alive_draining_or_dead(dead: tuple[str, ...], draining: bool,
 def test_free_bricks_of_dead_and_draining_hosts_are_not_called_free() -> None:
     store = store_of("s1", "s2", dead=("s1",), bricks=1)
     run(store, drain, "s2", OPERATOR, draining=True)
-    assert [host["bricks"][0]["state"] for host in brick_hosts.described(view_of(store))] == ["dead", "draining"]
+    assert [host["bricks"][0]["state"] for host in brick_hosts.described(view_of(store), OPERATOR)] == ["dead", "draining"]
+
+
+def test_a_stranger_does_not_read_the_text_of_an_error() -> None:
+    store = store_of("s1", bricks=1)
+    put(store, Allocations(quarantined={"/b0": "session 7: unmount: /home/ada is busy"}), "allocations", "s1")
+    (host,) = brick_hosts.described(view_of(store), STRANGER)
+    assert host["bricks"][0]["reason"] == "session 7"
+    assert operators.overview(view_of(store), STRANGER)["hosts"][0]["quarantined"] == {"/b0": "session 7"}
+    assert operators.overview(view_of(store), OPERATOR)["hosts"][0]["quarantined"]["/b0"].endswith("/home/ada is busy")
 
 
 def test_drain_takes_a_folded_set_and_says_which_sessions_go_on() -> None:

@@ -237,10 +237,10 @@ def test_a_host_that_comes_back_in_between_offers_nothing_of_what_was_given_up()
 
 def test_a_forgotten_host_is_shown_until_it_is_back_or_released(store: MemoryKeystore) -> None:
     forgotten(store)
-    (row,) = (host for host in brick_hosts.described(view_of(store)) if host["name"] == "s1")
+    (row,) = (host for host in brick_hosts.described(view_of(store), OPERATOR) if host["name"] == "s1")
     assert (row["state"], row["quarantined"]) == ("forgotten", 2)
     run(store, operators.release, "s1", "", OPERATOR)
-    assert [host["name"] for host in brick_hosts.described(view_of(store))] == ["s2"]
+    assert [host["name"] for host in brick_hosts.described(view_of(store), OPERATOR)] == ["s2"]
 
 
 def test_one_brick_of_a_forgotten_host_cannot_be_released(store: MemoryKeystore) -> None:
