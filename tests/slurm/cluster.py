@@ -20,8 +20,6 @@ from . import configuration
 from .jobs import Job, fields
 
 START_SECONDS = 30.0
-SAVE_SECONDS = 6.0
-"""slurmctld saves its state at most 5 s after a change (state_save.c)."""
 MIB = 1 << 20
 USERS = ("games", "www-data")
 """Ordinary users that every Debian has."""
@@ -113,11 +111,21 @@ class Cluster:
 
         It saves its state some seconds after a change; a job that it lost is Slurm's loss and no test of ours.
         """
-        if kill:
-            begun, saved = time.time(), self.directory / "state" / "job_state"
-            self.wait(lambda: saved.stat().st_mtime > begun or time.time() > begun + SAVE_SECONDS, "slurmctld saves its state")
+        marker = self._saved_marker() if kill else None
         self.stop("slurmctld", signal.SIGKILL if kill else signal.SIGTERM)
         self.start_slurmctld()
+        if marker is not None:
+            marker.cancel()
+
+    def _saved_marker(self) -> Job:
+        """A held job that is in slurmctld's state file, which it writes 5 s after the last time or later (state_save.c).
+
+        So is all that it knew when this job was submitted.
+        """
+        name, saved = f"saved-{time.time_ns()}", self.directory / "state" / "job_state"
+        marker = self.sbatch("games", options=["--hold", f"--job-name={name}"])
+        self.wait(lambda: name.encode() in saved.read_bytes(), "slurmctld saves its state")
+        return marker
 
     def stop(self, name: str, number: signal.Signals = signal.SIGTERM) -> None:
         """End a daemon, if it runs."""
