@@ -62,6 +62,10 @@ class FakeWarp:
         """The function's own, always before Slurm would kill the call."""
         return parsed.function.seconds(config)
 
+    def function(self, parsed: Parsed) -> str:
+        """The value of ``--function``, empty when there is no such function."""
+        return parsed.function.name
+
     def failure(self, parsed: Parsed | None, error: Exception) -> Answer:
         """One line; of a script that is refused at submit, one line for each problem, since Slurm shows them to the user as they are."""
         at_submit = parsed is not None and parsed.function.name == "job_process"
@@ -121,6 +125,10 @@ class DwStat:
     def deadline(self, parsed: Shown, config: Config) -> float:
         """Slurm waits 2 s (dw.c, bb_p_get_status)."""
         return 1.5
+
+    def function(self, parsed: Shown) -> str:
+        """The table."""
+        return parsed.what
 
     def failure(self, parsed: Shown | None, error: Exception) -> Answer:
         """One line."""

@@ -138,6 +138,10 @@ class OperatorFrontEnd:
         """A copy may take its time."""
         return VERBS[parsed.function].seconds(config)
 
+    def function(self, parsed: Parsed) -> str:
+        """The verb."""
+        return parsed.function
+
     def failure(self, parsed: Parsed | None, error: Exception) -> Answer:
         """One line and the error's exit code."""
         if isinstance(error, DaccError):

@@ -30,6 +30,7 @@ Nodes = Annotated[str, Meta(extra={"kind": "hosts"})]
 Address = Annotated[str, Meta(extra={"kind": "address"})]
 User = Annotated[str, Meta(extra={"kind": "user"})]
 Port = Annotated[int, Meta(ge=1, le=65535)]
+Listen = Annotated[str, Meta(extra={"kind": "address and port"})]
 Seconds = Annotated[float, Meta(gt=0, extra={"unit": "seconds"})]
 Count = Annotated[int, Meta(ge=1)]
 
@@ -80,6 +81,20 @@ def _user(value: str) -> str:
     return value
 
 
+def split_listen(value: str) -> tuple[str, int]:
+    """The address and the port of ``127.0.0.1:9753``, ``[::1]:9753`` or ``name:9753``. Raises ``ValueError``."""
+    host, _, port = value.rpartition(":")
+    bare = host[1:-1] if host[:1] == "[" and host[-1:] == "]" else host
+    if not bare or (":" in bare) != (bare != host) or not (port.isascii() and port.isdigit() and 0 < int(port) < 1 << 16):
+        raise ValueError(f"{value!r}: write an address and a port, such as 127.0.0.1:9753 or [::1]:9753")
+    return bare, int(port)
+
+
+def _listen(value: str) -> str:
+    split_listen(value)
+    return value
+
+
 _CHECKS: Mapping[str, Callable[[Any], Any]] = {
     "size": _size,
     "path": _path,
@@ -89,6 +104,7 @@ _CHECKS: Mapping[str, Callable[[Any], Any]] = {
     "hosts": _hosts,
     "address": _address,
     "user": _user,
+    "address and port": _listen,
 }
 
 

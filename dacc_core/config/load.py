@@ -18,9 +18,14 @@ from .document import NOWHERE, Document, Finding
 from .document import read as read_document
 from .kinds import check
 from .reader import BAD, Reader
-from .settings import BrickSetting, KeystoreSettings, PoolSetting, Settings
+from .settings import BrickSetting, KeystoreSettings, MetricsSettings, PoolSetting, Settings
 
-ENVIRONMENT = {"DACC_STATE_DIR": ("state_dir", "path"), "DACC_SOCKET": ("socket", "path"), "DACC_CLUSTER": ("cluster", "")}
+ENVIRONMENT = {
+    "DACC_STATE_DIR": ("state_dir", "path"),
+    "DACC_SOCKET": ("socket", "path"),
+    "DACC_CLUSTER": ("cluster", ""),
+    "DACC_METRICS": ("metrics", "address and port"),
+}
 """Environment variables that go before the file: each with its setting and the kind of its value."""
 
 REMOTE_PYTHON = "/usr/bin/python3"
@@ -116,13 +121,14 @@ def _settle(settings: Settings | None, document: Document, environ: Mapping[str,
     return Config(**{**msgspec.structs.asdict(chosen), **filled}, runtime_dir=usual.runtime, source=document)
 
 
-def _from_environment(environ: Mapping[str, str], findings: list[Finding]) -> dict[str, str]:
+def _from_environment(environ: Mapping[str, str], findings: list[Finding]) -> dict[str, Any]:
     given = {name: environ[name] for name in ENVIRONMENT if environ.get(name)}
-    read = {}
+    read: dict[str, Any] = {}
     for variable, value in given.items():
         setting, kind = ENVIRONMENT[variable]
         try:
-            read[setting] = check(kind, value)
+            checked = check(kind, value)
+            read[setting] = MetricsSettings(listen=checked) if setting == "metrics" else checked
         except ValueError as error:
             findings.append(Finding(NOWHERE, f"environment: {variable}: {error}"))
     return read

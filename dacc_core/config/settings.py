@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from .kinds import Address, Count, Host, Name, Nodes, Path, PoolName, Port, Seconds, Size, User, doc
+from .kinds import Address, Count, Host, Listen, Name, Nodes, Path, PoolName, Port, Seconds, Size, User, doc
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True):
@@ -153,6 +153,19 @@ class LogSettings(Section, frozen=True, kw_only=True):
     level: Annotated[Literal["debug", "info", "warning", "error"], doc("The least severe lines that are written.")] = "info"
 
 
+class MetricsSettings(Section, frozen=True, kw_only=True):
+    """What dacd tells Prometheus."""
+
+    listen: Annotated[
+        Listen,
+        doc(
+            "The address and port on which dacd serves its metrics over HTTP, without encryption or login: best a loopback "
+            "address, or one of the management network. Empty: it serves none.",
+            example="127.0.0.1:9753",
+        ),
+    ] = ""
+
+
 class Settings(Section, frozen=True, kw_only=True):
     """Everything that the configuration file may say."""
 
@@ -198,4 +211,5 @@ class Settings(Section, frozen=True, kw_only=True):
     history: HistorySettings = HistorySettings()
     frontends: Annotated[tuple[Name, ...], doc("The front ends that dacd serves.")] = ("fakewarp", "dwstat", "dacc")
     log: LogSettings = LogSettings()
+    metrics: MetricsSettings = MetricsSettings()
     max_pre_run_failures: Annotated[Count, doc("A job whose pre_run failed so often in a row is not tried again.")] = 3

@@ -11,8 +11,9 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from ..errors import Compacted, DaccError, KeystoreUnavailable
 from ..failpoints import failpoint
@@ -23,6 +24,7 @@ from ..lifecycle.perform import Tools, perform
 from ..registry import keys
 from ..registry.users import find_user
 from ..sdk import CancelToken
+from .observer import Former, Observer, takeovers, tell
 
 log = logging.getLogger("dacc.daemon")
 STORE_WORKERS = 8
@@ -31,6 +33,14 @@ FENCE_WORKERS = 32
 USER_WORKERS = 4
 WATCH_SECONDS = 1.0
 Reply = Callable[[Any], None]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Inquiry:
+    """A look at the core, between two events."""
+
+    look: Callable[[], None]
 
 
 def clock() -> fx.Now:
@@ -41,9 +51,18 @@ def clock() -> fx.Now:
 class Executor:
     """Drives one core until it exits."""
 
-    def __init__(self, core: Core, store: Keystore, tools: Tools, *, on_exit: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        core: Core,
+        store: Keystore,
+        tools: Tools,
+        *,
+        on_exit: Callable[[], None] = lambda: None,
+        observer: Observer | None = None,
+    ) -> None:
         self.core, self._store, self._tools, self._on_exit = core, store, tools, on_exit
-        self._events: queue.SimpleQueue[fx.Event] = queue.SimpleQueue()
+        self._observer = observer or Observer()
+        self._events: queue.SimpleQueue[fx.Event | _Inquiry] = queue.SimpleQueue()
         self._workers = {
             "store": ThreadPoolExecutor(STORE_WORKERS, "store"),
             "lease": ThreadPoolExecutor(1, "lease"),
@@ -68,6 +87,28 @@ class Executor:
             self._replies[ref] = reply
         self._events.put(fx.Called(ref, verb, seconds, token))
 
+    @property
+    def silence(self) -> float:
+        """Seconds since the keystore was last heard from, at this moment; from any thread."""
+        return clock().mono - self.core.heard
+
+    def inquire(self, read: Callable[[Core], T], seconds: float) -> T | None:
+        """What ``read`` finds, on the core's own thread, where nothing changes meanwhile; ``None`` if that takes too long."""
+        answer: Future[T | None] = Future()
+
+        def look() -> None:
+            try:
+                answer.set_result(read(self.core))
+            except Exception:
+                log.exception("an inquiry failed")
+                answer.set_result(None)
+
+        self._events.put(_Inquiry(look))
+        try:
+            return answer.result(seconds)
+        except TimeoutError:
+            return None
+
     def stop(self) -> None:
         """Begin to stop; from any thread or a signal handler."""
         self._events.put(fx.Stopping())
@@ -76,13 +117,17 @@ class Executor:
         """Handle events until the core exits; its reason."""
         self._run_all(self.core.start(clock()))
         while not self._ended.is_set():
-            self._run_all(self.core.handle(self._next(), clock()))
+            event = self._next()
+            if isinstance(event, _Inquiry):
+                event.look()
+            else:
+                self._run_all(self.core.handle(event, clock()))
         self._on_exit()
         for workers in self._workers.values():
             workers.shutdown(wait=False, cancel_futures=True)
         return self.error
 
-    def _next(self) -> fx.Event:
+    def _next(self) -> fx.Event | _Inquiry:
         wait = self.core.next_wake - clock().mono
         try:
             return self._events.get(timeout=max(0.0, min(wait, 60.0)))
@@ -98,7 +143,8 @@ class Executor:
     def _run(self, effect: fx.Effect) -> None:
         match effect:
             case fx.Transact():
-                self._in("store", lambda: fx.Transacted(effect.ref, _answer(lambda: self._transact(effect))))
+                former = self._former(effect)
+                self._in("store", lambda: fx.Transacted(effect.ref, _answer(lambda: self._transact(effect, former))))
             case fx.Load():
                 threading.Thread(target=self._watch, name="watch", daemon=True).start()
             case fx.Grant():
@@ -125,10 +171,19 @@ class Executor:
     def _in(self, workers: str, work: Callable[[], fx.Event]) -> None:
         self._workers[workers].submit(lambda: self._events.put(_surely(work)))
 
-    def _transact(self, effect: fx.Transact) -> Any:
+    def _former(self, effect: fx.Transact) -> list[Former]:
+        """From whom the transaction takes sessions over; found out now, since the view is at what it was made from."""
+        found: list[Former] = []
+        if self._observer.watching:
+            tell(lambda: found.extend(takeovers(self.core.view, self.core.host, effect)))
+        return found
+
+    def _transact(self, effect: fx.Transact, former: list[Former]) -> Any:
         failpoint("write.before")
         result = self._store.txn(effect.compares, effect.ops)
         failpoint("write.after")
+        if result.ok:
+            tell(self._observer.took_over, former)
         return result
 
     def _revoke(self, lease: int) -> None:
@@ -139,17 +194,21 @@ class Executor:
         cancel = self._cancels[effect.ref] = CancelToken()
 
         def work() -> fx.Event:
+            begun = clock().mono
             outcome = perform(
                 effect.order, self._tools, cancel, lambda progress: self._events.put(fx.Progressed(effect.ref, progress))
             )
             self._cancels.pop(effect.ref, None)
+            tell(self._observer.step, effect.order, outcome, clock().mono - begun)
             return fx.StepEnded(effect.ref, outcome)
 
         self._in("step", work)
 
     def _fence(self, effect: fx.Fence) -> dict[str, DaccError]:
         results = self._tools.runner.fence(effect.hosts, effect.key, effect.generation)
-        return {host: error for host, error in results.items() if error is not None}
+        failures = {host: error for host, error in results.items() if error is not None}
+        tell(self._observer.fenced, len(effect.hosts), failures)
+        return failures
 
     # --- the watch ---
 
@@ -157,11 +216,16 @@ class Executor:
         """Read the store, follow it, and begin anew when its history has gone."""
         while not self._ended.is_set():
             snapshot = self._read()
+            if self._ended.is_set():
+                return
             self._events.put(fx.Loaded(snapshot))
             try:
                 self._follow(snapshot.revision)
             except Compacted as error:
                 log.warning("the watch begins anew", extra={"why": str(error)})
+            except KeystoreUnavailable as error:
+                log.error("the store cannot be watched", extra={"why": str(error)})
+                self._ended.wait(0.5)
 
     def _read(self) -> Snapshot:
         while True:

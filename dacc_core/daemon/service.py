@@ -9,12 +9,13 @@ import os
 import pwd
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .. import sdk
 from ..config import Config, make_runtime_dir
 from ..errors import BadConfig, DaccError, HostNameTaken
 from ..hosts.make import runner_for
+from ..keystore.base import Keystore
 from ..keystore.open import open_store
 from ..lifecycle.core import Core
 from ..lifecycle.effects import Rules
@@ -25,6 +26,8 @@ from ..plugins import load_frontend, load_provider
 from ..registry.calls import Answer, FrontEnd, Site
 from ..registry.verbs import Scene
 from .executor import Executor, clock
+from .measuring import Measuring
+from .observer import tell
 from .protocol import Request
 from .server import Server
 
@@ -70,11 +73,11 @@ class Service:
         providers = self._load_providers(bricks)
         self._tools = self._make_tools()
         self._check_host(bricks)
-        self.store = open_store(config, create=True)  # before the lock: it gives the state directory its group and mode
+        self._measuring = Measuring(config, host)
         try:
-            self._lock = _lock_host_name(config, host)
+            self.store, self._lock = self._open()
         except DaccError:
-            self.store.close()
+            self._measuring.close()
             raise
         self.core = Core(
             host,
@@ -86,8 +89,17 @@ class Service:
             boot=Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
             providers={name: ".".join(map(str, provider.api)) for name, provider in providers.items()},
         )
-        self.executor = Executor(self.core, self.store, self._tools, on_exit=self._close)
+        self.executor = Executor(self.core, self.store, self._tools, on_exit=self._close, observer=self._measuring.observer)
         self._server = Server(config.socket, self._handle, trusted=self._trusted)
+
+    def _open(self) -> tuple[Keystore, int]:
+        """The keystore, and the lock of the host name."""
+        store = open_store(self.config, create=True)  # before the lock: it gives the state directory its group and mode
+        try:
+            return self._measuring.store(store), _lock_host_name(self.config, self.host)
+        except DaccError:
+            store.close()
+            raise
 
     def _load_providers(self, bricks: tuple[Brick, ...]) -> dict[str, sdk.Provider]:
         """A configured provider that cannot load stops the daemon here, before it offers anything."""
@@ -112,6 +124,7 @@ class Service:
     def run(self) -> None:
         """Serve until stopped. Raises the error that ended it, if one did."""
         self._server.start()
+        self._measuring.start(self.executor)
         log.info("dacd runs", extra={"host": self.host, "socket": self.config.socket, "store": self.store.where})
         error = self.executor.run()
         log.info("dacd ends", extra={"host": self.host, "why": str(error or "")})
@@ -124,6 +137,7 @@ class Service:
 
     def _close(self) -> None:
         self._server.close(drain=True)
+        self._measuring.close()
         self.store.close()
 
     # --- calls ---
@@ -132,28 +146,33 @@ class Service:
         """In the connection's own thread: parse here, then let the core run the verb."""
         frontend = self.frontends.get(request.program)
         if frontend is None:
-            reply(Answer(rc=15, stdout=f"{request.program}: this daemon does not serve it: add it to the setting frontends\n"))
+            refusal = Answer(rc=15, stdout=f"{request.program}: this daemon does not serve it: add it to the setting frontends\n")
+            self._answer(reply, refusal, "other", "", clock().mono)
             return
-        parsed: Any = None
+        begun, function, parsed = clock().mono, "", None
+
+        def answered(answer: Answer | Exception) -> None:
+            final = frontend.failure(parsed, answer) if isinstance(answer, Exception) else answer
+            self._answer(reply, final, request.program, function, begun)
+
         try:
             parsed = frontend.parse(request.call)
+            function = frontend.function(parsed)
             verb = frontend.run(parsed, self._site())
             seconds = frontend.deadline(parsed, self.config)
         except Exception as error:
             _complain(error)
-            reply(frontend.failure(parsed, error))
+            answered(error)
             return
-
-        def answered(answer: Answer | Exception) -> None:
-            if isinstance(answer, Exception):
-                answer = frontend.failure(parsed, answer)
-            reply(answer)
-
         self.executor.call(verb, seconds, getattr(parsed, "token", ""), answered)
+
+    def _answer(self, reply: Callable[[Answer], None], answer: Answer, program: str, function: str, begun: float) -> None:
+        reply(answer)
+        tell(self._measuring.observer.called, program, function, answer.rc, clock().mono - begun)
 
     def _site(self) -> Site:
         scene = Scene(self.core.view, lambda: clock().wall, self.config.max_pre_run_failures, self.config.slurm.buffer_wait)
-        return Site(scene=scene, config=self.config, silence=lambda: clock().mono - self.core.heard)
+        return Site(scene=scene, config=self.config, silence=lambda: self.executor.silence)
 
     def _trusted(self, uid: int) -> bool:
         return uid in (0, os.geteuid(), _uid_of(self.config.slurm_user))

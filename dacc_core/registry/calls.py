@@ -78,6 +78,10 @@ class FrontEnd(Protocol):
         """How many seconds the caller will wait."""
         ...
 
+    def function(self, parsed: Any) -> str:
+        """What was called, for metrics: one of a few names that the front end knows."""
+        ...
+
     def failure(self, parsed: Any, error: Exception) -> Answer:
         """The answer for an error. ``parsed`` is ``None`` when parsing failed."""
         ...

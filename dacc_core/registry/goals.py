@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 from ..model import Goal, Session, Status
 
@@ -93,6 +94,18 @@ def contrary(new: Goal, old: Goal) -> bool:
         or (old.stage_in and not new.stage_in)
         or (old.stage_out and not new.stage_out)
     )
+
+
+State = Literal["running", "done", "failed", "waiting"]
+
+
+def state(session: Session, status: Status) -> State:
+    """Where a session is on the way to its goal."""
+    if status.running is not None:
+        return "running"
+    if met(session, status):
+        return "done"
+    return "failed" if failed(session, status) else "waiting"
 
 
 def failed(session: Session, status: Status) -> bool:

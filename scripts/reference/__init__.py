@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from . import commands, directives, errors, fake, hooks, keys, settings
+from . import commands, directives, errors, fake, hooks, keys, metrics, settings
 
 PAGES: Mapping[str, Callable[[], str]] = {
     "settings.md": settings.page,
@@ -15,6 +15,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "hooks.md": hooks.page,
     "directives.md": directives.page,
     "fake-provider.md": fake.page,
+    "metrics.md": metrics.page,
 }
 
 

@@ -125,6 +125,15 @@ class TestEnvironment:
         config = parse_text("state_dir: /x\nsocket: /y\ncluster: z", "x", environ)
         assert (config.state_dir, config.socket, config.cluster) == ("/a", "/b", "c")
 
+    def test_the_address_of_the_metrics_goes_before_the_files(self, as_user: dict[str, str]) -> None:
+        text = "metrics: {listen: '127.0.0.1:1'}"
+        assert parse_text(text, "x", {**as_user, "DACC_METRICS": "[::1]:9753"}).metrics.listen == "[::1]:9753"
+        assert parse_text(text, "x", as_user).metrics.listen == "127.0.0.1:1"
+
+    def test_an_address_that_is_none_is_reported(self, as_user: dict[str, str]) -> None:
+        with pytest.raises(BadConfig, match=r"environment: DACC_METRICS: 'here': write an address and a port"):
+            parse_text("", "x", {**as_user, "DACC_METRICS": "here"})
+
     def test_an_empty_variable_counts_as_unset(self, as_user: dict[str, str]) -> None:
         assert parse_text("socket: /y", "x", {**as_user, "DACC_SOCKET": ""}).socket == "/y"
 

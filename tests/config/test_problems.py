@@ -146,3 +146,12 @@ class TestPoolsAndBricks:
     @pytest.mark.parametrize("pattern", ["'dac[1-'", "'dac[4-1]'", "'@storage'", "'dac*'", "'a b'", "''", "'-dac'"])
     def test_a_pattern_of_hosts_must_be_readable(self, pattern: str) -> None:
         assert "2:10: bricks." in the_problem(POOLS + f"bricks: {{{pattern}: [{{device: /dev/a}}]}}")
+
+
+LISTENS = ["9753", ":9753", "127.0.0.1", "127.0.0.1:", "127.0.0.1:0", "127.0.0.1:65536", "::1:9753", "[::1]", "a:+1", "[a]:1"]
+
+
+@pytest.mark.parametrize("listen", LISTENS)
+def test_an_address_without_its_port_is_reported(listen: str) -> None:
+    text = the_problem(f"metrics: {{listen: '{listen}'}}\n")
+    assert text == f"dacc.yaml:1:19: metrics.listen: {listen!r}: write an address and a port, such as 127.0.0.1:9753 or [::1]:9753"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import stat
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import pytest
 from dacc_core.config import parse_text
 from dacc_core.daemon.protocol import Request
 from dacc_core.daemon.service import Service, rules
-from dacc_core.errors import HostNameTaken, InvalidRequest, NoSuchProvider, ProviderLoadError, Unavailable
+from dacc_core.errors import Busy, HostNameTaken, InvalidRequest, NoSuchProvider, ProviderLoadError, Unavailable
 from dacc_core.registry.calls import Answer, Call, Caller
 
 Make = Callable[..., Service]
@@ -54,6 +56,23 @@ def test_the_state_directory_belongs_to_the_configured_group(make: Make, tmp_pat
     assert found.st_gid == (os.getgid() if os.getuid() else 60)
 
 
+def test_a_port_for_metrics_that_is_in_use_stops_the_daemon_before_it_makes_a_store(make: Make, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(Busy, match=f"metrics.listen 127.0.0.1:{port}: somebody listens there already"):
+            make(metrics={"listen": f"127.0.0.1:{port}"})
+    assert not (tmp_path / "state").exists()
+
+
+def test_every_answer_is_counted_by_program_function_and_code(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = make()
+    counted: list[tuple[str, str, int]] = []
+    monkeypatch.setattr(service._measuring.observer, "called", lambda *call: counted.append(call[:3]))
+    for program, args in (("other", ()), ("dacc", ("nonsense",)), ("fakewarp", ("--function", "teardown"))):
+        service._handle(Request(program, Call(args, {}, Caller(uid=0, trusted=True))), lambda _: None)
+    assert counted == [("other", "", 15), ("dacc", "", 15), ("fakewarp", "", 15)]
+
+
 def test_a_second_daemon_of_the_same_name_is_refused_and_told_who_runs(make: Make) -> None:
     make()
     with pytest.raises(HostNameTaken, match=f"another dacd runs as host h1 .pid {os.getpid()}."):
@@ -90,6 +109,37 @@ def test_the_cores_numbers_are_the_settings(make: Make) -> None:
 def test_root_the_daemons_user_and_slurms_user_are_trusted(make: Make) -> None:
     service = make(slurm_user="games")
     assert [service._trusted(uid) for uid in (0, os.geteuid(), 5, 4242)] == [True, True, True, False]
+
+
+@pytest.fixture
+def running(make: Make) -> Iterator[tuple[Service, int]]:
+    """A daemon that runs in a thread, and that thread."""
+    service = make()
+    thread = threading.Thread(target=service.run)
+    thread.start()
+    assert thread.ident is not None
+    yield service, thread.ident
+    service.stop()
+    thread.join(20.0)
+
+
+def test_the_core_is_looked_at_in_its_own_thread(running: tuple[Service, int]) -> None:
+    service, thread = running
+    assert service.executor.inquire(lambda _: threading.get_ident(), 20.0) == thread
+
+
+def test_a_look_at_the_core_that_fails_finds_nothing_and_stops_nothing(running: tuple[Service, int]) -> None:
+    service, _ = running
+
+    def broken(_: object) -> int:
+        raise RuntimeError("a defect")
+
+    assert service.executor.inquire(broken, 20.0) is None
+    assert service.executor.inquire(lambda core: core.host, 20.0) == "h1"
+
+
+def test_a_core_that_does_not_run_is_waited_for_so_long_only(make: Make) -> None:
+    assert make().executor.inquire(lambda core: core.host, 0.01) is None
 
 
 def test_a_program_that_is_not_served_is_told_so(make: Make) -> None:

@@ -19,6 +19,7 @@ from dacc_core.cli.main import main as dacc
 from dacc_core.config import Config, describe
 from dacc_core.daemon import protocol
 from dacc_core.daemon.main import main as dacd
+from dacc_core.daemon.metric_names import METRICS
 from dacc_core.errors import all_errors
 from dacc_core.lifecycle import facts
 from dacc_core.lifecycle.plan import STORE_ONLY, StepKind
@@ -87,6 +88,11 @@ def test_every_key_and_field_of_the_store_is_documented() -> None:
     assert [kind for kind in KINDS if f"\n## {kind}\n" not in page] == []
     fields = {field.name for cls in KINDS.values() for field in msgspec.structs.fields(cls)}
     assert missing(sorted(fields), "keys") == []
+
+
+def test_every_metric_and_label_is_documented() -> None:
+    assert missing([metric.name for metric in METRICS], "metrics") == []
+    assert missing(sorted({label for metric in METRICS for label in metric.labels}), "metrics") == []
 
 
 def test_every_hook_is_documented() -> None:
