@@ -13,7 +13,6 @@ from .settings import BrickSetting, HostsSettings, Settings
 _SSH_ONLY = ("addresses", "port", "user", "identity", "known_hosts", "connect_timeout", "ssh_config")
 # The login shells of hosts read it.
 _PLAIN_PATH = re.compile(r"/[A-Za-z0-9_./+-]*")
-NO_ETCD = "etcd is not supported by this version: without endpoints, the keystore is sqlite, for one machine"
 
 
 def cross_checks(settings: Settings, document: Document) -> Iterator[Problem]:
@@ -21,18 +20,11 @@ def cross_checks(settings: Settings, document: Document) -> Iterator[Problem]:
     # A pool whose own settings are wrong is missing from `settings`, but it does exist.
     raw = document.value.get("pools") if isinstance(document.value, Mapping) else None
     pools = set(raw) if isinstance(raw, Mapping) else set(settings.pools)
-    yield from _keystore(settings)
     yield from _hosts(settings.hosts)
     if pools and settings.default_pool not in pools:
         yield Problem(("default_pool",), _no_pool(settings.default_pool, pools))
     yield from _bricks(settings, pools)
     yield from _repeated_devices(settings)
-
-
-def _keystore(settings: Settings) -> Iterator[Problem]:
-    if settings.keystore.endpoints:
-        # Never fall back to SQLite: each host would then have a store of its own and give bricks out twice.
-        yield Problem(("keystore", "endpoints"), NO_ETCD)
 
 
 def _hosts(hosts: HostsSettings) -> Iterator[Problem]:

@@ -20,6 +20,7 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 _ADDRESS = re.compile(r"[A-Za-z0-9%:][A-Za-z0-9%:_.-]*")
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]*")
 _LETTER = re.compile(r"%(.?)")
+_ENDPOINT = re.compile(r"(https?://)?([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})/?")
 
 Size = Annotated[int, Meta(extra={"kind": "size", "unit": "bytes"})]
 Path = Annotated[str, Meta(extra={"kind": "path"})]
@@ -31,6 +32,7 @@ Address = Annotated[str, Meta(extra={"kind": "address"})]
 User = Annotated[str, Meta(extra={"kind": "user"})]
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Listen = Annotated[str, Meta(extra={"kind": "address and port"})]
+Endpoint = Annotated[str, Meta(extra={"kind": "endpoint"})]
 Seconds = Annotated[float, Meta(gt=0, extra={"unit": "seconds"})]
 Count = Annotated[int, Meta(ge=1)]
 
@@ -95,6 +97,13 @@ def _listen(value: str) -> str:
     return value
 
 
+def _endpoint(value: str) -> str:
+    found = _ENDPOINT.fullmatch(value)
+    if not found or not 0 < int(found[3]) < 1 << 16:
+        raise ValueError(f"{value!r} is no endpoint: write HOST:PORT, http://HOST:PORT or https://HOST:PORT")
+    return value.rstrip("/")
+
+
 _CHECKS: Mapping[str, Callable[[Any], Any]] = {
     "size": _size,
     "path": _path,
@@ -105,6 +114,7 @@ _CHECKS: Mapping[str, Callable[[Any], Any]] = {
     "address": _address,
     "user": _user,
     "address and port": _listen,
+    "endpoint": _endpoint,
 }
 
 

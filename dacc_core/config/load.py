@@ -12,7 +12,7 @@ import msgspec
 
 from ..errors import BadConfig
 from ..names import expand
-from . import places
+from . import etcd, places
 from .checks import cross_checks
 from .document import NOWHERE, Document, Finding
 from .document import read as read_document
@@ -108,7 +108,8 @@ def _settle(settings: Settings | None, document: Document, environ: Mapping[str,
     """The last stage: environment, default places, and the end if there was any problem."""
     uid = os.geteuid()
     usual = places.system_places() if system else places.user_places(environ, uid)
-    overrides = _from_environment(environ, document.findings)
+    overrides: dict[str, Any] = _from_environment(environ, document.findings)
+    overrides["keystore"] = etcd.settle((settings or Settings()).keystore, environ, document)
     if usual.shared_tmp and (problem := places.runtime_problem(usual.runtime, uid)):
         document.findings.append(Finding(NOWHERE, problem))
     if document.findings:
@@ -136,19 +137,25 @@ def _from_environment(environ: Mapping[str, str], findings: list[Finding]) -> di
 
 def _fill(settings: Settings, usual: places.Places) -> dict[str, Any]:
     state = settings.state_dir or usual.state
-    keystore, hosts = settings.keystore, settings.hosts
+    hosts = settings.hosts
     return {
         "state_dir": state,
         "socket": settings.socket or f"{usual.runtime}/dacd.sock",
         "mount_root": settings.mount_root or usual.mount_root or f"{state}/mnt",
         "mover_root": settings.mover_root or f"{usual.runtime}/movers",
-        "keystore": KeystoreSettings(backend=keystore.backend, path=keystore.path or f"{state}/store.db"),
+        "keystore": _fill_keystore(settings.keystore, state),
         "hosts": msgspec.structs.replace(
             hosts,
             python=hosts.python or ("" if hosts.runner == "local" else REMOTE_PYTHON),
             fence_dir=hosts.fence_dir or f"{usual.runtime}/fence",
         ),
     }
+
+
+def _fill_keystore(keystore: KeystoreSettings, state: str) -> KeystoreSettings:
+    if keystore.backend == "etcd":
+        return msgspec.structs.replace(keystore, path="")
+    return KeystoreSettings(backend="sqlite", path=keystore.path or f"{state}/store.db")
 
 
 def _embedded(state_dir: str) -> dict[str, Any]:

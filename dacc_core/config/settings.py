@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from .kinds import Address, Count, Host, Listen, Name, Nodes, Path, PoolName, Port, Seconds, Size, User, doc
+from .kinds import Address, Count, Endpoint, Host, Listen, Name, Nodes, Path, PoolName, Port, Seconds, Size, User, doc
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,9 +36,24 @@ class BrickSetting(Section, frozen=True, kw_only=True):
 class KeystoreSettings(Section, frozen=True, kw_only=True):
     """Where the shared state is kept."""
 
-    backend: Annotated[Literal["sqlite"], doc("The kind of keystore: `sqlite` serves one machine and needs no set-up.")] = "sqlite"
-    path: Annotated[Path, doc("The database file.", default="`<state_dir>/store.db`")] = ""
-    endpoints: Annotated[tuple[str, ...], doc("Reserved for etcd, which this version does not support: setting it is an error.")] = ()
+    backend: Annotated[
+        Literal["auto", "sqlite", "etcd"],
+        doc("`sqlite` serves one machine and needs no set-up, `etcd` serves a cluster. `auto`: etcd if there are endpoints, else sqlite."),
+    ] = "auto"
+    path: Annotated[Path, doc("sqlite: the database file.", default="`<state_dir>/store.db`")] = ""
+    endpoints: Annotated[
+        tuple[Endpoint, ...],
+        doc(
+            "etcd: every member of the cluster, as `HOST:PORT`, `http://HOST:PORT` or `https://HOST:PORT`. Without a scheme, TLS is used "
+            "if one of the files below is set.",
+            example="[https://hal1:2379, https://hal2:2379, https://hal3:2379]",
+        ),
+    ] = ()
+    cacert: Annotated[Path, doc("etcd: the CA that signed the members' certificates.", default="those that gRPC brings along")] = ""
+    cert: Annotated[Path, doc("etcd: our own certificate, if the members want one.")] = ""
+    key: Annotated[Path, doc("etcd: its key.")] = ""
+    user: Annotated[str, doc("etcd: the user to log in as. Empty: none.")] = ""
+    password_file: Annotated[Path, doc("etcd: the file with that user's password; only its owner and group may have access to it.")] = ""
 
 
 class HostsSettings(Section, frozen=True, kw_only=True):
