@@ -13,6 +13,7 @@ where the reaction is the same) and says whether trying again can help.
     │   ├── BadArguments         15   a command line
     │   ├── DifferentRequest     16   the token exists with another request
     │   └── TooLarge             17   a record or message beyond its bound
+    │       └── TooManyOperations 17  a transaction beyond etcd's bound
     ├── NotFound                 20   what is named does not exist
     │   ├── NoSuchSession        21   no session of that token (Slurm tolerates these words)
     │   ├── NoSuchPool           22   no brick host has registered such a pool
@@ -127,6 +128,10 @@ class TooLarge(InvalidRequest):
     """{what} is {size} bytes, more than the {limit} that are allowed: {hint}"""
 
     exit_code = 17
+
+
+class TooManyOperations(TooLarge):
+    """{what} has {count} operations, more than the {limit} that etcd takes at once: {hint}"""
 
 
 class NotFound(DaccError):

@@ -5,16 +5,38 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..config import Config
-from ..errors import AlreadyExists, KeystoreMissing
+from ..errors import AlreadyExists, BadConfig, KeystoreMissing
 from .base import Keystore
 
 
 def open_store(config: Config, *, create: bool = False) -> Keystore:
     """The site's keystore. Only a daemon may ``create`` one that is not there.
 
-    Raises KeystoreMissing and KeystoreUnavailable.
+    Raises KeystoreMissing, KeystoreUnavailable and BadConfig.
     """
-    from .sqlite import SqliteKeystore  # the only backend yet; programs that open no store do not pay for its import
+    # Each backend is imported where it is used: gRPC alone takes longer than a whole call on SQLite.
+    return _open_etcd(config) if config.keystore.backend == "etcd" else _open_sqlite(config, create)
+
+
+def _open_etcd(config: Config) -> Keystore:
+    try:
+        from .etcd import EtcdKeystore
+        from .etcd_access import access_of
+    except (ImportError, TypeError) as error:
+        raise BadConfig(problems=_not_importable(config, error)) from error
+    return EtcdKeystore(access_of(config))
+
+
+def _not_importable(config: Config, error: Exception) -> str:
+    place = f"{config.position('keystore')}: keystore"
+    if isinstance(error, ImportError):
+        return f"{place}: etcd needs packages that are not installed ({error}): install dacc[etcd]"
+    # A provider has imported protobuf before us.
+    return f"{place}: protobuf is loaded in its C form, which etcd3 cannot use: set PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION=python"
+
+
+def _open_sqlite(config: Config, create: bool) -> Keystore:
+    from .sqlite import SqliteKeystore
 
     path = Path(config.keystore.path)
     try:

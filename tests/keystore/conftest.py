@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,9 @@ from dacc_core.keystore.base import Change, Keystore, Watch
 from dacc_core.keystore.memory import MemoryKeystore
 from dacc_core.keystore.sqlite import SqliteKeystore
 from dacc_core.keystore.sqlite_tables import BootClock
+from dacc_core.testing import etcd
+
+from .etcd_backend import KINDS, Clusters, Shifted
 
 CHILD = Path(__file__).with_name("child.py")
 ROOT = Path(__file__).parents[2]
@@ -79,12 +82,46 @@ def sqlite_backend(directory: Path) -> Backend:
     return Backend(store, clock.advance, store.compact, stalled)
 
 
+def etcd_backend(clusters: Clusters, kind: str) -> Backend:
+    cluster = clusters[kind]
+    store = Shifted(cluster.open(), cluster.etcd.empty())
+
+    def compact(revision: int) -> None:
+        from dacc_core.keystore.etcd_rpc import RpcFailure
+
+        store.compacted = max(store.compacted, revision)
+        with suppress(RpcFailure):  # it has been, by a test before
+            cluster.etcd.compact(revision + store.base)
+
+    return Backend(store, store.pass_time, compact, cluster.proxy.holding)
+
+
 BACKENDS = {"memory": memory_backend, "sqlite": sqlite_backend}
 
 
-@pytest.fixture(params=sorted(BACKENDS))
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "make_backend" in metafunc.fixturenames:
+        # What makes a backend for itself (the model, again and again) is about what is behind a connection.
+        kinds = KINDS if "backend" in metafunc.fixturenames else KINDS[:1]
+        metafunc.parametrize("make_backend", [*sorted(BACKENDS), *kinds], indirect=True)
+
+
+@pytest.fixture
 def make_backend(request: pytest.FixtureRequest) -> Callable[[Path], Backend]:
-    return BACKENDS[request.param]
+    kind = request.param
+    if kind in BACKENDS:
+        return BACKENDS[kind]
+    need(not etcd.lacking(), etcd.lacking())
+    clusters = request.getfixturevalue("etcd_clusters")
+    return lambda _: etcd_backend(clusters, kind)
+
+
+@pytest.fixture(scope="session")
+def etcd_clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clusters]:
+    """Real etcds, one of each kind, shared by all tests of this process."""
+    clusters = Clusters(tmp_path_factory.mktemp("etcd"))
+    yield clusters
+    clusters.close()
 
 
 @pytest.fixture

@@ -1,0 +1,219 @@
+"""Real etcd clusters on this machine's loopback: members that can be killed, stopped and started again."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import Unavailable
+from .certificates import Certificates
+
+START_SECONDS = 30.0
+PASSWORD = "correct horse"  # noqa: S105 - of test clusters
+READ_WRITE = 2
+
+
+def lacking() -> str:
+    """What this machine lacks to run a cluster that a program of ours can use; empty when nothing."""
+    try:
+        from ..keystore import etcd_rpc  # noqa: F401
+    except ImportError as error:
+        return f"the extra dacc[etcd] ({error})"
+    return "" if shutil.which("etcd") else "etcd (Debian: etcd-server)"
+
+
+@dataclass
+class Member:
+    """One etcd process. Its ports stay the same over restarts."""
+
+    name: str
+    directory: Path
+    client_port: int
+    peer_port: int
+    health_port: int
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        """Where clients connect, without a scheme."""
+        return f"127.0.0.1:{self.client_port}"
+
+    def healthy(self) -> bool:
+        """Whether it answers and its cluster has a quorum."""
+        with contextlib.suppress(OSError):
+            opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+            with opener.open(f"http://127.0.0.1:{self.health_port}/health", timeout=5) as answer:
+                return b'"true"' in answer.read()
+        return False
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal: SIGSTOP makes it accept connections and never answer, SIGCONT ends that."""
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """End it at once; its data stays."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+
+@dataclass
+class EtcdCluster:
+    """Members in a directory. ``tls``: ``""``, ``"server"`` or ``"mutual"``; ``flags``: more of etcd's options."""
+
+    directory: Path
+    size: int = 1
+    tls: str = ""
+    flags: Sequence[str] = ()
+    members: list[Member] = field(default_factory=list)
+    token: str = ""
+
+    def __post_init__(self) -> None:
+        self.certificates = Certificates(self.directory / "certificates")
+        ports = iter(free_ports(3 * self.size))
+        self.members = [Member(f"m{number}", self.directory, next(ports), next(ports), next(ports)) for number in range(self.size)]
+
+    # --- for clients ---
+
+    @property
+    def endpoints(self) -> list[str]:
+        """What ``keystore.endpoints`` is set to."""
+        scheme = "https" if self.tls else "http"
+        return [f"{scheme}://{member.address}" for member in self.members]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The section ``keystore`` of a configuration."""
+        found: dict[str, Any] = {"endpoints": self.endpoints}
+        if self.tls:
+            found["cacert"] = str(self.certificates.cert("ca"))
+        if self.tls == "mutual":
+            found |= {"cert": str(self.certificates.cert("client")), "key": str(self.certificates.key("client"))}
+        return found
+
+    # --- for operators ---
+
+    def admin(self, method: str, request: Callable[[Any], Any], member: int = 0) -> Any:
+        """A call of etcd's own interface: ``admin("Compact", lambda m: m.CompactionRequest(revision=5))``."""
+        from ..keystore import etcd_rpc
+
+        channel = etcd_rpc.Channel(self.members[member].address, self._tls_of_admin(etcd_rpc))
+        try:
+            return channel.call(method, request(etcd_rpc.messages), 10.0, (("token", self.token),) if self.token else ())
+        finally:
+            channel.close()
+
+    def empty(self) -> int:
+        """Delete everything; the revision after that."""
+        return int(self.admin("DeleteRange", lambda m: m.DeleteRangeRequest(key=b"\0", range_end=b"\0")).header.revision)
+
+    def compact(self, revision: int) -> None:
+        """Forget the history before a revision."""
+        self.admin("Compact", lambda m: m.CompactionRequest(revision=revision))
+
+    def enable_users(self, first: bytes = b"\0", beyond: bytes = b"\0") -> None:
+        """Ask for a login from now on: ``root`` may do everything, ``dacc`` use the keys from ``first`` to ``beyond``."""
+        self._add_user("root")
+        self._add_user("dacc")
+        may = {"permType": READ_WRITE, "key": first, "range_end": beyond}
+        self.admin("RoleGrantPermission", lambda m: m.AuthRoleGrantPermissionRequest(name="dacc", perm=may))
+        self.admin("AuthEnable", lambda m: m.AuthEnableRequest())
+        self.log_in()
+
+    def log_in(self) -> None:
+        """Be root in the calls that follow."""
+        self.token = ""
+        self.token = self.admin("Authenticate", lambda m: m.AuthenticateRequest(name="root", password=PASSWORD)).token
+
+    def _add_user(self, user: str) -> None:
+        self.admin("UserAdd", lambda m: m.AuthUserAddRequest(name=user, password=PASSWORD))
+        self.admin("RoleAdd", lambda m: m.AuthRoleAddRequest(name=user))
+        self.admin("UserGrantRole", lambda m: m.AuthUserGrantRoleRequest(user=user, role=user))
+
+    def _tls_of_admin(self, etcd_rpc: Any) -> Any:
+        made = self.certificates
+        files = (made.cert("ca"), made.cert("client"), made.key("client"))
+        return etcd_rpc.Tls(*(path.read_bytes() for path in files)) if self.tls else None
+
+    # --- processes ---
+
+    def start(self, *numbers: int) -> EtcdCluster:
+        """Start members (all, when none is named) and wait until they are healthy."""
+        if self.tls and not self.certificates.directory.exists():
+            self.certificates.make()
+        for number in numbers or range(self.size):
+            self.launch(number)
+        for number in numbers or range(self.size):
+            self.await_member(number)
+        return self
+
+    def launch(self, number: int) -> None:
+        """Start a member and do not wait."""
+        member = self.members[number]
+        with (self.directory / f"{member.name}.log").open("ab") as log:
+            member.process = subprocess.Popen(["etcd", *self._options(member)], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def await_member(self, number: int) -> None:
+        """Wait until a member is healthy."""
+        member = self.members[number]
+        end = time.monotonic() + START_SECONDS
+        while not member.healthy():
+            if time.monotonic() > end or member.process is None or member.process.poll() is not None:
+                raise Unavailable(why=f"etcd {member.name} does not start: {self._last_words(member)}")
+            time.sleep(0.02)
+
+    def close(self) -> None:
+        """End every member."""
+        for member in self.members:
+            member.kill()
+
+    def __enter__(self) -> EtcdCluster:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _options(self, member: Member) -> list[str]:
+        scheme = "https" if self.tls else "http"
+        peers = ",".join(f"{one.name}=http://127.0.0.1:{one.peer_port}" for one in self.members)
+        options: Mapping[str, str] = {
+            "name": member.name,
+            "data-dir": str(self.directory / member.name),
+            "listen-client-urls": f"{scheme}://{member.address}",
+            "advertise-client-urls": f"{scheme}://{member.address}",
+            "listen-peer-urls": f"http://127.0.0.1:{member.peer_port}",
+            "initial-advertise-peer-urls": f"http://127.0.0.1:{member.peer_port}",
+            "listen-metrics-urls": f"http://127.0.0.1:{member.health_port}",
+            "initial-cluster": peers,
+            **self._tls_options(),
+        }
+        return [*(f"--{name}={value}" for name, value in options.items()), *self.flags]
+
+    def _tls_options(self) -> dict[str, str]:
+        made = self.certificates
+        found = {"cert-file": str(made.cert("server")), "key-file": str(made.key("server"))} if self.tls else {}
+        return found | ({"client-cert-auth": "true", "trusted-ca-file": str(made.cert("ca"))} if self.tls == "mutual" else {})
+
+    def _last_words(self, member: Member) -> str:
+        lines = (self.directory / f"{member.name}.log").read_text(errors="replace").strip().splitlines()
+        return lines[-1] if lines else "it says nothing"
+
+
+def free_ports(number: int) -> list[int]:
+    """Ports of the loopback that nobody listens on now."""
+    with contextlib.ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(number)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]

@@ -1,0 +1,115 @@
+"""A TCP proxy on the loopback that can hold what goes through, lose it, or be away: the faults of a network, on command."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+
+
+class Proxy:
+    """Forwards connections to ``127.0.0.1:<to>`` from a port of its own, until told otherwise."""
+
+    def __init__(self, to: int) -> None:
+        self._to = to
+        self._changed = threading.Condition()
+        self._pairs: set[tuple[socket.socket, socket.socket]] = set()
+        self._holding = self._deaf = False
+        self.lost = 0
+        self._listener = self._listen(0)
+        self.port: int = self._listener.getsockname()[1]
+
+    @property
+    def endpoint(self) -> str:
+        """Where it listens."""
+        return f"127.0.0.1:{self.port}"
+
+    @contextlib.contextmanager
+    def holding(self) -> Iterator[None]:
+        """Forward nothing; at the end, what was held is dropped with its connections."""
+        self._set(holding=True)
+        try:
+            yield
+        finally:
+            self.cut()
+            self._set(holding=False)
+
+    @contextlib.contextmanager
+    def losing_answers(self) -> Iterator[None]:
+        """Requests go through; an answer is dropped, and its connection with it. ``lost`` counts them."""
+        self.lost = 0
+        self._set(deaf=True)
+        try:
+            yield
+        finally:
+            self._set(deaf=False)
+
+    @contextlib.contextmanager
+    def away(self) -> Iterator[None]:
+        """Refuse connections."""
+        self._listener.shutdown(socket.SHUT_RDWR)  # its thread closes it
+        self.cut()
+        try:
+            yield
+        finally:
+            self._listener = self._listen(self.port)
+
+    def cut(self) -> None:
+        """Break every connection."""
+        with self._changed:
+            for one in {one for pair in self._pairs for one in pair}:
+                with contextlib.suppress(OSError):
+                    one.shutdown(socket.SHUT_RDWR)
+            self._pairs.clear()
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Break every connection and listen no more."""
+        self._listener.shutdown(socket.SHUT_RDWR)  # its thread closes it
+        self.cut()
+
+    def _set(self, *, holding: bool | None = None, deaf: bool | None = None) -> None:
+        with self._changed:
+            self._holding = self._holding if holding is None else holding
+            self._deaf = self._deaf if deaf is None else deaf
+            self._changed.notify_all()
+
+    def _listen(self, port: int) -> socket.socket:
+        listener = socket.create_server(("127.0.0.1", port))
+        threading.Thread(target=self._accept, args=(listener,), name="proxy", daemon=True).start()
+        return listener
+
+    def _accept(self, listener: socket.socket) -> None:
+        with listener, contextlib.suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                threading.Thread(target=self._serve, args=(client,), name="proxy", daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with client, contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self._to)) as server:
+            for one in (client, server):
+                one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            pair = (client, server)
+            with self._changed:
+                self._pairs.add(pair)
+            back = threading.Thread(target=self._pump, args=(pair, server, client, True), name="proxy", daemon=True)
+            back.start()
+            self._pump(pair, client, server, False)
+            back.join()
+
+    def _pump(self, pair: tuple[socket.socket, socket.socket], source: socket.socket, sink: socket.socket, answers: bool) -> None:
+        with contextlib.suppress(OSError):
+            while (data := source.recv(1 << 16)) and self._may_pass(pair, answers):
+                sink.sendall(data)
+        for one in pair:
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+        with self._changed:
+            self._pairs.discard(pair)
+
+    def _may_pass(self, pair: tuple[socket.socket, socket.socket], answers: bool) -> bool:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._holding or pair not in self._pairs)
+            self.lost += self._deaf and answers
+            return pair in self._pairs and not (self._deaf and answers)
