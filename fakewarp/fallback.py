@@ -63,6 +63,9 @@ def _slurm_uid(config: Config) -> int:
 
 
 def _owner(config: Config) -> int:
+    """Of the store's file, where there is one."""
+    if not config.keystore.path:
+        return -1
     try:
         return Path(config.keystore.path).stat().st_uid
     except OSError:

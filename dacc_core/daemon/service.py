@@ -195,6 +195,7 @@ def _lock_host_name(config: Config, host: str) -> int:
     """A lock that proves this to be the only daemon of this host name; the kernel frees it however we end."""
     path = Path(config.state_dir) / f"dacd.{host}.lock"
     try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # a store that is elsewhere has not made it
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660)
     except OSError as error:
         raise BadConfig(problems=f"state_dir {config.state_dir}: {path.name} cannot be opened: {error.strerror}") from error

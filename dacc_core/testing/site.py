@@ -31,6 +31,8 @@ CONTROLLER = "ctl"
 class LocalSite:
     """Brick hosts ``dac1…``, compute nodes ``c1…`` and a controller. ``backing``: the fake provider's; ``extra``: more settings.
 
+    The store is an SQLite file, unless ``extra`` has another ``keystore``.
+
     With ``ssh``, the name of a host runner, each host also has a network and an sshd of its own, and its daemon runs there.
     """
 
@@ -72,7 +74,7 @@ class LocalSite:
 
     def env(self, host: str = "", **more: str) -> dict[str, str]:
         """The environment of a program at this site."""
-        kept = {key: value for key, value in os.environ.items() if not key.startswith("DACC_") or key == "DACC_REQUIRE_ALL"}
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("DACC_", "ETCDCTL_")) or key == "DACC_REQUIRE_ALL"}
         kept.pop("PYTHONDONTWRITEBYTECODE", None)
         return kept | {"DACC_CONFIG": str(self.directory / "dacc.yaml"), "DACC_SOCKET": self.socket(host)} | more
 
