@@ -61,6 +61,12 @@ def test_a_provider_imports_nothing_of_dacc_but_the_sdk() -> None:
     assert wrong == []
 
 
+def test_only_the_keystore_on_etcd_imports_its_packages() -> None:
+    everything = [*modules(ROOT / "tests"), *sources()]
+    users = {str(path.relative_to(ROOT)) for path in everything for _, name in imported(path) if name.partition(".")[0] in ("etcd3", "grpc")}
+    assert users == {"dacc_core/keystore/etcd_rpc.py"}
+
+
 @pytest.mark.parametrize("cls", OWN_ERRORS, ids=lambda cls: cls.__name__)
 def test_an_errors_docstring_is_the_template_of_its_message(cls: type[DaccError]) -> None:
     assert "__doc__" in vars(cls)

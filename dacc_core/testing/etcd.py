@@ -20,6 +20,7 @@ from .certificates import Certificates
 START_SECONDS = 30.0
 PASSWORD = "correct horse"  # noqa: S105 - of test clusters
 READ_WRITE = 2
+PROGRAMS = {"etcd": "etcd-server", "openssl": "openssl"}
 
 
 def lacking() -> str:
@@ -28,7 +29,7 @@ def lacking() -> str:
         from ..keystore import etcd_rpc  # noqa: F401
     except ImportError as error:
         return f"the extra dacc[etcd] ({error})"
-    return "" if shutil.which("etcd") else "etcd (Debian: etcd-server)"
+    return ", ".join(f"{program} (Debian: {package})" for program, package in PROGRAMS.items() if not shutil.which(program))
 
 
 @dataclass

@@ -5,18 +5,21 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+
+Pair = tuple[socket.socket, socket.socket]
 
 
 class Proxy:
-    """Forwards connections to ``127.0.0.1:<to>`` from a port of its own, until told otherwise."""
+    """Forwards connections to ``127.0.0.1:<to>`` from a port of its own, until told otherwise. ``connections`` counts them."""
 
     def __init__(self, to: int) -> None:
         self._to = to
         self._changed = threading.Condition()
-        self._pairs: set[tuple[socket.socket, socket.socket]] = set()
-        self._holding = self._deaf = False
-        self.lost = 0
+        self._pairs: set[Pair] = set()
+        self._holding = False
+        self._losses: dict[bool, Callable[[], object]] = {}
+        self.connections = 0
         self._listener = self._listen(0)
         self.port: int = self._listener.getsockname()[1]
 
@@ -28,22 +31,12 @@ class Proxy:
     @contextlib.contextmanager
     def holding(self) -> Iterator[None]:
         """Forward nothing; at the end, what was held is dropped with its connections."""
-        self._set(holding=True)
+        self._hold(True)
         try:
             yield
         finally:
             self.cut()
-            self._set(holding=False)
-
-    @contextlib.contextmanager
-    def losing_answers(self) -> Iterator[None]:
-        """Requests go through; an answer is dropped, and its connection with it. ``lost`` counts them."""
-        self.lost = 0
-        self._set(deaf=True)
-        try:
-            yield
-        finally:
-            self._set(deaf=False)
+            self._hold(False)
 
     @contextlib.contextmanager
     def away(self) -> Iterator[None]:
@@ -55,24 +48,31 @@ class Proxy:
         finally:
             self._listener = self._listen(self.port)
 
+    def lose_request(self, then: Callable[[], object] = bool) -> None:
+        """Drop what a client sends next, call ``then``, and break the connection."""
+        self._losses[False] = then
+
+    def lose_answer(self, then: Callable[[], object] = bool) -> None:
+        """Drop what the server sends next, call ``then``, and break the connection."""
+        self._losses[True] = then
+
     def cut(self) -> None:
         """Break every connection."""
         with self._changed:
-            for one in {one for pair in self._pairs for one in pair}:
-                with contextlib.suppress(OSError):
-                    one.shutdown(socket.SHUT_RDWR)
+            for pair in self._pairs:
+                _break(pair)
             self._pairs.clear()
             self._changed.notify_all()
 
     def close(self) -> None:
         """Break every connection and listen no more."""
-        self._listener.shutdown(socket.SHUT_RDWR)  # its thread closes it
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
         self.cut()
 
-    def _set(self, *, holding: bool | None = None, deaf: bool | None = None) -> None:
+    def _hold(self, holding: bool) -> None:
         with self._changed:
-            self._holding = self._holding if holding is None else holding
-            self._deaf = self._deaf if deaf is None else deaf
+            self._holding = holding
             self._changed.notify_all()
 
     def _listen(self, port: int) -> socket.socket:
@@ -84,6 +84,7 @@ class Proxy:
         with listener, contextlib.suppress(OSError):
             while True:
                 client, _ = listener.accept()
+                self.connections += 1
                 threading.Thread(target=self._serve, args=(client,), name="proxy", daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
@@ -98,18 +99,25 @@ class Proxy:
             self._pump(pair, client, server, False)
             back.join()
 
-    def _pump(self, pair: tuple[socket.socket, socket.socket], source: socket.socket, sink: socket.socket, answers: bool) -> None:
+    def _pump(self, pair: Pair, source: socket.socket, sink: socket.socket, answers: bool) -> None:
         with contextlib.suppress(OSError):
             while (data := source.recv(1 << 16)) and self._may_pass(pair, answers):
                 sink.sendall(data)
-        for one in pair:
-            with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
+        _break(pair)
         with self._changed:
             self._pairs.discard(pair)
 
-    def _may_pass(self, pair: tuple[socket.socket, socket.socket], answers: bool) -> bool:
+    def _may_pass(self, pair: Pair, answers: bool) -> bool:
+        then = self._losses.pop(answers, None)
+        if then is not None:
+            then()
+            return False
         with self._changed:
             self._changed.wait_for(lambda: not self._holding or pair not in self._pairs)
-            self.lost += self._deaf and answers
-            return pair in self._pairs and not (self._deaf and answers)
+            return pair in self._pairs
+
+
+def _break(pair: Pair) -> None:
+    for one in pair:
+        with contextlib.suppress(OSError):
+            one.shutdown(socket.SHUT_RDWR)

@@ -1,0 +1,116 @@
+"""Real etcd clusters, proxies before them, and stores that are closed at the end of a test."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dacc_core.testing import etcd
+from dacc_core.testing.etcd import EtcdCluster
+from dacc_core.testing.proxy import Proxy
+
+if TYPE_CHECKING:
+    from dacc_core.keystore.etcd import EtcdKeystore
+
+# A leader is missed soon, so that tests of its loss do not take long.
+QUICK = ("--heartbeat-interval=50", "--election-timeout=500")
+MakeProxy = Callable[..., Proxy]
+Open = Callable[..., "EtcdKeystore"]
+
+
+def require(lacking: str) -> None:
+    """Skip for what the machine lacks; fail instead where everything must run (DACC_REQUIRE_ALL=1)."""
+    if lacking and os.environ.get("DACC_REQUIRE_ALL") == "1":
+        pytest.fail(f"needs {lacking}, and DACC_REQUIRE_ALL=1 lets nothing be skipped")
+    if lacking:
+        pytest.skip(f"needs {lacking}")
+
+
+def until(condition: Callable[[], Any], what: str = "it comes true", seconds: float = 20.0) -> Any:
+    """Wait until a condition holds; what it then is."""
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, f"not after {seconds:g} s: {what}"
+        time.sleep(0.01)
+    return found
+
+
+@pytest.fixture(scope="session", autouse=True)
+def needed() -> None:
+    require(etcd.lacking())
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdCluster]:
+    """One etcd for the tests of a module."""
+    with EtcdCluster(tmp_path_factory.mktemp("etcd")) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def single(running: EtcdCluster) -> EtcdCluster:
+    """One etcd, empty."""
+    running.empty()
+    return running
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdCluster]:
+    """Three members for the tests of a module."""
+    with EtcdCluster(tmp_path_factory.mktemp("etcd"), size=3, flags=QUICK) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def cluster(three: EtcdCluster) -> Iterator[EtcdCluster]:
+    """Three members, empty; they may be stopped and killed, and are well again afterwards."""
+    three.empty()
+    yield three
+    for number, member in enumerate(three.members):
+        if member.process is None:
+            three.launch(number)
+        member.signal(signal.SIGCONT)
+    for number in range(three.size):
+        three.await_member(number)
+
+
+@pytest.fixture
+def proxy() -> Iterator[MakeProxy]:
+    """Make proxies before members."""
+    made: list[Proxy] = []
+
+    def make(cluster: EtcdCluster, member: int = 0) -> Proxy:
+        made.append(Proxy(cluster.members[member].client_port))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def open_store() -> Iterator[Open]:
+    """Open stores: ``open_store(endpoint, …, cacert=…, user=…)``. The first endpoint is asked first."""
+    from dacc_core.keystore.etcd import EtcdKeystore
+    from dacc_core.keystore.etcd_access import Access
+
+    made: list[EtcdKeystore] = []
+
+    def open_(*endpoints: str, **access: str) -> EtcdKeystore:
+        made.append(EtcdKeystore(Access(endpoints, **access), first=0))
+        return made[-1]
+
+    yield open_
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def store(single: EtcdCluster, open_store: Open) -> EtcdKeystore:
+    """A store on one etcd."""
+    return open_store(*single.endpoints)

@@ -1,0 +1,117 @@
+"""How many requests a call costs: one, whatever it is about."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dacc_core.errors import TooLarge, TooManyOperations
+from dacc_core.keystore.base import Compare, Delete, Put
+from dacc_core.testing.etcd import EtcdCluster
+
+from .conftest import until
+
+if TYPE_CHECKING:
+    from dacc_core.keystore.etcd import EtcdKeystore
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The methods called, one after the other."""
+    from dacc_core.keystore.etcd_rpc import Channel
+
+    asked: list[str] = []
+    call = Channel.call
+    monkeypatch.setattr(Channel, "call", lambda self, method, *rest: asked.append(method) or call(self, method, *rest))
+    return asked
+
+
+CALLS: dict[str, tuple[Callable[[EtcdKeystore], object], list[str]]] = {
+    "a key": (lambda store: store.read("a"), ["Txn"]),
+    "many keys": (lambda store: store.read(*(f"k{number}" for number in range(128))), ["Txn"]),
+    "more keys than fit": (lambda store: store.read(*(f"k{number}" for number in range(129))), ["Txn", "Txn"]),
+    "a prefix": (lambda store: store.range("k"), ["Range"]),
+    "a transaction": (lambda store: store.txn([Compare("a", 0)], [Put("a", b"")]), ["Txn"]),
+    "a transaction that fails": (lambda store: store.txn([Compare("a", 1), Compare("b", 1)], [Put("a", b"")]), ["Txn"]),
+    "an empty transaction": (lambda store: store.txn([], []), ["Txn"]),
+    "a grant": (lambda store: store.grant(10), ["LeaseGrant"]),
+    "a renewal": (lambda store: store.renew(1), ["LeaseKeepAlive"]),
+    "a revocation": (lambda store: store.revoke(1), ["LeaseRevoke"]),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_call_costs(store: EtcdKeystore, sent: list[str], name: str) -> None:
+    call, cost = CALLS[name]
+    call(store)
+    assert sent == cost
+
+
+def fill(store: EtcdKeystore, number: int) -> None:
+    for start in range(0, number, 100):
+        store.txn([], [Put(f"k{one:05}", b"") for one in range(start, min(start + 100, number))])
+
+
+def test_a_larger_prefix_comes_in_pages_of_one_revision(store: EtcdKeystore, sent: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(store, 250)
+    monkeypatch.setattr("dacc_core.keystore.etcd.PAGE", 100)
+    sent.clear()
+    snapshot = store.range("k")
+    assert [item.key for item in snapshot.items] == [f"k{number:05}" for number in range(250)]
+    assert sent == ["Range"] * 3
+
+
+def test_a_page_that_is_compacted_away_begins_the_reading_anew(
+    single: EtcdCluster, store: EtcdKeystore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dacc_core.keystore import etcd_messages
+
+    fill(store, 30)
+    page, asked = etcd_messages.page, []
+
+    def compacting(*arguments: object) -> object:
+        asked.append(arguments)
+        if len(asked) == 2:
+            single.compact(store.txn([], [Put("k00000", b"new")]).revision)
+        return page(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("dacc_core.keystore.etcd.PAGE", 20)
+    monkeypatch.setattr(etcd_messages, "page", compacting)
+    snapshot = store.range("k")
+    assert (len(snapshot.items), snapshot.items[0].value, len(asked)) == (30, b"new", 4)
+
+
+def test_an_answer_may_be_larger_than_grpc_has_it(store: EtcdKeystore) -> None:
+    for number in range(8):
+        store.txn([], [Put(f"k{number}", bytes(1 << 20))])
+    assert sum(len(item.value) for item in store.range("k").items) == 8 << 20
+
+
+def test_128_operations_are_taken(store: EtcdKeystore) -> None:
+    keys = [f"k{number}" for number in range(128)]
+    assert store.txn([Compare(key, 0) for key in keys], [Put(key, b"") for key in keys]).ok
+    assert store.txn([], [Delete(key) for key in keys]).ok
+
+
+def test_more_operations_are_too_many(store: EtcdKeystore) -> None:
+    with pytest.raises(TooManyOperations, match="a transaction has 129 operations, more than the 128 that etcd takes at once"):
+        store.txn([], [Put(f"k{number}", b"") for number in range(129)])
+
+
+@pytest.mark.parametrize("megabytes", [1.6, 3.0])
+def test_more_bytes_are_too_many(store: EtcdKeystore, megabytes: float) -> None:
+    with pytest.raises(TooLarge, match=r"a transaction is \d+ bytes, more than the 1572864 that are allowed"):
+        store.txn([], [Put("a", bytes(int(megabytes * 1e6)))])
+
+
+def test_a_quiet_watch_costs_a_read_every_two_seconds(store: EtcdKeystore, sent: list[str]) -> None:
+    watch = store.watch("", store.range("").revision)
+    until(lambda: watch.next(1))
+    sent.clear()
+    begun = time.monotonic()
+    until(lambda: watch.next(1) and len(sent) == 2)
+    assert time.monotonic() - begun > 2
+    assert sent == ["Range", "Range"]
