@@ -63,7 +63,8 @@ def test_a_provider_imports_nothing_of_dacc_but_the_sdk() -> None:
 
 def test_only_the_keystore_on_etcd_imports_its_packages() -> None:
     everything = [*modules(ROOT / "tests"), *sources()]
-    users = {str(path.relative_to(ROOT)) for path in everything for _, name in imported(path) if name.partition(".")[0] in ("etcd3", "grpc")}
+    packages = ("etcd3", "grpc")
+    users = {str(path.relative_to(ROOT)) for path in everything for _, name in imported(path) if name.partition(".")[0] in packages}
     assert users == {"dacc_core/keystore/etcd_rpc.py"}
 
 
