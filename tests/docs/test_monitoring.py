@@ -107,3 +107,13 @@ def test_an_alert_says_how_bad_it_is_and_what_it_means(rule: dict[str, Any]) -> 
 def test_commands_that_alerts_name_exist() -> None:
     text = " ".join(rule["annotations"].get("description", "") for rule in alerts())
     assert set(re.findall(r"\bdacc ([a-z-]+)", text)) <= set(main.commands)
+
+
+def test_every_alert_is_explained_in_the_guide_on_failures_and_no_other() -> None:
+    page = (DOCS / "guides" / "failures.md").read_text("utf-8")
+    assert set(re.findall(r"`(Dacc\w+)`", page)) == {rule["alert"] for rule in alerts()}
+
+
+def test_every_command_that_the_guide_on_failures_names_exists() -> None:
+    page = (DOCS / "guides" / "failures.md").read_text("utf-8")
+    assert set(re.findall(r"`dacc ([a-z-]+)", page)) <= set(main.commands)
