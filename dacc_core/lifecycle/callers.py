@@ -137,7 +137,7 @@ class Callers:
         early, self._early = self._early, []
         for caller in early:
             caller.step()
-        for token in list(self._waiting) if tokens is None else tokens:
+        for token in list(self._waiting) if tokens is None else sorted(tokens):
             for caller in tuple(self._waiting.get(token, ())):
                 caller.look()
 
