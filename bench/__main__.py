@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from . import copies, fan_out, lifecycles, listings, requests, verbs
+from . import copies, etcd, fan_out, lifecycles, listings, requests, verbs
 from .rows import Row, table
 
 THEMES: dict[str, Callable[..., Iterator[Row]]] = {
@@ -18,6 +18,7 @@ THEMES: dict[str, Callable[..., Iterator[Row]]] = {
     "listings": listings.measure,
     "lifecycles": lifecycles.measure,
     "requests": requests.measure,
+    "etcd": etcd.measure,
     "copies": copies.measure,
     "fan-out": fan_out.measure,
 }

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from dacc_core.testing.etcd import lacking
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -16,7 +18,7 @@ def test_a_quick_run_prints_every_row_and_judges_those_with_a_target(tmp_path: P
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stderr
     rows = json.loads(file.read_text())
-    assert len({row["group"] for row in rows}) == 9
+    assert len({row["group"] for row in rows}) == 9 + (not lacking())
     assert sum(bool(row["target"]) for row in rows) > 20
     for row in rows:
         assert row["group"] in done.stdout
