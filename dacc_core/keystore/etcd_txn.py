@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from dacc_core.errors import DaccError, KeystoreUnavailable, NotFound, TooLarge, TooManyOperations
+from dacc_core.errors import Compacted, DaccError, KeystoreUnavailable, NotFound, TooLarge, TooManyOperations
 
 from . import etcd_messages as to
 from .base import Compare, Op, Put, TxnResult
@@ -36,9 +36,12 @@ class Transactions:
         except AnswerLost as lost:
             unknown = self._unknown(lost)
         try:
-            return self._find_out(asked, deadline) or _raise(unknown)
-        except KeystoreUnavailable as error:
+            result = self._find_out(asked, deadline)
+        except (KeystoreUnavailable, Compacted) as error:
             raise unknown from error
+        if result is None:
+            raise unknown
+        return result
 
     def _ask(self, asked: Asked, request: Any, deadline: Deadline, *, resend: bool) -> TxnResult:
         refusals = ("NOT_FOUND", "INVALID_ARGUMENT", "RESOURCE_EXHAUSTED")
@@ -95,6 +98,3 @@ def _ended(ops: Sequence[Op]) -> str:
     leased = [op for op in ops if isinstance(op, Put) and op.lease]
     return " or ".join(f"lease {op.lease} of key {op.key}" for op in leased) + " has ended"
 
-
-def _raise(error: KeystoreUnavailable) -> TxnResult:
-    raise error

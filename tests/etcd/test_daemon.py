@@ -144,6 +144,12 @@ def test_daemons_outlive_an_outage_of_all_of_etcd(site: Site) -> None:
     assert {host: daemon.poll() for host, daemon in site.local.daemons.items()} == dict.fromkeys(("dac1", "dac2", "ctl"))
 
 
+def test_daemons_log_lines_of_their_own_only(site: Site) -> None:
+    lines = [line for host in site.local.daemons for line in site.local.log(host).splitlines()]
+    assert lines
+    assert [line for line in lines if not line.startswith("time=")] == []
+
+
 def test_daemons_that_started_before_etcd_begin_when_it_comes(tmp_path: Path) -> None:
     (tmp_path / "etcd").mkdir()
     etcd = EtcdCluster(tmp_path / "etcd")
