@@ -10,12 +10,11 @@ from .etcd_rpc import Channel, Tls
 
 
 class _Connection:
-    """A channel and how many use it; a retired one is closed by its last user."""
+    """A channel and how many use it."""
 
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
         self.uses = 0
-        self.retired = False
 
 
 class Endpoint:
@@ -26,6 +25,7 @@ class Endpoint:
         self._tls = tls
         self._lock = threading.Lock()
         self._current: _Connection | None = None
+        self._open: set[_Connection] = set()
 
     @contextmanager
     def channel(self) -> Iterator[Channel]:
@@ -37,29 +37,31 @@ class Endpoint:
             self._give_back(connection)
 
     def retire(self, channel: Channel) -> None:
-        """This channel does not work: use it no more. Calls in other threads may still come to an end."""
+        """This channel does not work: use it no more. Calls in other threads may still come to an end; the last one closes it."""
         with self._lock:
-            current = self._current
-            if current is not None and current.channel is channel:
-                current.retired, self._current = True, None
+            if self._current is not None and self._current.channel is channel:
+                self._current = None
 
     def close(self) -> None:
-        """End every call on the current channel."""
+        """End every call."""
         with self._lock:
-            if self._current is not None:
-                self._current.channel.close()
+            for connection in self._open:
+                connection.channel.close()
 
     def _take(self) -> _Connection:
         with self._lock:
             if self._current is None:
                 self._current = _Connection(Channel(self.name, self._tls()))
+                self._open.add(self._current)
             self._current.uses += 1
             return self._current
 
     def _give_back(self, connection: _Connection) -> None:
         with self._lock:
             connection.uses -= 1
-            unused = connection.retired and not connection.uses
+            unused = not connection.uses and connection is not self._current
+            if unused:
+                self._open.discard(connection)
         if unused:
             connection.channel.close()
 

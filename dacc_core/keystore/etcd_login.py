@@ -8,7 +8,7 @@ import threading
 from .etcd_rpc import Channel, Metadata, RpcFailure, messages
 from .shared import Deadline
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("dacc.keystore")
 
 # Without it, a member that has lost its leader would let the call wait for one.
 _ALWAYS: Metadata = (("hasleader", "true"),)

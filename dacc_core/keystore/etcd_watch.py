@@ -34,10 +34,11 @@ from .etcd_rpc import Channel, RangeReply, RpcFailure
 from .etcd_stream import UNSETTLED_SECONDS, Stream
 from .shared import HEARTBEAT, Deadline
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("dacc.keystore")
 
 PROOF_SECONDS = 2.0
 PATIENCE = 1.0
+PROGRESS_PATIENCE = 0.2
 LAST_PAUSE = 1.0
 STEADY_SECONDS = 5.0
 # How long a change may take from a transaction's answer to the watch before it is asked for.
@@ -110,7 +111,8 @@ class _Follower:
                 turn.run(channel)
         except (CallFailed, RpcFailure) as error:
             failure = error.failure if isinstance(error, CallFailed) else explain(error, endpoint.name, PATIENCE)
-            log.info("a watch moves on", extra={"why": str(failure)})
+            # Whoever waits for news is told why none come; here it is of interest when they ceased.
+            log.log(logging.INFO if turn.good else logging.DEBUG, "a watch looks for another member", extra={"why": str(failure)})
             self._caller.endpoints.bad(endpoint)
             with self._feed.changed:
                 self._feed.failures[endpoint.name] = failure
@@ -173,6 +175,8 @@ class _Turn:
         due = time.monotonic() + PROOF_SECONDS
         while not self._feed.ended:
             self._wait(stream, lambda: self._feed.wanted > self._feed.seen, due - time.monotonic())
+            if self._feed.ended:
+                return
             if stream.failure is not None:
                 raise stream.failure
             if time.monotonic() >= due:
@@ -199,7 +203,7 @@ class _Turn:
     def _has_come_to(self, stream: Stream, wanted: int) -> bool:
         answers = stream.answers
         stream.ask_progress()
-        return self._wait(stream, lambda: stream.answers > answers, PATIENCE) and stream.progress >= wanted
+        return self._wait(stream, lambda: stream.answers > answers, PROGRESS_PATIENCE) and stream.progress >= wanted
 
     def _wait(self, stream: Stream, condition: Callable[[], bool], seconds: float) -> bool:
         """Wait for a condition, or for the end of the stream or of the feed's need; whether it is the condition."""
