@@ -82,7 +82,7 @@ class Alive(Record, frozen=True, kw_only=True, omit_defaults=True):
 class Allocations(Record, frozen=True, kw_only=True, omit_defaults=True):
     """``allocations/<host>``: who has which device. One compare guards a claim against everything.
 
-    ``taken`` maps devices to sessions' tokens, ``quarantined`` devices to reasons. A host that is ``draining`` gets no new sessions.
+    ``taken`` maps devices to the names of volumes, ``quarantined`` devices to reasons. A host that is ``draining`` gets no new sessions.
     ``serial`` counts the volumes whose first brick it had. ``forgotten`` is when the host was forgotten, and 0 once it is back.
     """
 
@@ -178,6 +178,7 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True):
     token apart. ``ending`` is the time at which a destroy raised its barrier against new
     attachments, or 0. A *kept* session is one whose job is gone and whose stage-out is still owed; ``origin`` is its former token.
     ``lost`` are brick hosts of the volume that were forgotten: their bricks are its own no longer, the data is gone, and it ends.
+    While it is ``claiming``, its volume has the bricks that were claimed so far, and nothing is built.
     """
 
     token: str
@@ -192,6 +193,7 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True):
     ending: float = 0.0
     origin: str = ""
     lost: tuple[str, ...] = ()
+    claiming: bool = False
 
     @property
     def bricks(self) -> tuple[BrickRef, ...]:

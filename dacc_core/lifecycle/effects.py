@@ -13,7 +13,7 @@ from ..errors import DaccError
 from ..keystore.base import Batch, Compare, Op, Snapshot, TxnResult
 from ..model import Progress, Session, Status
 from ..registry.calls import Answer
-from ..registry.ops import User, Verb
+from ..registry.ops import MOST_CHANGES, User, Verb
 from .facts import Outcome
 from .plan import Step
 
@@ -227,7 +227,7 @@ Effect = Load | Transact | Grant | Renew | Revoke | FindUser | RunStep | CancelS
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The site's numbers that the core goes by (seconds)."""
+    """The site's numbers that the core goes by (seconds). ``most_changes``: what one transaction changes at most."""
 
     lease_ttl: float = 10.0
     deadlines: dict[str, float] = field(default_factory=dict)
@@ -241,6 +241,7 @@ class Rules:
     history_number: int = 1000
     max_pre_run_failures: int = 3
     mover_host: str = ""
+    most_changes: int = MOST_CHANGES
 
     def deadline(self, step: str) -> float:
         """How long a step may take."""

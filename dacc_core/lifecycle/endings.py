@@ -15,13 +15,22 @@ from .plan import Step
 
 
 def ending(view: View, session: Session, status: Status, step: Step, at: float, rules: Rules) -> Draft:
-    """The one transaction that ends a session: its bricks, its records, its history."""
+    """The transaction that ends a session: its bricks, its records, its history.
+
+    When that is too much for one transaction: one that gives some of it back, so that less is left for the next.
+    """
+    bricks = session.bricks if step.kind != "keep" else ()
+    users = view.users_of(session.token)  # who is attached to a buffer that ends was evicted
+    reason = f"session {session.token}: {step.reason}" if step.kind == "quarantine" else ""
+    hosts = tuple(dict.fromkeys(brick.host for brick in bricks))
+    if len(users) + len(hosts) > rules.most_changes:
+        return _some_of_it(view, session, status, users[: rules.most_changes], hosts, reason, rules)
     draft = Draft(view).expect("sessions", session.token)
+    allocation.release(view, draft, bricks, quarantine=reason)
+    for user in users:
+        draft.delete("attachments", f"{session.token}/{user}", expect=False)
     status = facts.note(status, step.kind, at, error=step.reason)
     owner = KEPT_PREFIX + session.volume.name if step.kind == "keep" and session.volume else ""
-    if session.volume is not None:
-        reason = f"session {session.token}: {step.reason}" if step.kind == "quarantine" else ""
-        allocation.release(view, draft, session, quarantine=reason, owner=owner)
     if owner:
         _keep(draft, session, status, owner, at)
     for name in session.request.persistent:
@@ -30,6 +39,22 @@ def ending(view: View, session: Session, status: Status, step: Step, at: float, 
     _remember(view, draft, session, status, step, at, owner)
     _prune(view, draft, session.token, at, rules)
     return draft
+
+
+def _some_of_it(
+    view: View, session: Session, status: Status, users: tuple[str, ...], hosts: tuple[str, ...], quarantine: str, rules: Rules
+) -> Draft:
+    """Bricks of the last hosts: the coordinator is among the first."""
+    draft = Draft(view).put(msgspec.structs.replace(status, running=None), "status", session.token)
+    for user in users:
+        draft.delete("attachments", f"{session.token}/{user}", expect=False)
+    room = max(0, rules.most_changes - len(users))
+    given = set(hosts[len(hosts) - room :]) if room else set()
+    allocation.release(view, draft, tuple(brick for brick in session.bricks if brick.host in given), quarantine=quarantine)
+    volume = session.volume
+    if volume is not None:
+        volume = msgspec.structs.replace(volume, bricks=tuple(brick for brick in volume.bricks if brick.host not in given))
+    return draft.put(msgspec.structs.replace(session, volume=volume), "sessions", session.token)
 
 
 def _keep(draft: Draft, session: Session, status: Status, token: str, at: float) -> None:

@@ -58,7 +58,7 @@ class Pursuit:
     def consider(self) -> None:
         """Look at the records and do what is next, if anything and if it is ours to do."""
         session = self.core.view.session(self.token)
-        if session is None or not self.core.may_act():
+        if session is None or not self.core.may_act() or (session.claiming and session.goal.filesystem == "ready"):
             return
         status = self.core.view.status(self.token)
         if (session.born, session.goal_seq) != self._goal:

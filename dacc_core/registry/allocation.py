@@ -29,8 +29,8 @@ def rendezvous(token: str, host: str) -> int:
     return zlib.crc32(f"{token}\0{host}".encode("utf-8", "surrogateescape"))
 
 
-def choose(view: View, token: str, pool: str, size: int) -> tuple[BrickRef, ...]:
-    """Bricks for ``size`` bytes: one from each host in turn, hosts in the token's order.
+def choose(view: View, token: str, pool: str, size: int, held: tuple[BrickRef, ...] = ()) -> tuple[BrickRef, ...]:
+    """Bricks that together with those ``held`` are for ``size`` bytes: one from each host in turn, hosts in the token's order.
 
     Raises NoSuchPool, PoolTooSmall (never enough) and PoolFull (not enough now).
     """
@@ -40,27 +40,38 @@ def choose(view: View, token: str, pool: str, size: int) -> tuple[BrickRef, ...]
         raise NoSuchPool(pool=pool, hint=f"there are {known}" if known else "no brick host has registered one yet")
     needed = bricks_needed(size, entry.record.granularity)
     free = {host: view.free_devices(host, pool) for host in view.hosts}
-    if sum(map(len, free.values())) < needed:
-        raise _no_space(view, pool, needed, size)
-    return _spread(token, free, needed)
+    if sum(map(len, free.values())) + len(held) < needed:
+        raise _no_space(view, pool, needed, size, len(held))
+    return _spread(token, free, needed, held)
 
 
-def _spread(token: str, free: dict[str, tuple[str, ...]], needed: int) -> tuple[BrickRef, ...]:
+def _spread(token: str, free: dict[str, tuple[str, ...]], needed: int, held: tuple[BrickRef, ...]) -> tuple[BrickRef, ...]:
     order = sorted((host for host in free if free[host]), key=lambda host: (rendezvous(token, host), host))
+    mine = Counter(brick.host for brick in held)  # a host that gave some had its turns
     chosen: list[BrickRef] = []
     turn = 0
-    while len(chosen) < needed:
+    while len(chosen) < needed - len(held):
         for host in order:
-            if turn < len(free[host]) and len(chosen) < needed:
-                chosen.append(BrickRef(host=host, device=free[host][turn]))
+            if 0 <= turn - mine[host] < len(free[host]) and len(chosen) < needed - len(held):
+                chosen.append(BrickRef(host=host, device=free[host][turn - mine[host]]))
         turn += 1
     return tuple(chosen)
 
 
-def _no_space(view: View, pool: str, needed: int, size: int) -> PoolFull | PoolTooSmall:
+def _arranged(token: str, bricks: tuple[BrickRef, ...]) -> tuple[BrickRef, ...]:
+    """The order in which one claim would have chosen them."""
+    turns: Counter[str] = Counter()
+    keyed: list[tuple[tuple[int, int, str], BrickRef]] = []
+    for brick in bricks:
+        keyed.append(((turns[brick.host], rendezvous(token, brick.host), brick.host), brick))
+        turns[brick.host] += 1
+    return tuple(brick for _, brick in sorted(keyed, key=lambda one: one[0]))
+
+
+def _no_space(view: View, pool: str, needed: int, size: int, held: int) -> PoolFull | PoolTooSmall:
     granularity = view.pools[pool].record.granularity
     total, free = view.quantity(pool)
-    facts = {"pool": pool, "free": free, "total": total, "needed": needed, "needed_bytes": size, "granularity": granularity}
+    facts = {"pool": pool, "free": free + held, "total": total, "needed": needed, "needed_bytes": size, "granularity": granularity}
     if needed > total:
         return PoolTooSmall(**facts, total_bytes=total * granularity)
     return PoolFull(**facts, hint=_way_out(_out_of_use(view, pool), total, needed))
@@ -107,59 +118,66 @@ def _base36(number: int, width: int) -> str:
     return digits
 
 
-def claim(view: View, draft: Draft, token: str, pool: str, size: int) -> Volume | None:
-    """Add to ``draft`` what takes bricks for ``size`` bytes; the volume, or ``None`` when no bytes are asked for."""
+def claim(view: View, draft: Draft, session: Session, size: int, most_hosts: int) -> tuple[Volume | None, bool]:
+    """Add to ``draft`` what takes bricks for ``size`` bytes, of so many hosts at most, beside those that the session holds.
+
+    The volume, ``None`` when no bytes are asked for, and whether it is complete.
+    """
     if size == 0:
-        return None
-    bricks = choose(view, token, pool, size)
-    entry = view.pools[pool]
-    first = bricks[0].host
+        return None, True
+    held = session.bricks
+    chosen = choose(view, session.token, session.request.pool, size, held)
+    hosts = dict.fromkeys(list(dict.fromkeys(brick.host for brick in chosen))[:most_hosts])
+    some = tuple(brick for brick in chosen if brick.host in hosts)
+    volume = session.volume or _new_volume(view, session.request.pool, size, chosen[0].host)
+    for host in hosts:
+        draft.put(_taken(view, host, volume.name, some, count=not held and host == chosen[0].host), "allocations", host)
+    bricks = _arranged(session.token, held + some)
+    return msgspec.structs.replace(volume, bricks=bricks), len(some) == len(chosen)
+
+
+def _new_volume(view: View, pool: str, size: int, first: str) -> Volume:
     name = volume_name(view.hosts[first].record.number, view.allocations[first].record.serial)
-    for host in dict.fromkeys(brick.host for brick in bricks):
-        draft.put(_taken(view, host, token, bricks, count=host == first), "allocations", host)
-    capacity = len(bricks) * entry.record.granularity
-    return Volume(name=name, pool=pool, provider=entry.record.provider, capacity=capacity, bricks=bricks)
+    entry = view.pools[pool].record
+    capacity = bricks_needed(size, entry.granularity) * entry.granularity
+    return Volume(name=name, pool=pool, provider=entry.provider, capacity=capacity, bricks=())
 
 
-def _taken(view: View, host: str, token: str, bricks: tuple[BrickRef, ...], *, count: bool) -> Allocations:
+def _taken(view: View, host: str, volume: str, bricks: tuple[BrickRef, ...], *, count: bool) -> Allocations:
     held = view.allocations[host].record
-    devices = {brick.device: token for brick in bricks if brick.host == host}
+    devices = {brick.device: volume for brick in bricks if brick.host == host}
     return msgspec.structs.replace(held, taken=held.taken | devices, serial=held.serial + count)
 
 
-def release(view: View, draft: Draft, session: Session, *, quarantine: str = "", owner: str = "") -> None:
-    """Add to ``draft`` what gives a session's bricks back: free, or quarantined with a reason, or to another ``owner``."""
-    for host in session.brick_hosts:
+def release(view: View, draft: Draft, bricks: tuple[BrickRef, ...], *, quarantine: str = "") -> None:
+    """Add to ``draft`` what gives bricks back: free, or quarantined with a reason."""
+    for host in dict.fromkeys(brick.host for brick in bricks):
         entry = view.allocations.get(host)
         if entry is not None:
-            draft.put(_given(entry.record, host, session, quarantine, owner), "allocations", host)
+            devices = [brick.device for brick in bricks if brick.host == host]
+            draft.put(_given(entry.record, devices, quarantine), "allocations", host)
 
 
-def _given(held: Allocations, host: str, session: Session, quarantine: str, owner: str) -> Allocations:
-    devices = [brick.device for brick in session.bricks if brick.host == host]
-    taken = {device: token for device, token in held.taken.items() if device not in devices}
-    quarantined = dict(held.quarantined)
-    if owner:
-        taken |= dict.fromkeys(devices, owner)
-    elif quarantine:
-        quarantined |= dict.fromkeys(devices, quarantine)
+def _given(held: Allocations, devices: list[str], quarantine: str) -> Allocations:
+    taken = {device: volume for device, volume in held.taken.items() if device not in devices}
+    quarantined = held.quarantined | (dict.fromkeys(devices, quarantine) if quarantine else {})
     return msgspec.structs.replace(held, taken=taken, quarantined=quarantined)
 
 
 # --- hosts that are forgotten, and perhaps come back ---
 
 
-def forgotten(held: Allocations, devices: Iterable[str], at: float) -> Allocations:
+def forgotten(held: Allocations, owners: Mapping[str, str], devices: Iterable[str], at: float) -> Allocations:
     """What stays of a host that is forgotten: nothing is taken, and every device is in quarantine in case the host comes back."""
-    return Allocations(quarantined=put_aside(held, held.taken, devices, at).quarantined, serial=held.serial, forgotten=at)
+    return Allocations(quarantined=put_aside(held, owners, devices, at).quarantined, serial=held.serial, forgotten=at)
 
 
-def put_aside(held: Allocations, taken: Mapping[str, str], devices: Iterable[str], at: float) -> Allocations:
-    """The record with some taken devices, and some that are free, in quarantine because their host is forgotten."""
+def put_aside(held: Allocations, owners: Mapping[str, str], devices: Iterable[str], at: float) -> Allocations:
+    """The record with devices in quarantine because their host is forgotten: some of sessions, by device, and some that are free."""
     day = time.strftime("%Y-%m-%d", time.gmtime(at))
     aside = dict.fromkeys(devices, f"forgotten on {day}")
-    aside |= {device: f"forgotten on {day}: has data of session {token}" for device, token in taken.items()}
-    left = {device: token for device, token in held.taken.items() if device not in aside}
+    aside |= {device: f"forgotten on {day}: has data of session {token}" for device, token in owners.items()}
+    left = {device: volume for device, volume in held.taken.items() if device not in aside}
     return msgspec.structs.replace(held, taken=left, quarantined=aside | held.quarantined)
 
 

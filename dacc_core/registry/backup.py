@@ -20,14 +20,15 @@ from ..errors import AlreadyExists, Busy, InvalidRequest, KeystoreMissing, Keyst
 from ..keystore.base import Compare, Delete, Keystore, Op, Put, Snapshot
 from ..model import Allocations, BrickHost, Cluster, Counters, Record, Status
 from . import keys
+from .ops import MOST_CHANGES
 
 FORMAT = 1
 SCHEMA = Cluster(id="").schema
 NEVER = ("alive",)
 """Kinds that are neither backed up nor restored: they are bound to leases."""
 
-MAX_OPS, MAX_BYTES = 100, 512 * 1024
-"""What one transaction of a restore holds at most: etcd refuses more than 128 operations or 1.5 MiB."""
+MOST_BYTES = 512 * 1024
+"""What one transaction of a restore holds at most, or little more: etcd refuses more than 1.5 MiB."""
 SECONDS = 60.0
 
 SERIALS_AHEAD, HOSTS_AHEAD, IDS_AHEAD, GENERATIONS_AHEAD = 10_000, 100, 100_000, 1_000_000
@@ -228,7 +229,7 @@ def _parts(ops: Iterable[Op]) -> Iterator[list[Op]]:
     size = 0
     for op in ops:
         more = len(op.value) if isinstance(op, Put) else 0
-        if part and (len(part) == MAX_OPS or size + more > MAX_BYTES):
+        if part and (len(part) == MOST_CHANGES or size + more > MOST_BYTES):
             yield part
             part, size = [], 0
         part.append(op)

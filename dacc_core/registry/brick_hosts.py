@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -17,9 +17,6 @@ from .calls import Caller
 from .ops import Draft, Pause, Verb
 from .verbs import Scene
 from .view import View
-
-HOSTS_A_WRITE = 50
-"""Hosts that one transaction changes: etcd refuses more than 128 operations."""
 
 
 def check_operator(caller: Caller, what: str) -> None:
@@ -66,7 +63,8 @@ def described(view: View, caller: Caller, folded: str = "") -> list[dict[str, An
 
 def _described(view: View, host: str, coordinates: list[str], caller: Caller) -> dict[str, Any]:
     facts = view.hosts[host].record if host in view.hosts else _as_it_was(view, host)
-    bricks = [_brick(view, host, brick, caller) for brick in facts.bricks]
+    owners = view.owners_on(host)
+    bricks = [_brick(view, host, brick, owners, caller) for brick in facts.bricks]
     return {
         "name": host,
         "state": state_of(view, host),
@@ -86,14 +84,14 @@ def _as_it_was(view: View, host: str) -> BrickHost:
     return BrickHost(name=host, number=0, bricks=tuple(Brick(device=device, capacity=0, pool="") for device in sorted(devices)))
 
 
-def _brick(view: View, host: str, brick: Brick, caller: Caller) -> dict[str, Any]:
+def _brick(view: View, host: str, brick: Brick, owners: Mapping[str, str], caller: Caller) -> dict[str, Any]:
     held = view.allocations[host].record if host in view.allocations else Allocations()
     return {
         "device": brick.device,
         "pool": brick.pool,
         "capacity": brick.capacity,
         "state": brick_state(view, host, brick),
-        "session": held.taken.get(brick.device, ""),
+        "session": owners.get(brick.device, ""),
         "reason": told_to(caller, held.quarantined.get(brick.device, "")),
     }
 
@@ -124,10 +122,9 @@ def drain(scene: Scene, folded: str, caller: Caller, *, draining: bool) -> Verb[
     check_operator(caller, "drain hosts" if draining else "undrain hosts")
     hosts = select(scene.view, folded)
     changed: set[str] = set()
-    for some in _parts(hosts, HOSTS_A_WRITE):
+    for some in _parts(hosts, scene.most_changes):
         changed |= yield from _set(scene, some, draining)
-    held = scene.view.allocations
-    return tuple(Drained(host, host in changed, _sessions(held[host].record) if host in held else ()) for host in hosts)
+    return tuple(Drained(host, host in changed, tuple(sorted(set(scene.view.owners_on(host).values())))) for host in hosts)
 
 
 def _set(scene: Scene, hosts: tuple[str, ...], draining: bool) -> Verb[set[str]]:
@@ -144,10 +141,6 @@ def _set(scene: Scene, hosts: tuple[str, ...], draining: bool) -> Verb[set[str]]
         if result.ok:
             return set(others)
         yield Pause(0.01)
-
-
-def _sessions(held: Allocations) -> tuple[str, ...]:
-    return tuple(sorted(set(held.taken.values())))
 
 
 def _parts(hosts: Iterable[str], size: int) -> Iterator[tuple[str, ...]]:

@@ -22,9 +22,6 @@ from .ops import Draft, Pause, Verb
 from .verbs import Scene, raise_barrier, withdraw_barrier
 from .view import View
 
-MAX_OPS = 100
-"""Operations in one transaction: etcd refuses more than 128."""
-
 
 def losses(view: View, host: str, caller: Caller) -> dict[str, Any]:
     """What forgetting a host loses, for the person who is to agree. Raises Denied, NotFound, and Busy while it is alive."""
@@ -84,10 +81,10 @@ def _forget_some(scene: Scene, host: str, agreed: Collection[str]) -> Verb[bool]
     _check(view, host)
     _check_agreed(view, host, agreed)
     sessions = _sessions_on(view, host)
-    some = _some(view, sessions)
+    some = _some(view, sessions, scene.most_changes)
     draft = Draft(view).expect("alive", host)
     for session in some:
-        _give_up(view, draft, session, host)
+        _give_up(view, draft, session, host, scene.most_changes)
     if len(some) == len(sessions):
         _remove(view, draft, host, scene.now())
     else:
@@ -99,14 +96,14 @@ def _forget_some(scene: Scene, host: str, agreed: Collection[str]) -> Verb[bool]
 def _put_aside(view: View, draft: Draft, host: str, tokens: Collection[str], at: float) -> None:
     """Should the host come back before all of it is forgotten, nothing of these sessions' is free."""
     held = view.allocations[host].record
-    taken = {device: token for device, token in held.taken.items() if token in tokens}
-    draft.put(allocation.put_aside(held, taken, (), at), "allocations", host)
+    owners = {device: token for device, token in view.owners_on(host).items() if token in tokens}
+    draft.put(allocation.put_aside(held, owners, (), at), "allocations", host)
 
 
 def _remove(view: View, draft: Draft, host: str, at: float) -> None:
     """The host's records; of one that had bricks stays that none of them may be given out when it comes back."""
     held = view.allocations[host].record if host in view.allocations else Allocations()
-    left = allocation.forgotten(held, [brick.device for brick in view.hosts[host].record.bricks], at)
+    left = allocation.forgotten(held, view.owners_on(host), [brick.device for brick in view.hosts[host].record.bricks], at)
     draft.delete("hosts", host)
     if left.quarantined:
         draft.put(left, "allocations", host)
@@ -114,10 +111,13 @@ def _remove(view: View, draft: Draft, host: str, at: float) -> None:
         draft.delete("allocations", host)
 
 
-def _give_up(view: View, draft: Draft, session: Session, host: str) -> None:
-    """Add to ``draft`` that a session's bricks on the host are no longer its own, and that it is to end."""
+def _give_up(view: View, draft: Draft, session: Session, host: str, most: int) -> None:
+    """Add to ``draft`` that a session's bricks on the host are no longer its own, and that it is to end.
+
+    Of its users' attachments, too many for a transaction go when it ends.
+    """
     users = view.users_of(session.token)
-    for user in users:
+    for user in users[:most]:
         draft.delete("attachments", f"{session.token}/{user}")
     touched = ((user, view.status(user).touched) for user in users)
     evict = session.goal.evict + tuple(Eviction(token=user, hosts=hosts) for user, hosts in touched if hosts)
@@ -131,13 +131,13 @@ def _sessions_on(view: View, host: str) -> list[Session]:
     return [session for session in entries if host in session.brick_hosts]
 
 
-def _some(view: View, sessions: list[Session]) -> list[Session]:
+def _some(view: View, sessions: list[Session], most: int) -> list[Session]:
     """The first sessions that fit into one transaction, one of them at least."""
     some: list[Session] = []
     ops = 2
     for session in sessions:
         ops += 1 + len(view.users_of(session.token))
-        if some and ops > MAX_OPS:
+        if some and ops > most:
             break
         some.append(session)
     return some

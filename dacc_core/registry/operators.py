@@ -133,7 +133,7 @@ def _host(view: View, name: str, caller: Caller) -> dict[str, Any]:
         "draining": bool(held and held.draining),
         "state": brick_hosts.state_of(view, name),
         "bricks": len(view.hosts[name].record.bricks),
-        "taken": dict(held.taken) if held else {},
+        "taken": view.owners_on(name),
         "quarantined": {device: brick_hosts.told_to(caller, why) for device, why in held.quarantined.items()} if held else {},
     }
 

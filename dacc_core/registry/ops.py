@@ -18,6 +18,9 @@ from .view import View
 
 T = TypeVar("T")
 
+MOST_CHANGES = 100
+"""Records of a kind that one transaction changes at most: etcd refuses more than 128 operations, and others come with them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Commit:

@@ -47,6 +47,7 @@ class View:
         self._tables: dict[str, dict[str, Entry[Any]]] = {kind: {} for kind in keys.KINDS}
         self._attached: dict[str, set[str]] = defaultdict(set)
         self._free: dict[str, dict[str, tuple[str, ...]]] = {}
+        self._owners: dict[str, str] | None = None
         self._totals: Counter[str] | None = None
 
     # --- what it holds ---
@@ -127,6 +128,14 @@ class View:
         entry = self.alive.get(host)
         return entry is not None and entry.record.incarnation == incarnation
 
+    def owners_on(self, host: str) -> dict[str, str]:
+        """The tokens of the sessions that have bricks on a host, by device."""
+        if self._owners is None:
+            sessions = (entry.record for entry in self.sessions.values())
+            self._owners = {session.volume.name: session.token for session in sessions if session.volume}
+        taken = self.allocations[host].record.taken if host in self.allocations else {}
+        return {device: self._owners.get(volume, "") for device, volume in taken.items()}
+
     def free_devices(self, host: str, pool: str) -> tuple[str, ...]:
         """Devices of a pool on a host that a claim may take now, in the host's order."""
         if host not in self._free:
@@ -158,7 +167,7 @@ class View:
             table.clear()
         self._attached.clear()
         self._free.clear()
-        self._totals = None
+        self._totals = self._owners = None
         for item in snapshot.items:
             self._put(item)
         self.revision = snapshot.revision
@@ -199,6 +208,8 @@ class View:
             self._free.pop(name, None)
             if kind == "hosts":
                 self._totals = None
+        elif kind == "sessions":
+            self._owners = None
         elif kind == "attachments":
             persistent, _, token = name.partition("/")
             (self._attached[persistent].add if present else self._attached[persistent].discard)(token)

@@ -58,12 +58,12 @@ class Registry:
 
     def _allocations(self, number: int) -> Allocations:
         used = range(number - 1, self.sessions, self.hosts)
-        taken = {self._brick(place).device: _token(place) for place in used}
+        taken = {self._brick(place).device: _volume(place) for place in used}
         return Allocations(taken=taken, draining=self.draining, serial=len(used))
 
     def _session(self, place: int) -> Session:
         brick = self._brick(place)
-        volume = Volume(name=f"v{place:07d}", pool="default", provider=self.provider, capacity=self.granularity, bricks=(brick,))
+        volume = Volume(name=_volume(place), pool="default", provider=self.provider, capacity=self.granularity, bricks=(brick,))
         request = Request(owner=1000, group=1000, pool="default", capacity=self.granularity, striped=True, digest="bench")
         token = _token(place)
         return Session(token=token, id=int(token), kind="job", created=1_700_000_000, born=1_700_000_000.0, request=request, volume=volume)
@@ -82,6 +82,10 @@ def _host(number: int) -> str:
 
 def _token(place: int) -> str:
     return str(FIRST_TOKEN + place)
+
+
+def _volume(place: int) -> str:
+    return f"v{place:07d}"
 
 
 def write(store: Keystore, registry: Registry) -> None:

@@ -19,18 +19,18 @@ def broken_rules(view: View) -> Iterator[str]:
         for brick in entry.record.bricks:
             if str(brick) in owners:
                 yield f"rule 1: brick {brick} belongs to {owners[str(brick)]} and {token}"
-            owners[str(brick)] = token
+            owners[str(brick)] = entry.record.key
     for host, held in view.allocations.items():
-        for device, token in held.record.taken.items():
-            if owners.pop(f"{host}:{device}", None) != token:
-                yield f"rule 2: {host}:{device} is taken by {token}, which has no such session or brick"
+        for device, volume in held.record.taken.items():
+            if owners.pop(f"{host}:{device}", None) != volume:
+                yield f"rule 2: {host}:{device} is taken by {volume}, which has no such session or brick"
         if held.record.forgotten and (held.record.taken or host in view.hosts):
             yield f"host {host} is forgotten and has {held.record.taken or 'a record'}"
         both = held.record.taken.keys() & held.record.quarantined.keys()
         if both:
             yield f"rule 1: {host}:{sorted(both)} taken and quarantined"
-    for place, token in owners.items():
-        yield f"rule 2: session {token} has brick {place} without an allocation"
+    for place, volume in owners.items():
+        yield f"rule 2: volume {volume} has brick {place} without an allocation"
     for token in view.statuses:
         if token not in view.sessions:
             yield f"rule 2: status of {token} outlives its session"

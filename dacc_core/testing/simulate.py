@@ -8,16 +8,18 @@ import time
 
 import click
 
+from ..registry import ops
 from .simulation import Simulation
 from .workload import Workload
 
 EVENTS_A_SEED = 20_000
 FAULTS = (0.0, 0.02, 0.05, 0.1)
+MOST_CHANGES = (ops.MOST_CHANGES, 2, 1)
 
 
 def run_seed(seed: int, events: int) -> tuple[int, int]:
     """One simulation; how many events it had, and how many calls succeeded. Raises AssertionError naming seed and event."""
-    sim = Simulation(seed, hosts=1 + seed % 4, faults=FAULTS[seed % len(FAULTS)])
+    sim = Simulation(seed, hosts=1 + seed % 4, faults=FAULTS[seed % len(FAULTS)], most_changes=MOST_CHANGES[seed % len(MOST_CHANGES)])
     load = Workload(sim, chaos=seed % 5 != 0)
     while sim.events < events:
         sim.step()

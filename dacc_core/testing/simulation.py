@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from random import Random
 from typing import Any
@@ -25,7 +25,7 @@ from ..lifecycle.perform import Tools, perform
 from ..model import Brick
 from ..registry import keys
 from ..registry.calls import Answer
-from ..registry.ops import User, Verb
+from ..registry.ops import MOST_CHANGES, User, Verb
 from ..registry.verbs import Scene
 from .rules import Rules, broken_rules
 from .world import Crashed, SimMover, SimProvider, SimRunner, World
@@ -66,7 +66,8 @@ class Node:
         self.life += 1
         self._tick_at = float("inf")
         pools = {brick.pool: (brick.capacity, "sim") for brick in self.bricks}
-        self.core = Core(self.host, f"{self.host}.{self.life}", bricks=self.bricks, pools=pools, rules=RULES, boot="boot", on_bug=_fatal)
+        rules = replace(RULES, most_changes=self.sim.most_changes)
+        self.core = Core(self.host, f"{self.host}.{self.life}", bricks=self.bricks, pools=pools, rules=rules, boot="boot", on_bug=_fatal)
         self._run(self.core.start(self.sim.now))
         self.sim.later(0.1, self.sim.bound(self, self._poll))
 
@@ -108,7 +109,7 @@ class Node:
             return
         ref = next(self.sim.refs)
         self.replies[ref] = reply
-        scene = Scene(self.core.view, lambda: self.sim.now.wall)
+        scene = Scene(self.core.view, lambda: self.sim.now.wall, most_changes=self.sim.most_changes)
         self.give(fx.Called(ref, verb(scene), 280.0, token))
 
     # --- effects ---
@@ -242,11 +243,14 @@ class Node:
 
 
 class Simulation:
-    """The cluster, its clock and its scheduler. ``faults`` is how likely each effect is to fail."""
+    """The cluster, its clock and its scheduler. ``faults`` is how likely each effect is to fail.
 
-    def __init__(self, seed: int, *, hosts: int = 3, bricks: int = 3, faults: float = 0.03) -> None:
+    ``most_changes``: of how many hosts a transaction may change the bricks; few, and claims and endings take several.
+    """
+
+    def __init__(self, seed: int, *, hosts: int = 3, bricks: int = 3, faults: float = 0.03, most_changes: int = MOST_CHANGES) -> None:
         self.random = Random(seed)  # noqa: S311 (a replayable choice, no secret)
-        self.seed, self.store_faults, self._faults = seed, faults / 3, faults
+        self.seed, self.store_faults, self._faults, self.most_changes = seed, faults / 3, faults, most_changes
         self.now = fx.Now(0.0, 1_700_000_000.0)
         self.refs = itertools.count(1_000_000)
         self.violations: list[str] = []
@@ -313,6 +317,8 @@ class Simulation:
     def write(self, host: str, incarnation: str, compares: tuple[Compare, ...], ops: tuple[Op, ...]) -> TxnResult:
         """A daemon's transaction; one that succeeds is checked against rule 3."""
         result = self.store.txn(compares, ops)
+        if sum("/allocations/" in op.key for op in ops) > self.most_changes:
+            self.violations.append(f"{host} wrote more than {self.most_changes} hosts at once")
         if result.ok:
             self.violations.extend(self.rules.check_writer(host, incarnation, ops))
         return result

@@ -10,8 +10,9 @@ from ..model import Goal, Request, Session, StageRequest
 from ..names import expand, fold
 from ..registry import goals
 from ..registry.calls import Answer
+from ..registry.claims import Claim, set_up
 from ..registry.ops import Verb
-from ..registry.verbs import Claim, Scene, pursue, set_up, tear_down
+from ..registry.verbs import Scene, pursue, tear_down
 from ..registry.view import View
 from .operators import Operators
 from .simulation import Node, Simulation, answered

@@ -10,8 +10,9 @@ from dacc_core.model import Request
 from dacc_core.names import check_buffer
 from dacc_core.registry import goals
 from dacc_core.registry.calls import Answer, Site
+from dacc_core.registry.claims import Claim, set_up
 from dacc_core.registry.ops import Verb
-from dacc_core.registry.verbs import Claim, set_up, tear_down
+from dacc_core.registry.verbs import tear_down
 from dacc_core.sizes import Capacity, parse_capacity
 from fakewarp import answers
 from fakewarp.arguments import Arguments

@@ -12,9 +12,10 @@ from dacc_core.model import Request
 from dacc_core.names import count, parse_nodes
 from dacc_core.registry import goals
 from dacc_core.registry.calls import Answer, Site
+from dacc_core.registry.claims import Claim, set_up
 from dacc_core.registry.layout import environment
 from dacc_core.registry.ops import Verb
-from dacc_core.registry.verbs import Claim, check_attached, find, pursue, set_up
+from dacc_core.registry.verbs import check_attached, find, pursue
 from dacc_core.registry.view import View
 from dacc_core.sizes import Capacity, parse_capacity
 from fakewarp import answers

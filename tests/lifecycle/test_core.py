@@ -11,8 +11,9 @@ from dacc_core.lifecycle import pursuit
 from dacc_core.lifecycle.core import Core
 from dacc_core.model import Request
 from dacc_core.registry.calls import Answer
+from dacc_core.registry.claims import Claim, set_up
 from dacc_core.registry.ops import Verb
-from dacc_core.registry.verbs import Claim, Scene, set_up
+from dacc_core.registry.verbs import Scene
 from dacc_core.testing.simulation import Simulation, answered
 
 NOW = fx.Now(1.0, 1.0)

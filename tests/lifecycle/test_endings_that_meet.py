@@ -7,8 +7,9 @@ from functools import partial
 
 from dacc_core.model import Request
 from dacc_core.registry.calls import Answer
+from dacc_core.registry.claims import Claim, set_up
 from dacc_core.registry.ops import Verb
-from dacc_core.registry.verbs import Claim, Scene, set_up, tear_down
+from dacc_core.registry.verbs import Scene, tear_down
 from dacc_core.testing.simulation import Simulation, answered
 
 TOKENS = [str(number) for number in range(1, 10)]

@@ -32,9 +32,10 @@ from dacc_core.model import (
 )
 from dacc_core.registry import goals, keys
 from dacc_core.registry.calls import Answer
+from dacc_core.registry.claims import Claim, set_up
 from dacc_core.registry.forgetting import forget
 from dacc_core.registry.operators import release, stage_out
-from dacc_core.registry.verbs import Claim, pursue, set_up, tear_down
+from dacc_core.registry.verbs import pursue, tear_down
 from dacc_core.registry.view import View
 from dacc_core.testing.operators import OPERATOR
 from dacc_core.testing.simulation import Simulation, answered

@@ -16,7 +16,8 @@ from dacc_core.lifecycle import facts, plan
 from dacc_core.lifecycle.perform import perform
 from dacc_core.model import Request, Session, StageRequest, Status
 from dacc_core.registry import goals, keys
-from dacc_core.registry.verbs import Claim, pursue, set_up, tear_down
+from dacc_core.registry.claims import Claim, set_up
+from dacc_core.registry.verbs import pursue, tear_down
 from dacc_core.sdk import CancelToken
 from dacc_core.testing import world
 from dacc_core.testing.simulation import Simulation, answered
@@ -30,7 +31,15 @@ def quiet(caplog: pytest.LogCaptureFixture) -> None:
 
 @pytest.mark.parametrize(("seed", "faults"), [*((seed, 0.03) for seed in range(8)), (12, 0.05)])
 def test_the_rules_hold_through_crashes_lost_leases_and_failing_steps(seed: int, faults: float) -> None:
-    sim = Simulation(seed, faults=faults)
+    lives_by_the_rules(Simulation(seed, faults=faults))
+
+
+@pytest.mark.parametrize("seed", range(200, 206))
+def test_the_rules_hold_when_claims_and_endings_take_several_transactions(seed: int) -> None:
+    lives_by_the_rules(Simulation(seed, hosts=4, faults=0.03, most_changes=1 + seed % 2))
+
+
+def lives_by_the_rules(sim: Simulation) -> None:
     load = Workload(sim)
     while sim.events < 8000:
         sim.step()

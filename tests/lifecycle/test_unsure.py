@@ -13,7 +13,8 @@ from dacc_core.lifecycle import facts
 from dacc_core.lifecycle.plan import Step
 from dacc_core.model import Request, Running, Session, Status
 from dacc_core.registry import goals
-from dacc_core.registry.verbs import Claim, pursue, set_up, tear_down
+from dacc_core.registry.claims import Claim, set_up
+from dacc_core.registry.verbs import pursue, tear_down
 from dacc_core.testing.simulation import Node, Simulation, answered
 from dacc_core.testing.world import SimProvider, SimRunner, World
 

@@ -47,7 +47,7 @@ def add_session(store: Keystore, token: str, *places: str, status: Status | None
     put(store, status or Status(filesystem="ready", done_seq=1), "status", token)
     for host in dict.fromkeys(brick.host for brick in bricks):
         held = view_of(store).allocations[host].record
-        taken = held.taken | {brick.device: token for brick in bricks if brick.host == host}
+        taken = held.taken | {brick.device: session.key for brick in bricks if brick.host == host}
         put(store, Allocations(taken=taken, quarantined=held.quarantined, serial=held.serial), "allocations", host)
     return session
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dacc_core.errors import NoSuchPool, PoolFull, PoolTooSmall
 from dacc_core.keystore.base import Batch, Change, Item, Snapshot
-from dacc_core.model import Alive, Allocations, Brick, BrickHost, Pool, Record
+from dacc_core.model import Alive, Allocations, Brick, BrickHost, Pool, Record, Request, Session
 from dacc_core.registry import allocation, keys
 from dacc_core.registry.ops import Draft
 from dacc_core.registry.view import View
@@ -35,6 +35,10 @@ def cluster(hosts: int = 3, bricks: int = 2, *, pool: str = "p", taken: dict[str
     return view_of(*records)
 
 
+def session(token: str) -> Session:
+    return Session(token=token, id=1, kind="job", created=1, born=1.0, request=Request(owner=1, group=1, pool="p"))
+
+
 def test_a_session_is_spread_over_hosts_before_a_host_is_used_twice() -> None:
     bricks = allocation.choose(cluster(hosts=4, bricks=3), "1", "p", 4 * GIB)
     assert sorted(brick.host for brick in bricks) == ["s1", "s2", "s3", "s4"]
@@ -56,7 +60,7 @@ def test_capacity_is_rounded_up_to_whole_bricks() -> None:
 
 def test_no_bytes_take_no_bricks() -> None:
     view = cluster()
-    assert allocation.claim(view, Draft(view), "1", "p", 0) is None
+    assert allocation.claim(view, Draft(view), session("1"), 0, 100) == (None, True)
 
 
 def test_an_unknown_pool_is_named_with_those_that_exist() -> None:
@@ -153,5 +157,5 @@ def test_a_claim_takes_each_brick_once_and_just_enough(hosts: int, bricks: int, 
 def test_a_claim_writes_one_key_for_each_host_whatever_its_bricks() -> None:
     view = cluster(hosts=3, bricks=4)
     draft = Draft(view)
-    allocation.claim(view, draft, "1", "p", 12 * GIB)
+    allocation.claim(view, draft, session("1"), 12 * GIB, 100)
     assert len(draft.commit().ops) == 3

@@ -117,7 +117,7 @@ def test_what_must_never_be_used_again_is_far_ahead() -> None:
 def test_free_bricks_are_put_aside_unless_they_are_trusted() -> None:
     backup = backed_up(filled())
     held = view_of(restored(backup, trust_free=False)).allocations["s1"].record
-    assert held.taken == {"/b0": "42"}
+    assert held.taken == {"/b0": "a0000042"}
     assert held.quarantined == {"/b1": "restored on 2027-01-16 from a backup of 2027-01-15: may be in use"}
     assert view_of(restored(backup)).allocations["s1"].record.quarantined == {}
 

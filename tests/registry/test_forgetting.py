@@ -13,7 +13,8 @@ from dacc_core.keystore.memory import MemoryKeystore
 from dacc_core.model import Alive, Allocations, Attachment, BrickHost, Eviction, Goal, Request, StageRequest, Status
 from dacc_core.registry import brick_hosts, operators
 from dacc_core.registry.calls import Caller
-from dacc_core.registry.forgetting import MAX_OPS, forget, losses
+from dacc_core.registry.forgetting import forget, losses
+from dacc_core.registry.ops import MOST_CHANGES
 from dacc_core.registry.view import View
 from dacc_core.testing.rules import broken_rules
 
@@ -202,7 +203,7 @@ def test_a_host_that_registers_at_the_same_moment_is_not_forgotten(store: Memory
 
 
 def test_very_many_sessions_are_given_up_in_several_transactions() -> None:
-    number = 2 * MAX_OPS
+    number = 2 * MOST_CHANGES
     store = store_of("s1", dead=("s1",), bricks=number)
     for place in range(number):
         add_session(store, str(place + 1), f"s1:/b{place}")
@@ -216,7 +217,7 @@ def test_very_many_sessions_are_given_up_in_several_transactions() -> None:
 
 
 def test_a_host_that_comes_back_in_between_offers_nothing_of_what_was_given_up() -> None:
-    number = MAX_OPS + 10
+    number = MOST_CHANGES + 10
     store = store_of("s1", dead=("s1",), bricks=number)
     for place in range(number):
         add_session(store, f"{place + 1000}", f"s1:/b{place}")
