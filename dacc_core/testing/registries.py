@@ -13,7 +13,7 @@ from ..registry import keys
 
 BRICKS = 12
 FIRST_TOKEN = 1_000_000
-PAGE = 500
+PAGE = 100
 LEASE_SECONDS = 86400.0
 
 
@@ -88,11 +88,19 @@ def _volume(place: int) -> str:
     return f"v{place:07d}"
 
 
-def write(store: Keystore, registry: Registry) -> None:
-    """Write a registry's records into an empty store."""
+def write(store: Keystore, registry: Registry) -> int:
+    """Write a registry's records into an empty store; the lease of :func:`revive`."""
+    _put(store, (Put(keys.key(kind, *filter(None, [name])), keys.encode(record)) for kind, name, record in registry.records()))
+    return revive(store, registry)
+
+
+def revive(store: Keystore, registry: Registry) -> int:
+    """Make its hosts look alive; the lease that they all live by."""
     lease = store.grant(LEASE_SECONDS)
-    alive = (Put(keys.key("alive", name), keys.encode(record), lease) for name, record in registry.lives())
-    rest = (Put(keys.key(kind, *filter(None, [name])), keys.encode(record)) for kind, name, record in registry.records())
-    ops = itertools.chain(rest, alive)
+    _put(store, (Put(keys.key("alive", name), keys.encode(record), lease) for name, record in registry.lives()))
+    return lease
+
+
+def _put(store: Keystore, ops: Iterator[Put]) -> None:
     while page := list(itertools.islice(ops, PAGE)):
         store.txn((), page)
