@@ -72,11 +72,17 @@ class BrickHost(Record, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Alive(Record, frozen=True, kw_only=True, omit_defaults=True):
-    """``alive/<host>``, bound to a lease: the running incarnation of a host's daemon. ``boot``: the kernel's id of this boot."""
+    """``alive/<host>``, bound to a lease: the running incarnation of a host's daemon. ``boot``: the kernel's id of this boot.
+
+    ``lock``: the file of the lock that this daemon holds for its host's name. ``who``: the daemon for people. ``ttl``: its lease's.
+    """
 
     host: str
     incarnation: str
     boot: str = ""
+    lock: str = ""
+    who: str = ""
+    ttl: float = 0.0
 
 
 class Allocations(Record, frozen=True, kw_only=True, omit_defaults=True):

@@ -7,6 +7,7 @@ import functools
 import logging
 import os
 import pwd
+import socket
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -87,6 +88,8 @@ class Service:
             rules=rules(config),
             cluster=config.cluster,
             boot=Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
+            lock=_identity(self._lock),
+            who=f"pid {os.getpid()} on {socket.gethostname()}",
             providers={name: ".".join(map(str, provider.api)) for name, provider in providers.items()},
         )
         self.executor = Executor(self.core, self.store, self._tools, on_exit=self._close, observer=self._measuring.observer)
@@ -208,3 +211,9 @@ def _lock_host_name(config: Config, host: str) -> int:
     os.truncate(handle, 0)
     os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
     return handle
+
+
+def _identity(lock: int) -> str:
+    """The lock's file: the same one at the same boot means that who held it before us is dead."""
+    found = os.fstat(lock)
+    return f"{found.st_dev}:{found.st_ino}"

@@ -50,10 +50,13 @@ class Core:
         rules: fx.Rules | None = None,
         cluster: str = "",
         boot: str = "",
+        lock: str = "",
+        who: str = "",
         providers: dict[str, str] | None = None,
         on_bug: Callable[[Exception], None] | None = None,
     ) -> None:
-        self.host, self.incarnation, self.boot = host, incarnation, boot
+        self.host, self.incarnation = host, incarnation
+        self.boot, self.lock, self.who = boot, lock, who
         self.rules = rules or fx.Rules()
         self.view = View()
         self.now = fx.Now(0.0, 0.0)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ..errors import BadConfig, DaccError, Unavailable, WrongCluster
+from ..errors import BadConfig, DaccError, HostNameTaken, Unavailable, WrongCluster
 from ..keystore.base import TxnResult
 from ..model import Alive, Allocations, Brick, BrickHost, Cluster, Counters, Pool
 from ..registry.allocation import returned
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("dacc.host")
 RETRY_SECONDS = 1.0
+SILENCE_SECONDS = 3.0
+"""A store that was silent for so long may have missed renewals itself, and gives leases their whole time anew."""
+TTLS = 2
+"""A lease that is there after so many of its ttls is renewed. One could do, but etcd gives it anew whenever its leader changes."""
 
 
 class Membership:
@@ -36,6 +40,7 @@ class Membership:
         self._renewal: Timer | None = None
         self._watchdog: Timer | None = None
         self._registering = False
+        self._other, self._other_since = "", 0.0
 
     @property
     def sure(self) -> bool:
@@ -66,11 +71,11 @@ class Membership:
     # --- registering ---
 
     def _register(self) -> None:
-        problem = self._problem()
+        problem, other = self._problem(), self._other_daemon()
         if problem is not None:
             self._core.emit(fx.Exit(problem))
-        elif self._name_is_taken():
-            self._again("an older incarnation on another boot still holds the name")
+        elif other is not None:
+            self._give_way(other)
         else:
             self._registering = True
             ttl = self._core.rules.lease_ttl
@@ -90,21 +95,46 @@ class Membership:
                 return BadConfig(problems=f"pool {name} is registered with {there}; this host says {granularity}, {provider}")
         return None
 
-    def _name_is_taken(self) -> bool:
-        # On the same boot our flock proves that the former incarnation is dead; on another boot only its lease can tell.
+    def _other_daemon(self) -> Alive | None:
+        """Who holds our name and may be alive.
+
+        Of a former daemon that held the lock which we hold now, that lock proves its death. Of any other only its lease can tell, even
+        if a machine of the same name or id was started anew: machines are cloned.
+        """
         entry = self._core.view.alive.get(self._core.host)
-        return entry is not None and entry.record.boot != self._core.boot
+        ours = entry is None or (entry.record.boot, entry.record.lock) == (self._core.boot, self._core.lock)
+        return None if ours or entry is None else entry.record
+
+    def _give_way(self, other: Alive) -> None:
+        """Wait for the other's lease to end; one that does not end is renewed by a daemon that lives."""
+        now = self._core.now.mono
+        if other.incarnation != self._other or self._core.age > SILENCE_SECONDS:
+            self._other, self._other_since = other.incarnation, now
+        who = f"{other.who or other.incarnation}, says the keystore"
+        if now - self._other_since > TTLS * max(other.ttl, self._core.rules.lease_ttl):
+            self._core.emit(fx.Exit(HostNameTaken(host=self._core.host, who=who)))
+        else:
+            self._again(f"another daemon holds the name ({who}): if it is dead, its lease ends soon")
 
     def _again(self, why: str) -> None:
         log.warning("not registered yet", extra={"host": self._core.host, "why": why})
         self._registering = False
         self._core.at(self._core.now.mono + RETRY_SECONDS, self.loaded)
 
+    def _anew(self) -> None:
+        """What was asked for is outdated: look again."""
+        self._registering = False
+        self._core.emit(fx.Revoke(self._lease))
+        self._core.at(self._core.now.mono + 0.01, self.loaded)
+
     def _granted(self, event: fx.Granted, asked: float) -> None:
         if isinstance(event.lease, DaccError):
             self._again(str(event.lease))
             return
         self._lease = event.lease
+        if self._problem() is not None or self._other_daemon() is not None:
+            self._anew()  # it was recorded meanwhile
+            return
         self._core.transact(self._registration().commit(), lambda result: self._written(result, asked))
 
     def _registration(self) -> Draft:
@@ -114,7 +144,8 @@ class Membership:
             draft.put(Cluster(id=self._cluster or self._base), "cluster")
         else:
             draft.expect("cluster")
-        draft.put(Alive(host=core.host, incarnation=core.incarnation, boot=core.boot), "alive", core.host, lease=self._lease)
+        alive = Alive(host=core.host, incarnation=core.incarnation, boot=core.boot, lock=core.lock, who=core.who, ttl=core.rules.lease_ttl)
+        draft.put(alive, "alive", core.host, lease=self._lease)
         facts = BrickHost(name=core.host, number=self._number(draft), bricks=self._bricks, providers=self._providers)
         draft.expect("hosts", core.host)  # also when nothing of it changes: it may be forgotten at this moment
         present, held = view.hosts.get(core.host), view.allocations.get(core.host)
@@ -139,11 +170,10 @@ class Membership:
         return counters.host
 
     def _written(self, result: TxnResult, asked: float) -> None:
-        self._registering = False
         if not result.ok:
-            self._core.emit(fx.Revoke(self._lease))
-            self._core.at(self._core.now.mono + 0.01, self.loaded)
+            self._anew()
             return
+        self._registering = False
         self._registered, self._renewed_at = True, asked
         log.info("registered", extra={"host": self._core.host, "incarnation": self._core.incarnation, "bricks": len(self._bricks)})
         self._schedule()

@@ -51,8 +51,9 @@ class Step:
 class Node:
     """One daemon: a core while it runs, nothing while it is dead."""
 
-    def __init__(self, sim: Simulation, host: str, bricks: tuple[Brick, ...]) -> None:
-        self.sim, self.host, self.bricks = sim, host, bricks
+    def __init__(self, sim: Simulation, host: str, bricks: tuple[Brick, ...], machine: str = "") -> None:
+        self.sim, self.host, self.bricks, self.machine = sim, host, bricks, machine or host
+        self.boot = 1
         self.core: Core | None = None
         self.life = 0
         self.cut_until = 0.0
@@ -67,7 +68,8 @@ class Node:
         self._tick_at = float("inf")
         pools = {brick.pool: (brick.capacity, "sim") for brick in self.bricks}
         rules = replace(RULES, most_changes=self.sim.most_changes)
-        self.core = Core(self.host, f"{self.host}.{self.life}", bricks=self.bricks, pools=pools, rules=rules, boot="boot", on_bug=_fatal)
+        boot, incarnation = f"{self.machine}.{self.boot}", f"{self.machine}.{self.life}"
+        self.core = Core(self.host, incarnation, bricks=self.bricks, pools=pools, rules=rules, boot=boot, on_bug=_fatal)
         self._run(self.core.start(self.sim.now))
         self.sim.later(0.1, self.sim.bound(self, self._poll))
 
@@ -193,7 +195,7 @@ class Node:
             if self.cut or chance < self.sim.store_faults:
                 answer = lost
             else:
-                result = self.sim.write(self.host, f"{self.host}.{life}", effect.compares, effect.ops)
+                result = self.sim.write(self.host, f"{self.machine}.{life}", effect.compares, effect.ops)
                 answer = lost if chance < 2 * self.sim.store_faults else result
             self.sim.later(
                 self.sim.random.uniform(0.0005, 0.01), lambda: self.give(fx.Transacted(effect.ref, answer)) if core is self.core else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,6 +41,35 @@ def test_two_daemons_cannot_have_one_host_name(idle: Slurm) -> None:
         succeeded(idle.call("pools", DACC_SOCKET=idle.site.socket("dac1")))
     finally:
         idle.site.stop("dac1")
+
+
+def with_lock_of_its_own(slurm: Slurm) -> Path:
+    """The configuration of another machine that has the same store."""
+    settings = json.loads((slurm.site.directory / "dacc.yaml").read_text())
+    settings["keystore"] = {"path": f"{settings['state_dir']}/store.db"}
+    settings["state_dir"] = str(slurm.site.directory / "elsewhere")
+    config = slurm.site.directory / "elsewhere.yaml"
+    config.write_text(json.dumps(settings))
+    return config
+
+
+def test_two_daemons_that_share_no_lock_cannot_have_one_host_name(idle: Slurm) -> None:
+    idle.site.configure(lease_ttl=1)
+    idle.site.start("dac1")
+    try:
+        pid = idle.site.daemons["dac1"].pid
+        before = idle.site.log("dac1")
+        answer = dacd(idle, "--host", "dac1", "--socket", f"{idle.site.directory}/other.sock", DACC_CONFIG=str(with_lock_of_its_own(idle)))
+        assert answer.rc == 43
+        assert answer.output.splitlines()[-1] == (
+            f"dacd: another dacd runs as host dac1 (pid {pid} on {socket.gethostname()}, says the keystore): "
+            "stop it, or give this one another name with --host"
+        )
+        assert idle.site.log("dac1") == before
+        succeeded(idle.call("pools", DACC_SOCKET=idle.site.socket("dac1")))
+    finally:
+        idle.site.stop("dac1")
+        idle.site.configure()
 
 
 def test_two_daemons_cannot_listen_on_one_socket(idle: Slurm) -> None:
