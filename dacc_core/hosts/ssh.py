@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import asyncssh
 
@@ -95,7 +96,7 @@ class Link(asyncssh.SSHClient):
         self.target = target
         self.lost = False
         self.opening = asyncio.ensure_future(connect(target, self))
-        self.opening.add_done_callback(lambda done: done.cancelled() or done.exception())  # whoever waited has heard it, if anybody did
+        self.opening.add_done_callback(_heard)
         self.room, self.users = room, 0
         self.idle: asyncio.TimerHandle | None = None
 
@@ -166,7 +167,10 @@ class Links:
             async with asyncio.timeout_at(_loop_time(dialogue.until)):
                 connection = await asyncio.shield(link.opening)
                 # Not cut off by a timeout or a cancellation: a channel that opens later would stay for ever.
-                await asyncio.shield(connection.create_session(lambda: session, self._command, encoding=None, request_pty=False))
+                begun = connection.create_session(lambda: session, self._command, encoding=None, request_pty=False)
+                opening = asyncio.ensure_future(begun)
+                opening.add_done_callback(_heard)
+                await asyncio.shield(opening)
             return await session.end()
         except TimeoutError:
             return End(overdue=True) if link.open else End(why=link.target.silent())
@@ -285,6 +289,12 @@ class _Session(asyncssh.SSHClientSession[bytes]):
         self._why = self._lost(reason(exc) if exc is not None else "")
         self._closed = True
         self._news.set()
+
+
+def _heard(done: asyncio.Future[Any]) -> None:
+    """Whoever waited has heard how it ended, if anybody did: asyncio need not complain."""
+    if not done.cancelled():
+        done.exception()
 
 
 def _loop_time(monotonic: float) -> float:

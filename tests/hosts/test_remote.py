@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import os
 import shutil
 import signal
@@ -461,6 +463,25 @@ def test_a_connection_that_is_dead_and_looks_alive_is_replaced(
         for pid in stopped:
             os.kill(pid, signal.SIGKILL)
     assert pooled.links.opened == 2
+
+
+def test_what_becomes_of_a_connection_that_was_given_up_is_not_logged(
+    pooled: ssh.SshRunner, sshd: Sshd, monkeypatch: pytest.MonkeyPatch, wait_until: Wait, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(ssh, "REUSE_SECONDS", 0.5)
+    assert pooled.run(["a"], ["true"])["a"].ok
+    stopped = sshd.connections()
+    sshd.signal_connections(signal.SIGSTOP)
+    try:
+        assert pooled.run(["a"], ["true"])["a"].ok
+    finally:
+        for pid in stopped:
+            os.kill(pid, signal.SIGKILL)
+    assert pooled._loop is not None
+    loop = pooled._loop
+    wait_until(lambda: not asyncio.all_tasks(loop))
+    gc.collect()
+    assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
 
 
 def test_a_host_that_went_away_is_tried_anew_once_and_reported(pooled: ssh.SshRunner, sshd: Sshd) -> None:
