@@ -1,8 +1,9 @@
-"""Real etcd clusters on this machine's loopback: members that can be killed, stopped and started again."""
+"""Real etcd clusters on this machine's loopback, or on hosts that are namespaces: members that can be killed and started again."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import shutil
 import signal
 import socket
@@ -16,6 +17,8 @@ from typing import Any
 
 from ..errors import Unavailable
 from .certificates import Certificates
+from .namespaces import Namespaces
+from .proxy import Proxy
 
 START_SECONDS = 30.0
 PASSWORD = "correct horse"  # noqa: S105 - of test clusters
@@ -34,25 +37,46 @@ def lacking() -> str:
 
 @dataclass
 class Member:
-    """One etcd process. Its ports stay the same over restarts."""
+    """One etcd process. Its ports stay the same over restarts. ``host``: on which of ``machines`` it runs, with their addresses."""
 
     name: str
     directory: Path
     client_port: int
     peer_port: int
     health_port: int
+    machines: Namespaces | None = None
+    host: str = ""
     process: subprocess.Popen[bytes] | None = None
+    _ways: dict[int, Proxy] = field(default_factory=dict)
+
+    @property
+    def ip(self) -> str:
+        """Its host's address."""
+        return self.machines.address(self.host) if self.machines else "127.0.0.1"
 
     @property
     def address(self) -> str:
         """Where clients connect, without a scheme."""
-        return f"127.0.0.1:{self.client_port}"
+        return f"{self.ip}:{self.client_port}"
+
+    @property
+    def peer_url(self) -> str:
+        """Where other members connect."""
+        return f"http://{self.ip}:{self.peer_port}"
+
+    def near(self, port: int) -> str:
+        """Where programs of this machine connect to a port of its, wherever it runs; cutting its host's link does not cut this way."""
+        if self.machines is None:
+            return f"127.0.0.1:{port}"
+        if port not in self._ways:
+            self._ways[port] = Proxy(port, functools.partial(self.machines.connect, self.host))
+        return self._ways[port].endpoint
 
     def healthy(self) -> bool:
         """Whether it answers and its cluster has a quorum."""
         with contextlib.suppress(OSError):
             opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-            with opener.open(f"http://127.0.0.1:{self.health_port}/health", timeout=5) as answer:
+            with opener.open(f"http://{self.near(self.health_port)}/health", timeout=5) as answer:
                 return b'"true"' in answer.read()
         return False
 
@@ -68,22 +92,38 @@ class Member:
             self.process.wait()
             self.process = None
 
+    def close(self) -> None:
+        """End it, and the ways to it."""
+        self.kill()
+        for way in self._ways.values():
+            way.close()
+
 
 @dataclass
 class EtcdCluster:
-    """Members in a directory. ``tls``: ``""``, ``"server"`` or ``"mutual"``; ``flags``: more of etcd's options."""
+    """Members in a directory. ``tls``: ``""``, ``"server"`` or ``"mutual"``; ``flags``: more of etcd's options.
+
+    ``hosts``: those of ``machines``, which have networks of their own, on which the members run, one on each; then without TLS.
+    """
 
     directory: Path
     size: int = 1
     tls: str = ""
     flags: Sequence[str] = ()
+    machines: Namespaces | None = None
+    hosts: Sequence[str] = ()
     members: list[Member] = field(default_factory=list)
     token: str = ""
 
     def __post_init__(self) -> None:
         self.certificates = Certificates(self.directory / "certificates")
+        self.size = len(self.hosts) or self.size
         ports = iter(free_ports(3 * self.size))
-        self.members = [Member(f"m{number}", self.directory, next(ports), next(ports), next(ports)) for number in range(self.size)]
+        where = [(self.machines, host) for host in self.hosts] or [(None, "")] * self.size
+        self.members = [
+            Member(f"m{number}", self.directory, next(ports), next(ports), next(ports), machines, host)
+            for number, (machines, host) in enumerate(where)
+        ]
 
     # --- for clients ---
 
@@ -109,7 +149,8 @@ class EtcdCluster:
         """A call of etcd's own interface: ``admin("Compact", lambda m: m.CompactionRequest(revision=5))``."""
         from ..keystore import etcd_rpc
 
-        channel = etcd_rpc.Channel(self.members[member].address, self._tls_of_admin(etcd_rpc))
+        to = self.members[member]
+        channel = etcd_rpc.Channel(to.near(to.client_port), self._tls_of_admin(etcd_rpc))
         try:
             return channel.call(method, request(etcd_rpc.messages), 10.0, (("token", self.token),) if self.token else ())
         finally:
@@ -163,7 +204,8 @@ class EtcdCluster:
         """Start a member and do not wait."""
         member = self.members[number]
         with (self.directory / f"{member.name}.log").open("ab") as log:
-            member.process = subprocess.Popen(["etcd", *self._options(member)], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            argv = [*(member.machines.enter(member.host) if member.machines else ()), "etcd", *self._options(member)]
+            member.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def await_member(self, number: int) -> None:
         """Wait until a member is healthy."""
@@ -177,7 +219,7 @@ class EtcdCluster:
     def close(self) -> None:
         """End every member."""
         for member in self.members:
-            member.kill()
+            member.close()
 
     def __enter__(self) -> EtcdCluster:
         return self.start()
@@ -187,15 +229,15 @@ class EtcdCluster:
 
     def _options(self, member: Member) -> list[str]:
         scheme = "https" if self.tls else "http"
-        peers = ",".join(f"{one.name}=http://127.0.0.1:{one.peer_port}" for one in self.members)
+        peers = ",".join(f"{one.name}={one.peer_url}" for one in self.members)
         options: Mapping[str, str] = {
             "name": member.name,
             "data-dir": str(self.directory / member.name),
             "listen-client-urls": f"{scheme}://{member.address}",
             "advertise-client-urls": f"{scheme}://{member.address}",
-            "listen-peer-urls": f"http://127.0.0.1:{member.peer_port}",
-            "initial-advertise-peer-urls": f"http://127.0.0.1:{member.peer_port}",
-            "listen-metrics-urls": f"http://127.0.0.1:{member.health_port}",
+            "listen-peer-urls": member.peer_url,
+            "initial-advertise-peer-urls": member.peer_url,
+            "listen-metrics-urls": f"http://{member.ip}:{member.health_port}",
             "initial-cluster": peers,
             **self._tls_options(),
         }

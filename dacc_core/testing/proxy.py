@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -11,10 +12,13 @@ Pair = tuple[socket.socket, socket.socket]
 
 
 class Proxy:
-    """Forwards connections to ``127.0.0.1:<to>`` from a port of its own, until told otherwise. ``connections`` counts them."""
+    """Forwards connections to ``127.0.0.1:<to>`` from a port of its own, until told otherwise. ``connections`` counts them.
 
-    def __init__(self, to: int) -> None:
-        self._to = to
+    ``connect`` makes the connection to what is elsewhere.
+    """
+
+    def __init__(self, to: int, connect: Callable[[int], socket.socket] | None = None) -> None:
+        self._connect = functools.partial(connect or _connect, to)
         self._changed = threading.Condition()
         self._pairs: set[Pair] = set()
         self._holding = False
@@ -88,7 +92,7 @@ class Proxy:
                 threading.Thread(target=self._serve, args=(client,), name="proxy", daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
-        with client, contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self._to)) as server:
+        with client, contextlib.suppress(OSError), self._connect() as server:
             for one in (client, server):
                 one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             pair = (client, server)
@@ -115,6 +119,10 @@ class Proxy:
         with self._changed:
             self._changed.wait_for(lambda: not self._holding or pair not in self._pairs)
             return pair in self._pairs
+
+
+def _connect(port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port))
 
 
 def _break(pair: Pair) -> None:

@@ -33,7 +33,8 @@ class LocalSite:
 
     The store is an SQLite file, unless ``extra`` has another ``keystore``.
 
-    With ``ssh``, the name of a host runner, each host also has a network and an sshd of its own, and its daemon runs there.
+    With ``ssh``, the name of a host runner, each host also has a network and an sshd of its own, and its daemon runs there. So have
+    the hosts that are named in ``others``.
     """
 
     directory: Path
@@ -46,13 +47,14 @@ class LocalSite:
     provider: Mapping[str, Any] = field(default_factory=dict)
     controller: bool = True
     ssh: str = ""
+    others: Sequence[str] = ()
     daemons: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.directory = self.directory.resolve()
         self.namespaces = os.geteuid() == 0 and self.backing in ("auto", "image")
         self.mount_root = "/mnt/dac"
-        names = [*self.brick_hosts, *self.compute_nodes, CONTROLLER]
+        names = [*self.brick_hosts, *self.compute_nodes, CONTROLLER, *self.others]
         self.machines = Namespaces(self.directory / "ns", names, network=bool(self.ssh))
         self.sshd = SshServers(self.directory / "ssh", self.machines)
 
@@ -110,11 +112,11 @@ class LocalSite:
             "pools": {"default": {"granularity": self.granularity, "provider": "fake"}},
             "bricks": {host: self._bricks(host) for host in self.brick_hosts},
             "providers": {"fake": {"backing": self.backing, **self._roots(), **self.provider}},
-            "hosts": {"fence_dir": str(self.directory / "fence"), **self._reach()},
             "slurm_user": "root",
             **self.extra,
             **changes,
         }
+        settings["hosts"] = {"fence_dir": str(self.directory / "fence"), **self._reach(), **settings.get("hosts", {})}
         # JSON is YAML, and needs no quoting rules.
         (self.directory / "dacc.yaml").write_text(json.dumps(settings, indent=1))
 
