@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,9 +76,17 @@ class SshServers:
         server.wait()
 
     def close(self) -> None:
-        """Stop all."""
+        """Stop all, with the connections that exist: the end of one that was cut may never come."""
+        connections = [pid for server in self.servers.values() for pid in _children(server.pid)]
         for host in list(self.servers):
             self.stop_on(host)
+        for pid in connections:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+
+
+def _children(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def _make_key(path: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,6 +17,8 @@ from dacc_core.testing.proxy import Proxy
 
 if TYPE_CHECKING:
     from dacc_core.keystore.etcd import EtcdKeystore
+
+    from .network import NetworkSite
 
 # A leader is missed soon, so that tests of its loss do not take long.
 QUICK = ("--heartbeat-interval=50", "--election-timeout=500")
@@ -114,3 +117,18 @@ def open_store() -> Iterator[Open]:
 def store(single: EtcdCluster, open_store: Open) -> EtcdKeystore:
     """A store on one etcd."""
     return open_store(*single.endpoints)
+
+
+@pytest.fixture(scope="module")
+def network() -> Iterator[NetworkSite]:
+    """A site whose machines have networks of their own. When it is closed, nothing of it may be left."""
+    if os.geteuid() != 0 or not Path("/dev/loop-control").exists():
+        require("root and loop devices, for hosts with networks and mounts of their own")
+    require("" if Path("/usr/sbin/sshd").exists() else "sshd (Debian: openssh-server)")
+    from .network import NetworkSite
+
+    site = NetworkSite()
+    try:
+        yield site.open()
+    finally:
+        site.close()

@@ -261,7 +261,7 @@ class CrashSite:
                 os.kill(int(line.split()[1].rstrip(":")), signal.SIGKILL)
         self.site.close()
         assert not left, f"processes stay behind: {left}"
-        assert not list(_mounts(str(directory))), "mounts stay behind"
+        until("no mounts stay behind", lambda: not list(_mounts(str(directory))))  # what was on a host may take a moment to end
         assert not list(_loops(directory)), "loop devices stay behind"
         assert not directory.exists(), "files stay behind"
 
@@ -314,7 +314,8 @@ class Rsync:
 def traces(site: LocalSite) -> Iterator[str]:
     """Whatever of any job is on the machine."""
     directory = site.directory
-    yield from (f"process {line}" for line in _processes(directory, {daemon.pid for daemon in site.daemons.values()}))
+    serving = {process.pid for process in (*site.daemons.values(), *site.sshd.servers.values())}
+    yield from (f"process {line}" for line in _processes(directory, serving))
     yield from (f"mount {line}" for line in _mounts(str(directory / "movers")))
     yield from (f"loop device {line}" for line in _loops(directory))
     yield from (f"on a node: {path}" for path in _on_nodes(site))
