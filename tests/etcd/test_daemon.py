@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,58 +12,7 @@ from dacc_core.testing.etcd import PASSWORD, EtcdCluster
 from dacc_core.testing.site import LocalSite
 
 from .conftest import QUICK, until
-
-SCRIPT = "#!/bin/sh\n#DW jobdw capacity=1GiB access_mode=striped type=scratch\n"
-OURS = (b"/dacc/", b"/dacc0")
-
-
-@dataclass
-class Site:
-    """A running site, and Slurm's calls there."""
-
-    local: LocalSite
-    etcd: EtcdCluster
-
-    def call(self, function: str, *arguments: str) -> str:
-        done = self.local.fakewarp("--function", function, *arguments)
-        assert done.returncode == 0, (function, done.stdout)
-        return done.stdout
-
-    def listed(self, function: str) -> list[Any]:
-        found: list[Any] = json.loads(self.call(f"show_{function}"))[function]
-        return found
-
-    def begin(self, token: str) -> None:
-        """All calls up to the job's start."""
-        place = self.local.directory
-        (place / "script").write_text(SCRIPT)
-        (place / "nodes").write_text("c1\n")
-        job = ("--token", token, "--job", str(place / "script"))
-        self.call("job_process", "--job", str(place / "script"))
-        self.call("setup", *job, "--caller", "SLURM", "--user", "0", "--groupid", "0", "--capacity", "default:1GiB")
-        self.call("data_in", *job)
-        self.call("paths", *job, "--pathfile", str(place / "paths"))
-        self.call("pre_run", *job, "--nodehostnamefile", str(place / "nodes"))
-
-    def end(self, token: str) -> None:
-        """All calls after the job's end."""
-        for function in ("post_run", "data_out", "teardown"):
-            self.call(function, "--token", token, "--job", str(self.local.directory / "script"))
-
-    def keys(self) -> set[str]:
-        """The keys of the store, but for the history."""
-        reply = self.etcd.admin("Range", lambda m: m.RangeRequest(key=OURS[0], range_end=OURS[1], keys_only=True))
-        return {kv.key.decode() for kv in reply.kvs if b"/history/" not in kv.key}
-
-    def leases(self) -> int:
-        return len(self.etcd.admin("LeaseLeases", lambda m: m.LeaseLeasesRequest()).leases)
-
-    def is_well(self) -> bool:
-        """Whether the controller has heard from the store lately, and of all daemons."""
-        try:
-            return all(host["alive"] for host in self.local.ask("status")["hosts"])
-        except ValueError:
-            return False
+from .sites import OURS, Site
 
 
 @pytest.fixture(scope="module")
