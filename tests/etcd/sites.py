@@ -209,11 +209,12 @@ class Job:
             assert answer.rc == 0, (self.token, function, answer)
         return self
 
-    def repeats(self, function: str, times: int, well: Callable[[], Any]) -> None:
-        """A call that is repeated as Slurm would: each time after a clear error, when things are ``well`` again."""
-        failed: list[Answer] = []
-        while (answer := self.ask(function)).rc != 0:
-            failed.append(answer)
-            assert answer.is_clear, (self.token, function, answer)
-            assert len(failed) < times, (self.token, function, failed)
+    def repeats(self, function: str, times: int, well: Callable[[], Any]) -> list[Answer]:
+        """A call that is repeated as Slurm would: each time after a clear error, when things are ``well`` again. All its answers."""
+        answers = [self.ask(function)]
+        while answers[-1].rc != 0:
+            assert answers[-1].is_clear, (self.token, function, answers[-1])
+            assert len(answers) <= times, (self.token, function, answers)
             well()
+            answers.append(self.ask(function))
+        return answers
