@@ -10,13 +10,14 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from . import copies, etcd, fan_out, lifecycles, listings, requests, verbs
+from . import copies, etcd, fan_out, lifecycles, listings, requests, takeover, verbs
 from .rows import Row, table
 
 THEMES: dict[str, Callable[..., Iterator[Row]]] = {
     "verbs": verbs.measure,
     "listings": listings.measure,
     "lifecycles": lifecycles.measure,
+    "takeover": takeover.measure,
     "requests": requests.measure,
     "etcd": etcd.measure,
     "copies": copies.measure,

@@ -12,10 +12,10 @@ from statistics import median
 from dacc_core.testing.registries import Registry
 from dacc_core.testing.site import LocalSite
 
-from .known import COUNTS, LARGE, MANY
+from .known import COUNTS, LARGE, MANY, on
 from .rows import Row
 from .site import LIFECYCLE, CallFailed, Client, running_site, stopped_site
-from .stores import Census, census, fill
+from .stores import Census, census, fill, stores
 from .timing import BARE_NAME, milliseconds
 
 CLIENTS = (1, 4, 16, 64)
@@ -33,17 +33,22 @@ class Crowd:
 
 
 def measure(*, quick: bool) -> Iterator[Row]:
-    """Rows for each number of clients, for a large registry, and for the store."""
-    with running_site() as site:
+    """Rows for each number of clients, for a large registry, and for the store; on each keystore."""
+    for store in stores():
+        yield from _measure(store, quick)
+
+
+def _measure(store: str, quick: bool) -> Iterator[Row]:
+    with running_site(store=store) as site:
         before = census(site)
         tokens = itertools.count(1)
         for clients in CLIENTS:
-            yield from _rows(MANY, site, clients, _lives(clients, quick), tokens)
-        yield from _counts(before, census(site), next(tokens) - 1)
-    with stopped_site(hosts=1, bricks=64) as site:
+            yield from _rows(on(store, MANY), site, clients, _lives(clients, quick), tokens)
+        yield from _counts(on(store, COUNTS), before, census(site), next(tokens) - 1)
+    with stopped_site(hosts=1, bricks=64, store=store) as site:
         fill(site, OTHERS)
         site.start()
-        yield from _rows(LARGE, site, LARGE_CLIENTS, _lives(LARGE_CLIENTS, quick), itertools.count(1))
+        yield from _rows(on(store, LARGE), site, LARGE_CLIENTS, _lives(LARGE_CLIENTS, quick), itertools.count(1))
 
 
 def _lives(clients: int, quick: bool) -> int:
@@ -99,8 +104,8 @@ def _together(site: LocalSite, clients: int, live: Callable[[Client], None]) -> 
         return time.perf_counter() - begun
 
 
-def _counts(before: Census, after: Census, lifecycles: int) -> Iterator[Row]:
-    yield Row(COUNTS, "revisions", (after.revision - before.revision) / lifecycles, "a lifecycle")
-    yield Row(COUNTS, "leases granted", (after.leases - before.leases) / lifecycles, "a lifecycle")
-    yield Row(COUNTS, "keys left beside the history", after.others - before.others, "in all")
-    yield Row(COUNTS, "keys of the history", after.history - before.history, "in all")
+def _counts(group: str, before: Census, after: Census, lifecycles: int) -> Iterator[Row]:
+    yield Row(group, "revisions", (after.revision - before.revision) / lifecycles, "a lifecycle")
+    yield Row(group, "leases granted", (after.leases - before.leases) / lifecycles, "a lifecycle")
+    yield Row(group, "keys left beside the history", after.others - before.others, "in all")
+    yield Row(group, "keys of the history", after.history - before.history, "in all")

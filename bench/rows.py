@@ -30,16 +30,22 @@ class Row:
     def verdict(self) -> str:
         """Whether the target is met; empty where there is none."""
         known = self.known
-        if known.most is None and known.least is None:
+        if not self.target:
             return ""
-        fits = (known.most is None or self.value <= known.most) and (known.least is None or self.value >= known.least)
-        return "met" if fits else "missed"
+        ratio = self.ratio or 0.0
+        fits = (
+            known.most is None or self.value <= known.most,
+            known.least is None or self.value >= known.least,
+            known.most_ratio is None or ratio <= known.most_ratio,
+        )
+        return "met" if all(fits) else "missed"
 
     @property
     def target(self) -> str:
         """The target as people read it."""
         known = self.known
-        return " ".join(f"{sign} {bound:g}" for sign, bound in (("<=", known.most), (">=", known.least)) if bound is not None)
+        bounds = (("<= {:g}", known.most), (">= {:g}", known.least), ("<= {:.2f}x", known.most_ratio))
+        return " ".join(text.format(bound) for text, bound in bounds if bound is not None)
 
     def plain(self) -> dict[str, Any]:
         """The row as data."""

@@ -1,30 +1,43 @@
-"""The store of a site: what is in it, and how to fill it before any daemon starts."""
+"""The keystores of sites: what is in them, and how to fill them before any daemon starts."""
 
 from __future__ import annotations
 
 import sqlite3
+import urllib.request
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cache
+from typing import Any
 
-from dacc_core.keystore.sqlite import SqliteKeystore
+from dacc_core.config import parse_text
+from dacc_core.keystore.base import Keystore
+from dacc_core.keystore.open import open_store
 from dacc_core.registry import keys
+from dacc_core.testing.etcd import lacking
 from dacc_core.testing.registries import Registry, write
 from dacc_core.testing.site import LocalSite
 
+SQLITE, ETCD = "sqlite", "etcd"
+REQUESTS = ("KV", "Lease")
+"""The services of etcd whose calls count as requests; a watch is one stream for as long as it lasts."""
 
-def path_of(site: LocalSite) -> Path:
-    """Where a site's store is when its configuration does not say."""
-    return site.directory / "state" / "store.db"
+
+@cache
+def stores() -> tuple[str, ...]:
+    """The keystores that this machine can measure."""
+    return (SQLITE,) if lacking() else (SQLITE, ETCD)
+
+
+def opened(site: LocalSite) -> Keystore:
+    """A site's keystore, made if need be."""
+    return open_store(parse_text((site.directory / "dacc.yaml").read_text(), "bench"), create=True)
 
 
 def fill(site: LocalSite, registry: Registry) -> None:
-    """Make the site's store with this registry in it."""
-    store = SqliteKeystore.create(path_of(site))
-    try:
+    """Put this registry into a site's keystore."""
+    with closing(opened(site)) as store:
         write(store, registry)
-    finally:
-        store.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +51,31 @@ class Census:
 
 
 def census(site: LocalSite) -> Census:
-    """The store as it is now; read without the keystore's own code, which does not tell of leases."""
-    with closing(sqlite3.connect(f"{path_of(site).as_uri()}?mode=ro", uri=True)) as database:
-        (revision,) = database.execute("SELECT revision FROM meta").fetchone()
+    """The store as it is now. The leases come past the keystore's own code, which does not tell of them."""
+    with closing(opened(site)) as store:
+        snapshot = store.range(keys.PREFIX)
+    history = sum(item.key.startswith(keys.key("history", "")) for item in snapshot.items)
+    return Census(snapshot.revision, _leases(site), history, len(snapshot.items) - history)
+
+
+def requests(site: LocalSite) -> int:
+    """How many requests a site's etcd has been sent so far."""
+    return _sum(site, "grpc_server_started_total", *(f"etcdserverpb.{service}" for service in REQUESTS))
+
+
+def _leases(site: LocalSite) -> int:
+    if "keystore" in site.extra:
+        return _sum(site, "etcd_debugging_lease_granted_total")
+    with closing(sqlite3.connect(f"{(site.directory / 'state' / 'store.db').as_uri()}?mode=ro", uri=True)) as database:
         (leases,) = database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'leases'").fetchone()
-        (history,) = database.execute("SELECT count(*) FROM items WHERE key LIKE ?", (keys.key("history", "%"),)).fetchone()
-        (total,) = database.execute("SELECT count(*) FROM items").fetchone()
-    return Census(revision, leases, history, total - history)
+    return int(leases)
+
+
+def _sum(site: LocalSite, metric: str, *labels: str) -> int:
+    """A metric of a site's etcd, over those of its series that have one of the labels."""
+    keystore: Mapping[str, Any] = site.extra["keystore"]
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(f"{keystore['endpoints'][0]}/metrics", timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    series = (line for line in lines if line.startswith(metric) and (not labels or any(f'"{label}"' in line for label in labels)))
+    return sum(int(float(line.rpartition(" ")[2])) for line in series)

@@ -17,11 +17,12 @@ BARE_NAME = "bare python"
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """How a process ended: seconds, exit status, and what it wrote."""
+    """How a process ended: seconds, exit status, and what it wrote; where it was watched for that, the most memory it held, in MB."""
 
     seconds: float
     status: int
     output: str
+    memory: float = 0.0
 
 
 def run(argv: list[str], env: Mapping[str, str], output: Path) -> Ran:
@@ -36,6 +37,29 @@ def run(argv: list[str], env: Mapping[str, str], output: Path) -> Ran:
     _, status = os.waitpid(process, 0)
     seconds = time.perf_counter() - begun
     return Ran(seconds, os.waitstatus_to_exitcode(status), output.read_text(errors="replace"))
+
+
+# A new process is charged with the memory of the one that made it. So the watcher is an interpreter that has nothing loaded.
+_WATCHER = """
+import posix, sys
+process = posix.posix_spawn(sys.argv[1], sys.argv[1:], posix.environ)
+_, status, used = posix.wait4(process, 0)
+posix.write(1, b"\\n%d" % used.ru_maxrss)
+posix._exit(posix.waitstatus_to_exitcode(status))
+"""
+
+
+def run_watched(argv: list[str], env: Mapping[str, str], output: Path) -> Ran:
+    """Run a program and see how much memory it holds."""
+    ran = run([*BARE[:-1], _WATCHER, *argv], env, output)
+    written, _, kilobytes = ran.output.rpartition("\n")
+    return Ran(ran.seconds, ran.status, written, int(kilobytes) / 1024)
+
+
+def memory_of(pid: int) -> float:
+    """The most memory that a running process has held, in MB."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
 def milliseconds(times: Sequence[float]) -> float:

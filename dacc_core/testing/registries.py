@@ -14,7 +14,9 @@ from ..registry import keys
 BRICKS = 12
 FIRST_TOKEN = 1_000_000
 PAGE = 100
+"""Fewer operations than etcd takes at once."""
 LEASE_SECONDS = 86400.0
+"""One lease proves all of the hosts alive, in place of one each that its daemon renews."""
 
 
 @dataclass(frozen=True, slots=True)
