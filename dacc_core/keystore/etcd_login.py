@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 
-from .etcd_rpc import Channel, Metadata, RpcFailure, messages
+from .etcd_rpc import Channel, Metadata, RpcFailure
+from .etcd_types import messages
 from .shared import Deadline
 
 log = logging.getLogger("dacc.keystore")

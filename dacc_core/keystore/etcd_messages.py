@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from .base import Change, Compare, Item, Op, Put
-from .etcd_rpc import Event, KeyValue, RangeReply, TxnReply, WatchReply, messages
+from .etcd_rpc import Event, KeyValue, RangeReply, TxnReply, WatchReply
+from .etcd_types import messages
 
 HOME = "/dacc/"
 """Whoever may use the store at all may read here: what is asked for when only the answer's revision matters."""

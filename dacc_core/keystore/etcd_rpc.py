@@ -1,22 +1,23 @@
-"""gRPC and the messages of the package etcd3: imported here and nowhere else, with types for what we use of them.
+"""gRPC, imported here and nowhere else, and types for what we use of etcd's messages.
 
-Of etcd3 only its ``etcdrpc`` serves, which protoc made from the messages of etcd 3.3. Its client is left alone: it drops revisions, knows
-one endpoint, and spins while a server is down.
+Of the package etcd3 only the descriptions of messages serve, which are those of etcd 3.3: see :mod:`.etcd_types`. Its client is left alone:
+it drops revisions, knows one endpoint, and spins while a server is down.
 """
 
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-# etcd3's messages are those of an old protoc, which only protobuf's Python implementation takes; it is chosen at its first import. And
-# whatever gRPC's C core logs goes to stderr, which Slurm takes for a program's output.
-_WHILE_IMPORTING = {"PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": "python", "GRPC_VERBOSITY": "NONE"}
+from .etcd_types import methods
+
+# Whatever gRPC's C core logs goes to stderr, which Slurm takes for a program's output.
+_WHILE_IMPORTING = {"GRPC_VERBOSITY": "NONE"}
+SERVICES = ("KV", "Lease", "Auth", "Watch")
 
 KEEPALIVE_SECONDS = 10.0  # etcd drops clients that ask more often than every 5 s
 KEEPALIVE_PATIENCE = 2.0
@@ -109,15 +110,13 @@ def _environment(settings: Mapping[str, str]) -> Iterator[None]:
                 del os.environ[name]
 
 
-def _import() -> tuple[Any, Any]:
-    with _environment(_WHILE_IMPORTING), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+def _import() -> Any:
+    with _environment(_WHILE_IMPORTING):
         import grpc  # type: ignore[import-untyped]
-        from etcd3 import etcdrpc  # type: ignore[import-untyped]
-    return grpc, etcdrpc
+    return grpc
 
 
-_grpc, messages = _import()
+_grpc = _import()
 
 _OPTIONS = {
     "grpc.max_receive_message_length": -1,  # a page of records is larger than the 4 MB that are usual
@@ -152,8 +151,7 @@ class Channel:
     def __init__(self, target: str, tls: Tls | None) -> None:
         options = list(_OPTIONS.items())
         self._channel = _grpc.secure_channel(target, _credentials(tls), options) if tls else _grpc.insecure_channel(target, options)
-        stubs = [stub(self._channel) for stub in (messages.KVStub, messages.LeaseStub, messages.AuthStub, messages.WatchStub)]
-        self._methods: dict[str, Any] = {name: method for stub in stubs for name, method in vars(stub).items()}
+        self._methods = methods(self._channel, SERVICES)
 
     def call(self, method: str, request: Any, timeout: float, metadata: Metadata) -> Any:
         """One request, one answer. Raises RpcFailure."""

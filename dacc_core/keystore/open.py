@@ -22,17 +22,10 @@ def _open_etcd(config: Config) -> Keystore:
     try:
         from .etcd import EtcdKeystore
         from .etcd_access import access_of
-    except (ImportError, TypeError) as error:
-        raise BadConfig(problems=_not_importable(config, error)) from error
+    except ImportError as error:
+        place = f"{config.position('keystore')}: keystore"
+        raise BadConfig(problems=f"{place}: etcd needs packages that are not installed ({error}): install dacc[etcd]") from error
     return EtcdKeystore(access_of(config))
-
-
-def _not_importable(config: Config, error: Exception) -> str:
-    place = f"{config.position('keystore')}: keystore"
-    if isinstance(error, ImportError):
-        return f"{place}: etcd needs packages that are not installed ({error}): install dacc[etcd]"
-    # A provider has imported protobuf before us.
-    return f"{place}: protobuf is loaded in its C form, which etcd3 cannot use: set PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION=python"
 
 
 def _open_sqlite(config: Config, create: bool) -> Keystore:

@@ -147,12 +147,12 @@ class EtcdCluster:
 
     def admin(self, method: str, request: Callable[[Any], Any], member: int = 0) -> Any:
         """A call of etcd's own interface: ``admin("Compact", lambda m: m.CompactionRequest(revision=5))``."""
-        from ..keystore import etcd_rpc
+        from ..keystore import etcd_rpc, etcd_types
 
         to = self.members[member]
         channel = etcd_rpc.Channel(to.near(to.client_port), self._tls_of_admin(etcd_rpc))
         try:
-            return channel.call(method, request(etcd_rpc.messages), 10.0, (("token", self.token),) if self.token else ())
+            return channel.call(method, request(etcd_types.messages), 10.0, (("token", self.token),) if self.token else ())
         finally:
             channel.close()
 

@@ -62,15 +62,21 @@ except DaccError as error:
         assert ended.stdout.endswith("): install dacc[etcd]\n")
         assert list(tmp_path.iterdir()) == []
 
-    def test_a_protobuf_that_another_package_loaded_first_is_told_of(self) -> None:
-        ended = run("""
-from google.protobuf import descriptor_pb2
+    def test_an_etcd3_that_describes_nothing_counts_as_missing(self, tmp_path: Path) -> None:
+        place = tmp_path / "etcd3" / "etcdrpc"
+        place.mkdir(parents=True)
+        (tmp_path / "etcd3" / "__init__.py").touch()
+        (place / "kv_pb2.py").touch()
+        ended = run(
+            """
 try:
     keystore(endpoints=["127.0.0.1:1"])
 except DaccError as error:
     print(error)
-""")
-        assert "set PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION=python" in ended.stdout
+""",
+            PYTHONPATH=str(tmp_path),
+        )
+        assert "(the package etcd3 does not describe kv.proto)" in ended.stdout, ended.stderr
 
 
 class TestWhatItDoesToAProgram:
@@ -78,6 +84,22 @@ class TestWhatItDoesToAProgram:
         ended = run(f"""
 keystore(path={str(tmp_path / "store.db")!r}).close()
 print([name for name in sys.modules if name.partition(".")[0] in ("grpc", "etcd3", "google")])
+""")
+        assert ended.stdout == "[]\n", ended.stderr
+
+    @pytest.mark.parametrize("form", ["upb", "python"])
+    def test_protobuf_may_have_any_form_and_stays_as_it_is(self, form: str, single: EtcdCluster) -> None:
+        code = """
+from google.protobuf.internal import api_implementation
+print(keystore(endpoints=[sys.argv[1]]).range("").revision > 0, api_implementation.Type())
+"""
+        ended = run(code, single.members[0].address, PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION=form)
+        assert ended.stdout == f"True {form}\n", ended.stderr
+
+    def test_nothing_of_etcd3_is_run(self) -> None:
+        ended = run("""
+keystore(endpoints=["127.0.0.1:1"])
+print([name for name in sys.modules if name.partition(".")[0] in ("etcd3", "tenacity")])
 """)
         assert ended.stdout == "[]\n", ended.stderr
 
