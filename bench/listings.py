@@ -48,11 +48,11 @@ def _measure(store: str, registry: Registry, quick: bool) -> tuple[dict[str, Fou
         fill(site, registry)
         site.start(CONTROLLER)
         client = Client(site)
-        found = {
-            LISTINGS: _found(client, client.call, client.memory, 1 if quick else 15),
-            FALLBACK: _found(client, client.call_without_daemon, client.memory_without_daemon, 1 if quick else 5),
-        }
-        return found, memory_of(site.daemons[CONTROLLER].pid)
+        asked = _found(client, client.call, client.memory, 1 if quick else 15)
+        memory = memory_of(site.daemons[CONTROLLER].pid)
+        site.stop(CONTROLLER)
+        alone = _found(client, client.call_without_daemon, client.memory_without_daemon, 1 if quick else 5)
+        return {LISTINGS: asked, FALLBACK: alone}, memory
 
 
 def _found(client: Client, call: Call, memory: Call, turns: int) -> Found:
