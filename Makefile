@@ -31,7 +31,7 @@ test: $(VENV)/.ready-dev $(VENV)/.debian-tests  ## run every check: tests, lint,
 simulate: $(VENV)/.ready-dev  ## run the seeded simulation: make simulate EVENTS=1000000 SEED=7
 	$(PYTHON) -m dacc_core.testing.simulate --events $(EVENTS) $(if $(SEED),--seed $(SEED))
 
-bench: $(VENV)/.ready-dev $(VENV)/.debian  ## run the benchmarks and print a table
+bench: $(VENV)/.ready-dev $(VENV)/.debian-tests  ## run the benchmarks, on SQLite and on etcd, and print a table
 	$(PYTHON) -m bench
 
 lint: $(VENV)/.ready-dev  ## check style and the direction of imports

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -16,10 +15,12 @@ from dacc_core.config import parse_text
 from dacc_core.keystore.base import Compare, Keystore, Put, Watch
 from dacc_core.keystore.open import open_store
 from dacc_core.keystore.sqlite import SqliteKeystore
-from dacc_core.testing.etcd import EtcdCluster, lacking
+from dacc_core.testing.etcd import EtcdCluster
 
 from .known import ETCD
 from .rows import Row
+from .stores import ETCD as ETCD_STORE
+from .stores import stores
 from .timing import milliseconds, ratio
 
 PREFIX = "/dacc/1/"
@@ -30,8 +31,7 @@ Call = Callable[[], object]
 
 def measure(*, quick: bool) -> Iterator[Row]:
     """A row for each kind of call; none where etcd is not installed."""
-    if lacking():
-        print(f"bench: etcd is left out: it needs {lacking()}", file=sys.stderr)
+    if ETCD_STORE not in stores():
         return
     with tempfile.TemporaryDirectory(prefix="dacc-bench-") as directory:
         place = Path(directory)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 import urllib.request
 from collections.abc import Mapping
 from contextlib import closing
@@ -26,7 +27,9 @@ REQUESTS = ("KV", "Lease")
 @cache
 def stores() -> tuple[str, ...]:
     """The keystores that this machine can measure."""
-    return (SQLITE,) if lacking() else (SQLITE, ETCD)
+    if lacks := lacking():
+        print(f"bench: etcd is left out: it needs {lacks}", file=sys.stderr)
+    return (SQLITE,) if lacks else (SQLITE, ETCD)
 
 
 def opened(site: LocalSite) -> Keystore:
