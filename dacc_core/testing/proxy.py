@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 Pair = tuple[socket.socket, socket.socket]
+FRAME_HEADER, DATA, HEADERS, PREFACE = 9, 0, 1, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
 class Proxy:
@@ -53,11 +54,11 @@ class Proxy:
             self._listener = self._listen(self.port)
 
     def lose_request(self, then: Callable[[], object] = bool) -> None:
-        """Drop what a client sends next, call ``then``, and break the connection."""
+        """Drop the next call that a client sends, call ``then``, and break the connection."""
         self._losses[False] = then
 
     def lose_answer(self, then: Callable[[], object] = bool) -> None:
-        """Drop what the server sends next, call ``then``, and break the connection."""
+        """Drop the next answer that the server sends, call ``then``, and break the connection."""
         self._losses[True] = then
 
     def cut(self) -> None:
@@ -105,20 +106,30 @@ class Proxy:
 
     def _pump(self, pair: Pair, source: socket.socket, sink: socket.socket, answers: bool) -> None:
         with contextlib.suppress(OSError):
-            while (data := source.recv(1 << 16)) and self._may_pass(pair, answers):
+            while (data := source.recv(1 << 16)) and self._may_pass(pair, data, answers):
                 sink.sendall(data)
         _break(pair)
         with self._changed:
             self._pairs.discard(pair)
 
-    def _may_pass(self, pair: Pair, answers: bool) -> bool:
-        then = self._losses.pop(answers, None)
+    def _may_pass(self, pair: Pair, data: bytes, answers: bool) -> bool:
+        then = self._losses.pop(answers, None) if _is_of_a_call(data) else None
         if then is not None:
             then()
             return False
         with self._changed:
             self._changed.wait_for(lambda: not self._holding or pair not in self._pairs)
             return pair in self._pairs
+
+
+def _is_of_a_call(data: bytes) -> bool:
+    """Whether there is more in it than what keeps an HTTP/2 connection going: the frames HEADERS and DATA (RFC 9113, section 6)."""
+    data = data.removeprefix(PREFACE)
+    while len(data) >= FRAME_HEADER:
+        if data[3] in (DATA, HEADERS):
+            return True
+        data = data[FRAME_HEADER + int.from_bytes(data[:3], "big") :]
+    return False
 
 
 def _connect(port: int) -> socket.socket:
