@@ -182,7 +182,7 @@ class NetworkSite(CrashSite):
         """Whether a daemon has heard from the store lately, and of every other daemon."""
         try:
             return all(host["alive"] for host in self.site.ask("status", host=daemon)["hosts"])
-        except ValueError:
+        except (OSError, ValueError):
             return False
 
     # --- logs ---

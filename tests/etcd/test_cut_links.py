@@ -96,7 +96,7 @@ class Outage:
         network, host = self.network, self.host
         halts = len(network.logged(host, "steps stop"))
         until("it stops its steps", lambda: len(network.logged(host, "steps stop")) > halts, END_SECONDS)
-        self.halted = time.monotonic() - self.cut_at
+        self.halted, self.halted_at = time.monotonic() - self.cut_at, network.logged(host, "steps stop")[halts]
         until("what it began there ends", lambda: not any(one.running for one in self.held if one.host == host), END_SECONDS)
         self.ended = time.monotonic() - self.cut_at
         until("another host takes over", lambda: self.status.coordinator not in ("", host), END_SECONDS)
@@ -132,10 +132,9 @@ def test_it_stops_its_steps_when_it_could_not_renew_its_lease_for_half_its_ttl(o
 
 
 def test_it_stops_its_steps_before_another_takes_over(outage: Outage) -> None:
-    halted = outage.network.logged(outage.host, "steps stop")[-1]
     fencing = f"fencing session={outage.job.token} generation={outage.before.generation + 1} "
     (taken,) = (at for host in outage.network.site.brick_hosts for at in outage.network.logged(host, fencing))
-    assert halted < taken
+    assert outage.halted_at < taken
 
 
 def test_what_it_had_begun_on_itself_ends_with_its_steps(outage: Outage) -> None:

@@ -56,7 +56,7 @@ class Elsewhere:
         site = self.network.site
         if "dac1" not in site.daemons or site.daemons["dac1"].poll() is not None:
             site.launch("dac1")
-        site.await_daemon("dac1")
+        until("it runs", lambda: self.network.is_well("dac1"), END_SECONDS)
 
 
 @pytest.fixture
