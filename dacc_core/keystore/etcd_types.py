@@ -1,7 +1,7 @@
 """etcd's messages and methods, from the descriptions of them that the package etcd3 carries.
 
-protoc wrote them, in a form that protobuf still takes, into modules that only its Python implementation still runs, which is twenty
-times as slow as the one in C and would be chosen for the whole process. So the modules are not run: the descriptions are constants there.
+protoc wrote them, in a form that protobuf still takes, into modules that only its Python implementation still runs, which is much slower
+than the one in C and would be chosen for the whole process. So the modules are not run: the descriptions are constants there.
 """
 
 from __future__ import annotations
