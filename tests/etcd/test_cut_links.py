@@ -189,6 +189,7 @@ def test_the_data_is_what_it_was(outage: Outage) -> None:
 def test_what_hung_never_went_on(outage: Outage) -> None:
     held = {effect.pid for effect in outage.held}
     assert held
+    assert not any(effect.running for effect in outage.held)
     assert [effect for effect in outage.network.effects.log if effect.what == "done" and effect.pid in held] == []
 
 
