@@ -49,7 +49,7 @@ class Caller:
     def _do(self, operation: Any) -> None:
         match operation:
             case Commit():
-                self._core.transact(operation, self._committed)
+                self._core.transact(operation, self._committed, self._refused)
             case Wait():
                 self._wait = operation
                 self._owner.park(self, operation.token)
@@ -64,6 +64,10 @@ class Caller:
     def _committed(self, result: Any) -> None:
         self._owner.leave(self)
         self.step(result)
+
+    def _refused(self, error: DaccError) -> None:
+        self._owner.leave(self)
+        self.step(error=error)
 
     def _found(self, event: fx.FoundUser) -> None:
         if isinstance(event.user, DaccError):

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ..errors import DaccError
+from ..errors import DaccError, TooLarge
 from ..keystore.base import TxnResult
 from ..model import Brick
 from ..registry.ops import Commit
@@ -186,16 +186,19 @@ class Core:
         """Call ``then`` whenever the step ``ref`` reports progress."""
         self._progress[ref] = then
 
-    def transact(self, commit: Commit, then: Callable[[TxnResult], None]) -> None:
+    def transact(self, commit: Commit, then: Callable[[TxnResult], None], refused: Callable[[TooLarge], None] | None = None) -> None:
         """Run a transaction; ``then`` gets its result when the view has reached it.
 
         When the store gave no answer, nobody knows whether it was done: then the view is brought up to date first and the result is
-        "not ok", so that the caller looks at what is and decides anew.
+        "not ok", so that the caller looks at what is and decides anew. One that is too large for the store will always be: ``refused``
+        gets the error.
         """
 
         def answered(event: fx.Transacted) -> None:
             result = event.result
-            if isinstance(result, DaccError):
+            if isinstance(result, TooLarge) and refused is not None:
+                refused(result)
+            elif isinstance(result, DaccError):
                 log.warning("transaction without an answer", extra={"why": str(result)})
                 self.after_news(lambda: then(TxnResult(ok=False, revision=self.view.revision)))
             else:

@@ -10,11 +10,13 @@ import msgspec
 
 from ..errors import DaccError, HostLost, HostUnreachable
 from ..model import Event, Failure, Progress, Running, Session, Status
-from ..names import fold, minus, union
+from ..names import fold, minus, shorten, union
 from .plan import Step
 
 MAX_EVENTS = 60
 """Events kept in a session's timeline; older ones make room."""
+EVENT_TEXT = 400
+"""Characters of an event's hosts, and of its error: many events are kept, and a set of hosts may have as many as a record can take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +98,14 @@ def _with_event(step: Step, status: Status, outcome: Outcome, at: float) -> tupl
     started = status.running.started if status.running else at
     error = str(outcome.error) if outcome.error else ""
     acted = status.running.hosts if status.running else ""
-    event = Event(at=at, what=step.kind, host=step.hosts or acted or status.mover, seconds=round(at - started, 3), error=error[:400])
+    where = shorten(step.hosts or acted or status.mover, EVENT_TEXT)
+    event = Event(at=at, what=step.kind, host=where, seconds=round(at - started, 3), error=error[:EVENT_TEXT])
     return (*status.events, event)[-MAX_EVENTS:]
 
 
 def note(status: Status, what: str, at: float, *, error: str = "", host: str = "") -> Status:
     """The facts with one more line in the timeline."""
-    event = Event(at=at, what=what, error=error[:400], host=host)
+    event = Event(at=at, what=what, error=error[:EVENT_TEXT], host=host)
     return msgspec.structs.replace(status, events=(*status.events, event)[-MAX_EVENTS:])
 
 

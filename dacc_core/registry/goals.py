@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
+from ..errors import TooLarge
 from ..model import Goal, Session, Status
+
+MAX_NODES = 256 << 10
+"""Bytes of a job's folded set of nodes: a status has up to four such sets, and etcd takes at most 1.5 MiB at once."""
 
 SETUP = Goal(verb="setup")
 DATA_IN = Goal(verb="data_in", stage_in=True)
@@ -16,7 +20,10 @@ Enough = Callable[[Session, Status], bool]
 
 
 def pre_run(hosts: str) -> Goal:
-    """Staged in and mounted on exactly these hosts."""
+    """Staged in and mounted on exactly these hosts. Raises TooLarge."""
+    if len(hosts) > MAX_NODES:
+        hint = "give nodes names that differ in numbers only, which fold, or ask for fewer nodes"
+        raise TooLarge(what="the folded list of the job's nodes", size=len(hosts), limit=MAX_NODES, hint=hint)
     return Goal(verb="pre_run", stage_in=True, hosts=hosts)
 
 

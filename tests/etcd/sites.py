@@ -118,6 +118,11 @@ class Site:
         reply = self.etcd.admin("Range", lambda m: m.RangeRequest(key=OURS[0], range_end=OURS[1], keys_only=True))
         return {kv.key.decode() for kv in reply.kvs if b"/history/" not in kv.key}
 
+    def largest_record(self) -> int:
+        """Bytes of the largest value in the store."""
+        reply = self.etcd.admin("Range", lambda m: m.RangeRequest(key=OURS[0], range_end=OURS[1]))
+        return max(len(kv.value) for kv in reply.kvs)
+
     def leases(self) -> int:
         return len(self.etcd.admin("LeaseLeases", lambda m: m.LeaseLeasesRequest()).leases)
 

@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 
+from dacc_core.errors import TooLarge
 from dacc_core.lifecycle import effects as fx
 from dacc_core.lifecycle import pursuit
 from dacc_core.lifecycle.core import Core
@@ -56,6 +57,18 @@ def test_a_verb_that_raises_answers_its_caller() -> None:
     sim.nodes[0].call(lambda _: verb(), "1", answers.append)
     sim.run(1.0)
     assert isinstance(answers[0], RuntimeError)
+
+
+def test_a_call_that_writes_more_than_the_store_takes_is_told_so_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    sim = Simulation(1, faults=0.0)
+    sim.run(1.0)
+    refusal = TooLarge(what="a transaction", size=2, limit=1, hint="ask for less")
+    monkeypatch.setattr(sim, "write", lambda *_: refusal)
+    answers: list[object] = []
+    claim = Claim(token="1", kind="job", request=Request(owner=1, group=1, pool="default"), size=100)
+    sim.nodes[0].call(partial(_set_up, claim), "1", answers.append)
+    sim.run(1.0)
+    assert answers == [refusal]
 
 
 def test_it_reads_the_store_first() -> None:

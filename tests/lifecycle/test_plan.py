@@ -223,6 +223,15 @@ def test_a_timeline_stays_bounded() -> None:
     assert status.events[-1].what == f"event {3 * facts.MAX_EVENTS - 1}"
 
 
+def test_an_event_does_not_name_more_hosts_than_a_person_reads() -> None:
+    hosts = ",".join(f"node{number}" for number in range(0, 20_000, 2))
+    one = session(REQUESTS[0], goals.pre_run("c1"), VOLUME)
+    begun = facts.begin(Step("mount", hosts=hosts), one, Status(filesystem="ready"), hosts=hosts, mover="", at=1.0)
+    (event,) = facts.finish(Step("mount", hosts=hosts), one, begun, Outcome(), at=2.0).events
+    assert event.host.startswith("node0,node2,")
+    assert len(event.host) == facts.EVENT_TEXT
+
+
 @pytest.mark.parametrize(
     ("status", "name"),
     [
