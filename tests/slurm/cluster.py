@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dacc_core.testing.etcd import EtcdCluster
 from dacc_core.testing.site import CONTROLLER, LocalSite
 
 from . import configuration
@@ -27,7 +28,10 @@ USERS = ("games", "www-data")
 
 @dataclass
 class Cluster:
-    """Compute nodes ``c1…``, brick hosts ``dac1…`` and a controller. ``programs``: where Slurm's user finds fakewarp."""
+    """Compute nodes ``c1…``, brick hosts ``dac1…`` and a controller. ``programs``: where Slurm's user finds fakewarp.
+
+    ``members``: further hosts, on which an etcd runs that has dacc's state; without any it is in SQLite.
+    """
 
     directory: Path
     programs: Path
@@ -36,6 +40,7 @@ class Cluster:
     bricks: int = 3
     granularity: int = 32 * MIB
     runner: str = "ssh"
+    members: Sequence[str] = ()
     extra: dict[str, Any] = field(default_factory=dict)
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
@@ -49,8 +54,12 @@ class Cluster:
             granularity=self.granularity,
             backing="image",
             ssh=self.runner,
+            others=self.members,
             extra={"slurm_user": "slurm", "group": "slurm", **self.extra},
         )
+        self.etcd = EtcdCluster(self.directory / "etcd", machines=self.site.machines, hosts=self.members)
+        if self.members:
+            self.site.extra = {**self.site.extra, "keystore": self.etcd.settings}
 
     # --- the whole ---
 
@@ -59,6 +68,9 @@ class Cluster:
         self.directory.mkdir(parents=True, exist_ok=True)
         self.directory.chmod(0o755)
         self.site.open()
+        if self.members:
+            self.etcd.directory.mkdir()
+            self.etcd.start()
         self.site.start()
         self.conf = configuration.write(self.directory, self.site, self.programs)
         for name, owner in (("state", "slurm"), ("log", "slurm"), ("munge", "root")):
@@ -75,6 +87,7 @@ class Cluster:
         for name in ("backup", "slurmctld", *self.site.compute_nodes, "munged"):
             self.stop(name)
         self.site.close(keep=keep)
+        self.etcd.close()
         if not keep:
             shutil.rmtree(self.directory, ignore_errors=True)
 
