@@ -18,6 +18,7 @@ from dacc_core.keystore.base import Batch, Keystore
 from dacc_core.registry import keys
 from dacc_core.registry.view import View
 from dacc_core.testing.etcd import EtcdCluster
+from dacc_core.testing.registries import Registry, write
 from dacc_core.testing.rules import broken_rules
 from dacc_core.testing.site import LocalSite
 
@@ -52,14 +53,30 @@ class Answer:
 
 
 @contextmanager
-def running(etcd: EtcdCluster, place: Path, *, hosts: int = 2, bricks: int = 2, provider: Any = None, **extra: Any) -> Iterator[Site]:
-    """A site on a cluster; both are started here and end. ``provider``: the fake provider's settings; ``extra``: more of dacc's."""
+def running(
+    etcd: EtcdCluster,
+    place: Path,
+    *,
+    hosts: int = 2,
+    bricks: int = 2,
+    others: int = 0,
+    provider: Any = None,
+    **extra: Any,
+) -> Iterator[Site]:
+    """A site on a cluster; both are started here and end. ``provider``: the fake provider's settings; ``extra``: more of dacc's.
+
+    ``others``: further hosts that are records only, and take no sessions.
+    """
     etcd.directory.mkdir(exist_ok=True)
     settings = {"keystore": etcd.settings, **extra}
     local = LocalSite(place, hosts=hosts, bricks=bricks, backing="none", granularity=1 << 30, extra=settings, provider=provider or {})
+    site = Site(local, etcd)
     with etcd, local:
+        if others:
+            with site.store() as store:
+                write(store, Registry(others, draining=True))
         local.start()
-        yield Site(local, etcd)
+        yield site
 
 
 @dataclass

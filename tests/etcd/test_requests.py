@@ -1,18 +1,30 @@
-"""How many requests a call costs: one, whatever it is about."""
+"""How many requests a call costs: one, whatever it is about; and whole calls of Slurm the same in every cluster."""
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.request import ProxyHandler, build_opener
 
 import pytest
 
+from dacc_core.config import Config
 from dacc_core.errors import TooLarge, TooManyOperations
 from dacc_core.keystore.base import Compare, Delete, Put
+from dacc_core.registry.calls import Call, Caller
+from dacc_core.registry.drive import Driver
 from dacc_core.testing.etcd import EtcdCluster
+from dacc_core.testing.registries import Registry, write
+from fakewarp.frontend import FRONTEND
 
 from .conftest import until
+from .sites import POLLED, Site, running
+
+CALLER = Caller(uid=0, trusted=True)
 
 if TYPE_CHECKING:
     from dacc_core.keystore.etcd import EtcdKeystore
@@ -115,3 +127,78 @@ def test_a_quiet_watch_costs_a_read_every_two_seconds(store: EtcdKeystore, sent:
     until(lambda: watch.next(1) and len(sent) == 2)
     assert time.monotonic() - begun > 2
     assert sent == ["Range", "Range"]
+
+
+# --- whole calls: the same number for any cluster ---
+
+
+@pytest.mark.parametrize("function", POLLED)
+def test_without_dacd_a_poll_is_one_request_for_3_hosts_and_for_240(store: EtcdKeystore, sent: list[str], function: str) -> None:
+    told = []
+    for hosts in (3, 240):
+        write(store, Registry(hosts, sessions=4 * hosts))
+        sent.clear()
+        driver = Driver(store, Config(), 30.0)
+        answer = driver.run(FRONTEND.run(FRONTEND.parse(Call(("--function", function), {}, CALLER)), driver.site))
+        assert sent == ["Range"]
+        told.append(answer.stdout)
+    assert told[0] != told[1]
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What daemons have asked of etcd, and how often they have written."""
+
+    transactions: float
+    ranges: float
+    revision: int
+
+    def since(self, before: Spent) -> Spent:
+        return Spent(self.transactions - before.transactions, self.ranges - before.ranges, self.revision - before.revision)
+
+
+def spent(site: Site) -> Spent:
+    started = requests(site.etcd)
+    return Spent(started["Txn"], started["Range"], site.etcd.admin("Range", lambda m: m.RangeRequest(key=b"/")).header.revision)
+
+
+def requests(cluster: EtcdCluster) -> dict[str, float]:
+    """How many of each kind an etcd of one member has been asked, by its own metrics."""
+    with build_opener(ProxyHandler({})).open(f"http://{cluster.members[0].near(cluster.members[0].health_port)}/metrics") as page:
+        found = re.findall(r'^grpc_server_started_total{.*grpc_method="(\w+)".*} (\S+)$', page.read().decode(), re.MULTILINE)
+    return {method: float(number) for method, number in found}
+
+
+@pytest.fixture(scope="module")
+def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[int, Site]]:
+    """Sites with so many hosts; all but two of them are records only."""
+    with ExitStack() as stack:
+        made = {}
+        for hosts in (3, 240):
+            etcd = EtcdCluster(tmp_path_factory.mktemp("etcd"))
+            made[hosts] = stack.enter_context(running(etcd, tmp_path_factory.mktemp("site"), others=hosts - 2))
+        yield made
+
+
+def test_a_jobs_life_costs_the_same_with_3_hosts_and_with_240(sites: dict[int, Site]) -> None:
+    lives = {}
+    for hosts, site in sites.items():
+        keys, before = site.keys(), spent(site)
+        site.begin("11")
+        site.end("11")
+        lives[hosts] = spent(site).since(before)
+        assert site.keys() == keys  # which are all but the history's
+    assert lives[3].revision == lives[240].revision <= 20
+    assert lives[3].transactions == lives[240].transactions <= 20
+
+
+@pytest.mark.parametrize("hosts", [3, 240])
+def test_polls_that_dacd_answers_ask_nothing_of_etcd(sites: dict[int, Site], hosts: int) -> None:
+    site = sites[hosts]
+    before, polls = spent(site), 40
+    for _ in range(polls // len(POLLED)):
+        for function in POLLED:
+            site.call(function)
+    cost = spent(site).since(before)
+    assert (cost.transactions, cost.revision) == (0, 0)
+    assert cost.ranges < polls  # each daemon's watch asks every two seconds, whether there are polls or not
