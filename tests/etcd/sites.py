@@ -31,7 +31,7 @@ BEGINNING = ("job_process", "setup", "data_in", "paths", "pre_run")
 END = ("post_run", "data_out", "teardown")
 """Slurm's calls after it."""
 POLLED = ("pools", "show_instances", "show_sessions", "show_configurations")
-CALL_SECONDS = 60.0
+CALL_SECONDS = 120.0
 """A call that takes longer hangs, whatever its deadline is in these tests."""
 CALM_SECONDS = 40.0
 """How long a site may take to be well after the last fault: a lease that its daemon lost has to end by itself."""

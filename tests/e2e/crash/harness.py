@@ -28,10 +28,10 @@ from dacc_core.testing.site import LocalSite
 
 T = TypeVar("T")
 MIB = 1 << 20
-CALL_SECONDS = 60.0
-AFTER_RESTART = 15.0
-"""A call that a daemon's death held up ends so soon after the daemon runs again."""
-SETTLE_SECONDS = 10.0
+CALL_SECONDS = 120.0
+AFTER_RESTART = 45.0
+"""A call that a daemon's death held up ends so soon after the daemon runs again: within 15 s, and here on however busy a machine."""
+SETTLE_SECONDS = 40.0
 LASTING = {"cluster", "counters", "pools", "hosts", "alive", "allocations", "history"}
 """The kinds of records that stay when every session is gone."""
 CALLS = ("setup", "data_in", "paths", "pre_run", "post_run", "data_out", "teardown")
