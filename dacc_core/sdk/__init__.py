@@ -16,7 +16,7 @@ from ..errors import (
 from ..model import Brick, BrickRef, Progress, Volume
 from .context import CancelToken, Context, Deadline
 from .hookspecs import hookimpl, hookspec
-from .hosts import Argv, CommandResult, HostRunner
+from .hosts import Argv, CommandResult, HostRunner, PerHost
 from .provider import API_VERSION, Capabilities, Provider, RestoreProvider, SwapProvider, UsageProvider
 from .requests import (
     MAX_STATE_BYTES,
@@ -25,10 +25,10 @@ from .requests import (
     Created,
     Delete,
     Mount,
-    PerHost,
     Role,
     Swap,
     Unmount,
+    VolumeRequest,
 )
 
 __all__ = [
@@ -69,6 +69,7 @@ __all__ = [
     "Unsupported",
     "UsageProvider",
     "Volume",
+    "VolumeRequest",
     "hookimpl",
     "hookspec",
 ]

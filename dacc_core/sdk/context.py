@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from ..errors import Cancelled, Unavailable
+from ..errors import Cancelled, DaccError, Unavailable
 from ..model import Progress
-from .hosts import HostRunner
+from .hosts import Argv, HostRunner, PerHost
 
 
 class CancelToken:
@@ -82,12 +82,41 @@ class Deadline:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Carried by every request. ``generation`` rises whenever another daemon takes the session over."""
+    """Carried by every request: the hosts, how long there is, and whether to stop."""
 
     hosts: HostRunner
+    """Runs commands, fenced: a daemon that takes the session over ends them first."""
+
     deadline: Deadline
+    """When the call must have ended."""
+
     cancel: CancelToken = field(default_factory=CancelToken)
+    """Set when the call must stop."""
+
     generation: int = 1
+    """Rises whenever another daemon takes the session over."""
+
     token: str = ""
+    """The session, as Slurm names it."""
+
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("dacc.provider"))
+    """For what operators may want to know; errors are raised, not logged."""
+
     progress: Callable[[Progress], None] = lambda _: None
+    """To be told how far a copy is."""
+
+    def run(self, hosts: Sequence[str], *commands: Argv, timeout: float = 60.0) -> PerHost:
+        """Run commands one after the other, each on all hosts at once. A host on which one fails gets no further ones.
+
+        ``timeout``: seconds for each command, less when the deadline comes first. Before each command raises
+        :class:`~dacc_core.errors.Cancelled`, or :class:`~dacc_core.errors.Unavailable` when the deadline has passed. To give standard
+        input or to get the output use ``hosts.run``.
+        """
+        outcome: dict[str, DaccError | None] = dict.fromkeys(hosts)
+        for command in commands:
+            self.cancel.check()
+            self.deadline.check("the step")
+            well = [host for host, error in outcome.items() if error is None]
+            results = self.hosts.run(well, command, timeout=self.deadline.remaining(timeout)) if well else {}
+            outcome.update(PerHost.of(results).hosts)
+        return PerHost(hosts=outcome)

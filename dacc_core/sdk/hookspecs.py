@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
+from .deprecation import Deprecation
+
 if TYPE_CHECKING:
     import click
 
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
 PROJECT = "dacc"
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
+
+DEPRECATED: tuple[Deprecation, ...] = ()
+"""The old names that this version still knows."""
 
 
 @hookspec(firstresult=True)
@@ -29,9 +34,20 @@ def dacc_add_commands(cli: click.Group) -> None:
 
 @hookspec
 def dacc_session_changed(event: Mapping[str, Any]) -> None:
-    """A session's goal or facts changed. An observer: what it returns or raises changes nothing."""
+    """A session was set up, its facts or its goal changed, or it ended. An observer, called by the daemon that coordinates the session.
+
+    ``event`` has ``time`` (seconds since the epoch), ``session`` (the token), ``id``, ``kind`` (``job``, ``persistent`` or ``kept``),
+    ``owner`` (uid), ``pool``, ``provider`` and ``volume`` (empty without a filesystem of its own), ``capacity`` (bytes), ``goal`` (the
+    verb that wished it), ``state``, ``filesystem``, ``stage_in``, ``stage_out``, ``mounts`` (a folded set of hosts), ``error`` (the
+    class, empty if the goal has not failed) and ``reason`` (its text). ``state`` is ``bricks_deleted`` when the session has ended.
+    """
 
 
 @hookspec
 def dacc_step_finished(event: Mapping[str, Any]) -> None:
-    """A step ended, well or not. An observer."""
+    """A step ended, well or not. An observer, called by the daemon that ran the step.
+
+    ``event`` has ``time`` (seconds since the epoch), ``session``, ``id``, ``kind``, ``owner``, ``pool``, ``provider``, ``volume`` and
+    ``capacity`` as in ``dacc_session_changed``; ``step``, ``hosts`` (a folded set), ``seconds``, and ``error`` and ``reason``, empty
+    when it went well. After a copy ``files`` and ``bytes`` say how much.
+    """

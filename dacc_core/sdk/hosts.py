@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..errors import DaccError
+from ..errors import DaccError, Unavailable
 
 Argv = Sequence[str] | Callable[[str], Sequence[str]]
 """A command as a list of arguments, or a function that makes one for each host. No shell ever reads it."""
@@ -22,7 +22,11 @@ class CommandResult:
     """
 
     host: str
+    """Where."""
+
     returncode: int
+    """Its exit status; below 0: minus the signal that ended it."""
+
     stdout: bytes = b""
     stderr: bytes = b""
     error: DaccError | None = None
@@ -38,6 +42,33 @@ class CommandResult:
             return str(self.error)
         lines = (self.stderr or self.stdout).decode("utf-8", "replace").strip().splitlines()
         return lines[-1].strip() if lines else f"exit status {self.returncode}"
+
+    def failure(self) -> DaccError | None:
+        """The error to raise or to return for the host, which it names; ``None`` when the command succeeded."""
+        return None if self.ok else self.error or Unavailable(why=f"host {self.host}: {self.why()}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PerHost:
+    """The outcome of an operation on several hosts. Every host asked for is named: one bad host does not hide the others."""
+
+    hosts: Mapping[str, DaccError | None]
+    """``None`` where it succeeded, else the error."""
+
+    @classmethod
+    def of(cls, results: Mapping[str, CommandResult]) -> PerHost:
+        """The outcome that a command's results are."""
+        return cls(hosts={host: result.failure() for host, result in results.items()})
+
+    @property
+    def failed(self) -> dict[str, DaccError]:
+        """The hosts on which it failed."""
+        return {host: error for host, error in self.hosts.items() if error is not None}
+
+    def check(self) -> None:
+        """Raise the first error, if there is any."""
+        for error in self.failed.values():
+            raise error
 
 
 class HostRunner(Protocol):

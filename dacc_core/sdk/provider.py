@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from . import requests as rq
+from .hosts import PerHost
 
 API_VERSION = (1, 0)
 """Version of this interface. A provider works when its major is the same and its minor is not greater."""
@@ -14,15 +15,16 @@ API_VERSION = (1, 0)
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a provider can do beyond the five operations, and what holds for it.
-
-    ``capacity_enforced``: a write beyond the capacity fails with ENOSPC. ``real_mounts``: what it mounts shows in the mount table
-    (otherwise ``path`` is a symbolic link). ``swap``: it is a :class:`SwapProvider`.
-    """
+    """What holds for a provider, and what it can do beyond the five operations."""
 
     capacity_enforced: bool = True
+    """A write beyond the capacity fails with ENOSPC. Otherwise dacc counts what it copies in."""
+
     real_mounts: bool = True
+    """What it mounts shows in the mount table. Otherwise ``path`` is a symbolic link."""
+
     swap: bool = False
+    """It is a :class:`SwapProvider`."""
 
 
 class Provider(Protocol):
@@ -35,11 +37,17 @@ class Provider(Protocol):
     """
 
     name: ClassVar[str]
-    api: ClassVar[tuple[int, int]]
-    Settings: ClassVar[type[Any]]
-    """A dataclass: the section ``providers.<name>`` of the configuration."""
+    """The same as the entry point's."""
 
-    def __init__(self, settings: Any) -> None: ...
+    api: ClassVar[tuple[int, int]]
+    """The API version that it was written for, as numbers: not :data:`API_VERSION`, which changes with dacc."""
+
+    Settings: ClassVar[type[Any]]
+    """A dataclass: the section ``providers.<name>`` of the configuration. What it raises becomes a problem of the configuration."""
+
+    def __init__(self, settings: Any) -> None:
+        """Made once in a daemon, which calls its methods from many threads. Nothing is to be done on any host yet."""
+        ...
 
     @property
     def capabilities(self) -> Capabilities:
@@ -51,19 +59,22 @@ class Provider(Protocol):
         ...
 
     def create(self, request: rq.Create) -> rq.Created:
-        """Build the filesystem. Raises NoSpace, Unavailable, InvalidRequest."""
+        """Build the filesystem. Raises :class:`~dacc_core.errors.NoSpace`, :class:`~dacc_core.errors.Unavailable`,
+        :class:`~dacc_core.errors.InvalidRequest`."""
         ...
 
     def delete(self, request: rq.Delete) -> None:
-        """Remove the filesystem and all that was in it; afterwards its bricks are clean. Raises Busy, Unavailable."""
+        """Remove the filesystem and all that was in it; afterwards its bricks are clean. Raises :class:`~dacc_core.errors.Busy`,
+        :class:`~dacc_core.errors.Unavailable`."""
         ...
 
-    def mount(self, request: rq.Mount) -> rq.PerHost:
-        """Mount on each host."""
+    def mount(self, request: rq.Mount) -> PerHost:
+        """Mount on each host. A host's error: :class:`~dacc_core.errors.Unavailable`, :class:`~dacc_core.errors.Unsupported`."""
         ...
 
-    def unmount(self, request: rq.Unmount) -> rq.PerHost:
-        """Unmount on each host; never reports success while something is still mounted."""
+    def unmount(self, request: rq.Unmount) -> PerHost:
+        """Unmount on each host; never reports success while something is still mounted. A host's error:
+        :class:`~dacc_core.errors.Busy`, :class:`~dacc_core.errors.Unavailable`."""
         ...
 
 
@@ -71,11 +82,11 @@ class Provider(Protocol):
 class SwapProvider(Protocol):
     """Optional: swap files on the volume."""
 
-    def swap_on(self, request: rq.Swap) -> rq.PerHost:
+    def swap_on(self, request: rq.Swap) -> PerHost:
         """Make the swap file and enable it; after a mount."""
         ...
 
-    def swap_off(self, request: rq.Swap) -> rq.PerHost:
+    def swap_off(self, request: rq.Swap) -> PerHost:
         """Disable and remove it; before an unmount."""
         ...
 
@@ -84,7 +95,7 @@ class SwapProvider(Protocol):
 class UsageProvider(Protocol):
     """Optional: how full a volume is."""
 
-    def usage(self, request: rq.Delete) -> Mapping[str, int]:
+    def usage(self, request: rq.VolumeRequest) -> Mapping[str, int]:
         """``{"capacity": bytes, "used": bytes}``."""
         ...
 
@@ -93,6 +104,6 @@ class UsageProvider(Protocol):
 class RestoreProvider(Protocol):
     """Optional: serve a volume again after its hosts were restarted."""
 
-    def restore(self, request: rq.Delete) -> None:
+    def restore(self, request: rq.VolumeRequest) -> None:
         """Bring the filesystem back without touching its data."""
         ...

@@ -1,4 +1,7 @@
-"""The requests a provider gets and the results it returns: frozen, with units."""
+"""The requests that a provider gets and what ``create`` returns: frozen, with units.
+
+Sizes are bytes, times are seconds, owners are numbers as ``chown`` takes them, paths are absolute, hosts are the site's names.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ..errors import DaccError
 from ..model import BrickRef, Volume
 from .context import Context
 
@@ -14,109 +16,119 @@ MAX_STATE_BYTES = 64 * 1024
 """A provider's state may be at most this long as JSON."""
 
 Role = Literal["job", "mover"]
+"""What a mount is for: the session's job, or copying data in and out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckHost:
-    """Is this brick host fit to serve these devices?"""
+    """Is this brick host fit to serve these devices? Asked when its daemon starts."""
 
     context: Context
+
     host: str
+    """The brick host."""
+
     bricks: tuple[BrickRef, ...]
+    """Its bricks in the pools of this provider."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Create:
-    """Build the filesystem on the volume's bricks.
-
-    ``owner`` and ``group`` own the directory ``global`` at its root, with ``mode``.
-    """
+    """Build the filesystem on the volume's bricks, with a directory ``global`` at its root."""
 
     context: Context
+
     volume: Volume
+    """What to build; its capacity (bytes) is the least that must fit."""
+
     owner: int
+    """The uid that owns ``global``."""
+
     group: int
+    """The gid that owns ``global``."""
+
     mode: int = 0o700
+    """The permissions of ``global``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Created:
-    """``state`` comes back in every later request: a JSON object of at most :data:`MAX_STATE_BYTES`.
-
-    ``capacity``: usable bytes, at least what the volume asked for.
-    """
+    """What ``create`` returns."""
 
     state: Mapping[str, Any] = field(default_factory=dict)
+    """Comes back in every later request: a JSON object of at most :data:`MAX_STATE_BYTES`."""
+
     capacity: int = 0
+    """Usable bytes, at least what the volume asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Delete:
-    """Take the filesystem down and clean its bricks. ``state`` is empty when create never returned.
-
-    ``gone``: brick hosts that an operator has given up. The data is lost; clean the bricks of the other hosts and leave these alone.
-    """
+class VolumeRequest:
+    """A question or order about a volume that was created: what ``usage`` and ``restore`` get, and the base of the rest."""
 
     context: Context
+
     volume: Volume
+    """As it was created."""
+
     state: Mapping[str, Any]
-    gone: tuple[str, ...] = ()
+    """What ``create`` returned."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mount:
+class Delete(VolumeRequest):
+    """Take the filesystem down and clean its bricks. ``state`` is empty when create never returned."""
+
+    gone: tuple[str, ...] = ()
+    """Brick hosts that an operator has given up. The data is lost; clean the bricks of the other hosts and leave these alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mount(VolumeRequest):
     """Mount the volume at ``path`` on each host, ``nodev,nosuid``.
 
-    Role ``job``: the session's compute nodes. Role ``mover``: one host, for copying, at a path that only root may
-    enter. ``private``: also make the directory ``private/<host>``, owned like ``global``, and the symbolic link ``link`` to it.
+    ``owner``, ``group`` and ``mode`` are those of ``global``, and of the private directories if there are any.
     """
 
-    context: Context
-    volume: Volume
-    state: Mapping[str, Any]
     hosts: tuple[str, ...]
+    """Role ``job``: the session's compute nodes. Role ``mover``: the one host that copies."""
+
     path: str
+    """Where. For a mover, a path that only root may enter."""
+
     role: Role = "job"
     read_only: bool = False
     owner: int = 0
     group: int = 0
     mode: int = 0o700
+
     private: bool = False
+    """Also make the directory ``private/<host>`` on the volume, owned like ``global``, and ``link``."""
+
     link: str = ""
+    """With ``private``: a symbolic link to the host's private directory, to be made on each host."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Unmount:
-    """Undo a :class:`Mount` with the same path and link."""
+class Unmount(VolumeRequest):
+    """Undo a :class:`Mount` with the same path and link. What is not mounted is unmounted already."""
 
-    context: Context
-    volume: Volume
-    state: Mapping[str, Any]
     hosts: tuple[str, ...]
     path: str
     role: Role = "job"
+
     link: str = ""
+    """Not empty: the link that the mount made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Swap:
-    """Give each host a swap file of ``size`` bytes of its own on the mounted volume (or take it away)."""
+class Swap(VolumeRequest):
+    """Give each host a swap file of its own on the mounted volume (or take it away)."""
 
-    context: Context
-    volume: Volume
-    state: Mapping[str, Any]
     hosts: tuple[str, ...]
+
     path: str
+    """Where the volume is mounted."""
+
     size: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PerHost:
-    """The outcome of an operation on several hosts: ``None`` where it succeeded, else the error. Every host asked for is named."""
-
-    hosts: Mapping[str, DaccError | None]
-
-    @property
-    def failed(self) -> dict[str, DaccError]:
-        """The hosts on which it failed."""
-        return {host: error for host, error in self.hosts.items() if error is not None}
+    """Bytes for each host."""

@@ -49,7 +49,7 @@ def page() -> str:
     exported = {name: getattr(sdk, name) for name in sdk.__all__}
     errors = [name for name, thing in exported.items() if isinstance(thing, type) and issubclass(thing, DaccError)]
     protocols = [name for name, thing in exported.items() if getattr(thing, "__module__", "") == provider.__name__]
-    asked = [name for name, thing in exported.items() if getattr(thing, "__module__", "") == requests.__name__]
+    asked = [name for name, thing in exported.items() if thing is sdk.PerHost or getattr(thing, "__module__", "") == requests.__name__]
     records = [name for name, thing in exported.items() if isinstance(thing, type) and issubclass(thing, Record)]
     rest = [name for name in exported if name not in {*errors, *protocols, *asked, *records, "hookimpl", "hookspec"}]
     return md.page(
@@ -107,7 +107,8 @@ def _fields(cls: type) -> str:
         names = [field.name for field in dataclasses.fields(cls)]
     else:
         names = [name for name in inspect.get_annotations(cls) if not name.startswith("_")]
-    said = md.attribute_docs(cls)
+    written = [base for base in reversed(cls.__mro__) if base.__module__.startswith("dacc_core.sdk")] or [cls]
+    said = {name: text for base in written for name, text in md.attribute_docs(base).items()}
     hints = {name: hint for base in reversed(cls.__mro__) for name, hint in inspect.get_annotations(base).items()}
     rows = [(f"`{name}`", f"`{hints.get(name, '')}`", _default(cls, name), said.get(name, "")) for name in names]
     heads = ("field", "type", "default", "meaning")

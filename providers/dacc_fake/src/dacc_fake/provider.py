@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from dacc_core.sdk import (
-    API_VERSION,
     Capabilities,
     CheckHost,
     Context,
@@ -24,6 +23,7 @@ from dacc_core.sdk import (
     Unmount,
     Unsupported,
     Volume,
+    VolumeRequest,
 )
 
 from . import remote
@@ -41,7 +41,7 @@ class FakeProvider:
     """
 
     name: ClassVar[str] = "fake"
-    api: ClassVar[tuple[int, int]] = API_VERSION
+    api: ClassVar[tuple[int, int]] = (1, 0)
     Settings: ClassVar[type[Any]] = FakeSettings
 
     def __init__(self, settings: FakeSettings) -> None:
@@ -128,7 +128,7 @@ class FakeProvider:
         """Disable and remove it."""
         return self._swap("swap_off", request)
 
-    def usage(self, request: Delete) -> Mapping[str, int]:
+    def usage(self, request: VolumeRequest) -> Mapping[str, int]:
         """``{"capacity": bytes, "used": bytes}``. Raises NotFound, Unavailable."""
         volume, backing = request.volume, self._backing_of(request.state)
 
@@ -143,7 +143,7 @@ class FakeProvider:
         check_volume(volume)
         return once(self._faults, "usage", request.context, volume.hosts, work)
 
-    def restore(self, request: Delete) -> None:
+    def restore(self, request: VolumeRequest) -> None:
         """After a restart: repair the image if need be (mounting attaches it). Raises NotFound, Unavailable."""
         volume, backing = request.volume, self._backing_of(request.state)
 
@@ -233,7 +233,7 @@ class FakeProvider:
         )
         return {host: result_of(answer, f"volume {volume.name} on {host}") for host, answer in answers.items()}
 
-    def _at_server(self, request: Delete, backing: str, verb: str, wrapper: Sequence[str] = ()) -> Mapping[str, Any]:
+    def _at_server(self, request: VolumeRequest, backing: str, verb: str, wrapper: Sequence[str] = ()) -> Mapping[str, Any]:
         """The verb on the volume's first host. Raises its error."""
         context, volume = request.context, request.volume
         server = volume.hosts[0]
