@@ -9,13 +9,13 @@ from typing import Any
 
 import click
 
-from ..errors import DaccError
-from ..plugins import add_commands
+from ..errors import DaccError, ProviderLoadError
+from ..plugins import add_commands, is_strict, list_providers, refuse_problems
 from .backup import backup, restore
 from .demo import demo
 from .hosts import drain, forget, hosts, undrain
 from .operator import discard, release, retry, show, stage_out, status
-from .providers import providers
+from .providers import disabled_plugins, providers
 from .why import why
 
 
@@ -43,9 +43,15 @@ class Cli(click.Group):
             return
         self._extended = True
         ours = dict(self.commands)
-        for failure in add_commands(self):
-            click.echo(f"dacc: {failure}", err=True)
+        disabled = disabled_plugins()
+        failures = add_commands(self, disabled)
         self.commands.update(ours)
+        if is_strict():
+            refuse_problems(list_providers(disabled))
+            if failures:
+                raise ProviderLoadError.from_text("\n".join(failures))
+        for failure in failures:
+            click.echo(f"dacc: {failure}", err=True)
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run the command line and exit."""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+import textwrap
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal, Union, get_args, get_origin
 
 from .reader import BAD, Field, fields_of, is_section, show, unwrap
@@ -24,17 +28,34 @@ class SettingDoc:
 
 
 def describe(section: type = Settings, prefix: str = "") -> list[SettingDoc]:
-    """Every setting of a section in the order of its class: of the configuration file, or of a provider's ``Settings``."""
-    return [line for field in fields_of(section) for line in _field(field, f"{prefix}{field.name}")]
+    """Every setting of a section in the order of its class: of the configuration file, or of a provider's ``Settings``.
+
+    What a setting means stands in its annotation, in its field's metadata (``doc``), or as a string below it.
+    """
+    said = _attribute_docs(section)
+    return [line for field in fields_of(section) for line in _field(field, f"{prefix}{field.name}", said.get(field.name, ""))]
 
 
-def _field(field: Field, path: str) -> Iterator[SettingDoc]:
+def _attribute_docs(section: type) -> dict[str, str]:
+    """The strings that stand below the fields of a class, if its source is there: a provider's way to document its settings."""
+    try:
+        (tree,) = ast.parse(textwrap.dedent(inspect.getsource(section))).body
+    except (OSError, TypeError, SyntaxError, ValueError):
+        return {}
+    found = {}
+    for field, text in pairwise(getattr(tree, "body", ())):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, ast.Expr):
+            found[field.target.id] = " ".join(str(getattr(text.value, "value", "")).split())
+    return found
+
+
+def _field(field: Field, path: str, said: str) -> Iterator[SettingDoc]:
     section, suffix = _below(field.hint)
     if section is None:
-        yield _doc(field, path)
+        yield _doc(field, path, said)
         return
     if suffix:  # a bare section has nothing to say of itself that its settings do not
-        yield _doc(field, path)
+        yield _doc(field, path, said)
     yield from describe(section, f"{path}{suffix}.")
 
 
@@ -58,10 +79,10 @@ def _placeholder(key: Any) -> str:
     return "hosts" if any(meta.extra == {"kind": "hosts"} for meta in metas) else "name"
 
 
-def _doc(field: Field, path: str) -> SettingDoc:
+def _doc(field: Field, path: str, said: str) -> SettingDoc:
     texts = [meta.description for meta in field.metas if meta.description]
     examples = [str(example) for meta in field.metas for example in meta.examples or ()]
-    return SettingDoc(path, _type(field), _default(field), field.note("unit") or "", texts[-1] if texts else "", tuple(examples))
+    return SettingDoc(path, _type(field), _default(field), field.note("unit") or "", texts[-1] if texts else said, tuple(examples))
 
 
 def _default(field: Field) -> str:

@@ -181,6 +181,19 @@ class MetricsSettings(Section, frozen=True, kw_only=True):
     ] = ""
 
 
+class PluginsSettings(Section, frozen=True, kw_only=True):
+    """Which installed plugins dacc leaves alone."""
+
+    disabled: Annotated[
+        tuple[Name, ...],
+        doc(
+            "Providers that are not to be loaded, by the provider's name, or by the package's name for all that it offers. Their "
+            "code is never run: no provider, no commands, no observers.",
+            example="[toy, dacc-provider-other]",
+        ),
+    ] = ()
+
+
 class Settings(Section, frozen=True, kw_only=True):
     """Everything that the configuration file may say."""
 
@@ -217,6 +230,7 @@ class Settings(Section, frozen=True, kw_only=True):
         doc("The bricks of each host, by its name or by a set of names such as `dac[1-4,7]`.", example="dac[1-24]"),
     ] = {}
     providers: Annotated[Mapping[Name, Mapping[str, Any]], doc("The settings of each provider.")] = {}
+    plugins: PluginsSettings = PluginsSettings()
     hosts: HostsSettings = HostsSettings()
     deadlines: Deadlines = Deadlines()
     retries: Retries = Retries()

@@ -6,7 +6,18 @@ naming the culprit, two packages of one name resolve silently, and misspelt hook
 
 from .commands import add_commands
 from .frontends import load_frontend
-from .providers import ProviderRow, list_providers, load_provider
+from .providers import load_provider
 from .registration import new_manager
+from .rows import ProviderRow, is_strict, list_providers, refuse_problems, show_provider
 
-__all__ = ["ProviderRow", "add_commands", "list_providers", "load_frontend", "load_provider", "new_manager"]
+__all__ = [
+    "ProviderRow",
+    "add_commands",
+    "is_strict",
+    "list_providers",
+    "load_frontend",
+    "load_provider",
+    "new_manager",
+    "refuse_problems",
+    "show_provider",
+]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
+from ..errors import DaccError
 from . import found, registration
 from .found import CannotLoad
 
@@ -11,20 +13,33 @@ if TYPE_CHECKING:
     import click
 
 
-def add_commands(cli: click.Group) -> list[str]:
+def add_commands(cli: click.Group, disabled: Collection[str] = ()) -> list[str]:
     """Let every provider package add its commands; a line for each that failed, which costs the others nothing."""
     failures = []
-    everything = found.find(found.PROVIDERS)
+    everything = [one for one in found.find(found.PROVIDERS) if not one.is_in(disabled)]
     for one in everything:
         if found.others(one, everything):
             continue
         try:
-            plugin, _ = registration.provider_class(one)
-            manager = registration.new_manager()
-            manager.register(plugin)
-            manager.hook.dacc_add_commands(cli=cli)
-        except CannotLoad:
+            _add(one, cli)
+        except CommandsFailed as failure:
+            failures.append(f"provider {one.name} of {one.package} {one.version} could not add its commands: {failure.why}; {failure.fix}")
+        except (CannotLoad, DaccError):
             continue  # `dacc providers list` tells
-        except Exception as error:
-            failures.append(f"provider {one.name} of {one.package} {one.version} could not add its commands: {error}")
     return failures
+
+
+class CommandsFailed(CannotLoad):
+    """The package loads, and its hook dacc_add_commands fails."""
+
+
+def _add(one: found.Found, cli: click.Group) -> None:
+    package = registration.provider_package(one)
+    manager = registration.new_manager()
+    manager.register(package.plugin)
+    values = registration.with_old_names("dacc_add_commands", {"cli": cli})
+    try:
+        found.guarded("its hook", lambda: manager.hook.dacc_add_commands(**values))
+    except (CannotLoad, DaccError) as problem:
+        why, fix = (problem.why, problem.fix) if isinstance(problem, CannotLoad) else (str(problem), found.REPORT)
+        raise CommandsFailed(why, fix) from problem

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import logging
+import re
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from importlib.metadata import Distribution, EntryPoint, distributions
+from typing import Any, TypeVar
 
-from ..errors import ProviderLoadError
+from pluggy import PluginValidationError
+
+from ..errors import DaccError, ProviderLoadError
 
 PROVIDERS = "dacc.providers"
 FRONTENDS = "dacc.frontends"
+REPORT = "report it to the package's authors"
+
+log = logging.getLogger("dacc.plugins")
+T = TypeVar("T")
 
 
 class CannotLoad(Exception):
@@ -41,11 +50,15 @@ class Found:
 
     def load(self) -> Any:
         """The module or object. Raises :class:`CannotLoad`."""
+        if not EntryPoint.pattern.match(self.entry_point.value):
+            raise CannotLoad(f"{self.entry_point.value!r} is neither a module nor module:object", REPORT)
         try:
             return self.entry_point.load()
         except ModuleNotFoundError as error:
             raise CannotLoad(_one_line(error), self._fix_missing(error)) from error
-        except (Exception, SystemExit) as error:  # a package may raise anything while it is imported
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a package may raise anything while it is imported, and may call sys.exit
             raise CannotLoad(_one_line(error), f"reinstall or upgrade {self.package}, or report it to its authors") from error
 
     def _fix_missing(self, error: ModuleNotFoundError) -> str:
@@ -53,6 +66,10 @@ class Found:
         if (error.name or "").partition(".")[0] in ("", own):
             return f"reinstall {self.package}"
         return f"install what provides the module {error.name} in the environment of dacc, or reinstall {self.package}"
+
+    def is_in(self, disabled: Collection[str]) -> bool:
+        """Whether the setting ``plugins.disabled`` names this provider or its package."""
+        return self.name in disabled or _normal(self.package) in map(_normal, disabled)
 
     def provider_error(self, problem: CannotLoad) -> ProviderLoadError:
         """The error for people."""
@@ -66,10 +83,23 @@ class Found:
         )
 
 
+def guarded(what: str, call: Callable[[], T]) -> T:
+    """What a package's code returns. What it raises, ``sys.exit`` too, becomes :class:`CannotLoad`; errors of dacc and pluggy stay."""
+    try:
+        return call()
+    except (KeyboardInterrupt, DaccError, CannotLoad, PluginValidationError):
+        raise
+    except BaseException as error:
+        raise CannotLoad(f"{what} raised {_one_line(error)}", REPORT) from error
+
+
 def find(group: str, name: str | None = None) -> list[Found]:
-    """The entry points of a group, by name and package. Each installed package counts once, however often it is on the path."""
-    points = entry_points(group=group) if name is None else entry_points(group=group, name=name)
-    found = {_found(point) for point in points}
+    """The entry points of a group, by name and package. Of a package that is on the path twice the first one counts, as for imports."""
+    first: dict[str, list[Found]] = {}
+    for dist in distributions():
+        package, offers = _offers(dist, group)
+        first.setdefault(package, offers)
+    found = {one for offers in first.values() for one in offers if name in (None, one.name)}
     return sorted(found, key=lambda each: (each.name, each.package, each.text))
 
 
@@ -81,16 +111,33 @@ def others(one: Found, all_found: list[Found]) -> list[Found]:
 def duplicate(one: Found, rest: list[Found]) -> CannotLoad:
     """The problem that a name is offered more than once."""
     names = " and ".join(f"{each.package} {each.version} (`{each.text}`)" for each in rest)
-    return CannotLoad(f"the name is also offered by {names}", f"uninstall all but one: {', '.join(_packages([one, *rest]))}")
+    packages = ", ".join(_packages([one, *rest]))
+    return CannotLoad(f"the name is also offered by {names}", f"uninstall all but one, or name them in plugins.disabled: {packages}")
 
 
 def _packages(found: list[Found]) -> list[str]:
     return list(dict.fromkeys(each.package for each in found))
 
 
-def _found(point: EntryPoint) -> Found:
-    dist = point.dist
-    return Found(point, dist.name if dist else "an unknown package", dist.version if dist else "")
+def _offers(dist: Distribution, group: str) -> tuple[str, list[Found]]:
+    """A package's name in its normal form, and its entry points: none when its metadata cannot be read, which hides no other package."""
+    package = ""
+    try:
+        package = _normal(dist.metadata["Name"])
+        return package, list(_found(dist, group))
+    except Exception as error:
+        log.warning("package %s offers nothing, its metadata cannot be read: %s", package or "without a name", _one_line(error))
+        return package or f"unreadable {id(dist)}", []
+
+
+def _found(dist: Distribution, group: str) -> Iterator[Found]:
+    for point in dist.entry_points:
+        if point.group == group:
+            yield Found(point, dist.metadata["Name"], dist.version)
+
+
+def _normal(package: str) -> str:
+    return re.sub(r"[-_.]+", "-", package).lower()
 
 
 def _one_line(error: BaseException) -> str:

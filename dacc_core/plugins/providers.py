@@ -1,34 +1,18 @@
-"""Providers by name: loading the one that a pool names, and listing all that are installed."""
+"""Providers by name: loading the one that a pool names."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 import pluggy
 
 from ..config import Config, Reader
 from ..config.document import dotted
-from ..errors import BadConfig, DaccError, NoSuchProvider
+from ..errors import BadConfig, NoSuchProvider
 from ..sdk import Provider
 from . import found, registration
 from .found import CannotLoad, Found
-
-State = Literal["ok", "broken", "incompatible", "shadowed", "incomplete"]
-
-
-@dataclass(frozen=True, slots=True)
-class ProviderRow:
-    """One installed provider. ``state`` is ``shadowed`` when another package offers the same name: neither can then be used."""
-
-    name: str
-    package: str
-    version: str
-    api: str
-    state: State
-    reason: str
-    capabilities: tuple[str, ...]
 
 
 def load_provider(
@@ -41,33 +25,36 @@ def load_provider(
     """The provider that the site calls ``name``, made with its settings.
 
     ``settings`` is the section ``providers.<name>``, by default that of ``config``, which also tells where in the file a wrong
-    setting stands. The package's hooks are registered with ``manager``. Raises NoSuchProvider, ProviderLoadError, BadConfig.
+    setting stands, and which plugins are disabled. The package's hooks are registered with ``manager``. Raises NoSuchProvider,
+    ProviderLoadError, BadConfig.
     """
-    one = _the_one(name)
+    one = _the_one(name, config.plugins.disabled if config else ())
     try:
-        plugin, cls = registration.provider_class(one)
-        _refuse_incomplete(cls)
-        provider = _make(cls, _settings(cls, name, settings, config))
+        package = registration.provider_package(one)
+        _refuse_incomplete(package.cls)
+        provider = _make(package.cls, _settings(package.cls, name, settings, config))
     except CannotLoad as problem:
         raise one.provider_error(problem) from problem
-    if manager is not None and not manager.is_registered(plugin):
-        manager.register(plugin, name=f"{one.package}:{name}")
+    if manager is not None and not manager.is_registered(package.plugin):
+        manager.register(package.plugin, name=f"{one.package}:{name}")
     return provider
 
 
-def list_providers() -> list[ProviderRow]:
-    """A row for each installed provider; one that cannot load is a row with its reason."""
-    everything = found.find(found.PROVIDERS)
-    return [_row(one, found.others(one, everything)) for one in everything]
+def disabled(one: Found) -> CannotLoad:
+    """The problem that the site does not want it."""
+    return CannotLoad("the setting plugins.disabled names it", "take it out of there, or name another provider in the pool's configuration")
 
 
-def _the_one(name: str) -> Found:
+def _the_one(name: str, off: tuple[str, ...]) -> Found:
     offers = found.find(found.PROVIDERS, name)
     if not offers:
         raise NoSuchProvider(name=name)
-    if len(offers) > 1:
-        raise offers[0].provider_error(found.duplicate(offers[0], offers[1:]))
-    return offers[0]
+    wanted = [one for one in offers if not one.is_in(off)]
+    if not wanted:
+        raise offers[0].provider_error(disabled(offers[0]))
+    if len(wanted) > 1:
+        raise wanted[0].provider_error(found.duplicate(wanted[0], wanted[1:]))
+    return wanted[0]
 
 
 def _refuse_incomplete(cls: type[Provider]) -> None:
@@ -81,9 +68,11 @@ def _settings(cls: type[Provider], name: str, settings: Mapping[str, Any] | None
     given = settings if settings is not None else (config.providers.get(name, {}) if config else {})
     reader = Reader()
     try:
-        read = reader.section(given, cls.Settings, path)
-    except (TypeError, NameError) as error:
-        raise CannotLoad(f"its Settings cannot be read: {error}", registration.REPORT) from error
+        read = found.guarded("reading its settings", lambda: reader.section(given, cls.Settings, path))
+    except CannotLoad as problem:
+        if isinstance(problem.__cause__, TypeError | NameError):
+            raise CannotLoad(f"its Settings cannot be read: {problem.__cause__}", found.REPORT) from problem
+        raise
     if reader.problems:
         places = [f"{config.position(*problem.path)}: " if config else "" for problem in reader.problems]
         lines = [f"{place}{dotted(problem.path)}: {problem.text}" for place, problem in zip(places, reader.problems, strict=True)]
@@ -92,40 +81,6 @@ def _settings(cls: type[Provider], name: str, settings: Mapping[str, Any] | None
 
 
 def _make(cls: type[Provider], settings: Any) -> Provider:
-    try:
-        provider = cls(settings)
-        registration.check_capabilities(provider)
-    except (DaccError, CannotLoad):
-        raise
-    except Exception as error:
-        raise CannotLoad(f"making it raised {type(error).__name__}: {error}", registration.REPORT) from error
+    provider = found.guarded("making it", lambda: cls(settings))
+    registration.check_capabilities(provider)
     return provider
-
-
-def _row(one: Found, rest: list[Found]) -> ProviderRow:
-    if rest:
-        return _bad_row(one, "shadowed", found.duplicate(one, rest))
-    try:
-        _, cls = registration.provider_class(one)
-    except registration.Incompatible as problem:
-        return _bad_row(one, "incompatible", problem, problem.api)
-    except CannotLoad as problem:
-        return _bad_row(one, "broken", problem)
-    api = registration.dotted(cls.api)
-    incomplete = getattr(cls, "incomplete", "")
-    if incomplete:
-        return ProviderRow(one.name, one.package, one.version, api, "incomplete", incomplete, ())
-    return ProviderRow(one.name, one.package, one.version, api, "ok", "", _capabilities(cls))
-
-
-def _bad_row(one: Found, state: State, problem: CannotLoad, api: str = "") -> ProviderRow:
-    return ProviderRow(one.name, one.package, one.version, api, state, f"{problem.why}; {problem.fix}", ())
-
-
-def _capabilities(cls: type[Provider]) -> tuple[str, ...]:
-    """What the provider can do with default settings; nothing when it has settings that must be given."""
-    try:
-        capabilities = cls(cls.Settings()).capabilities
-    except Exception:  # a list must not fail because a provider wants settings
-        return ()
-    return tuple(name for name, can in asdict(capabilities).items() if can)

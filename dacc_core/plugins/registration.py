@@ -3,31 +3,76 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pluggy
 
-from ..sdk import API_VERSION, Provider, SwapProvider, hookspecs
-from .found import CannotLoad, Found
+from ..sdk import API_VERSION, Capabilities, Provider, SwapProvider, hookspecs
+from ..sdk.deprecation import Deprecation
+from .found import REPORT, CannotLoad, Found, guarded
 
 METHODS = ("check_host", "create", "delete", "mount", "unmount")
-REPORT = "report it to the package's authors"
+_told: set[str] = set()
 
 
-def new_manager() -> pluggy.PluginManager:
+class Manager(pluggy.PluginManager):
+    """A pluggy manager that also takes hooks by their deprecated names, and notes these."""
+
+    def __init__(self) -> None:
+        super().__init__(hookspecs.PROJECT)
+        self.add_hookspecs(hookspecs)
+        self.renamed: list[Deprecation] = []
+
+    def parse_hookimpl_opts(self, plugin: Any, name: str) -> pluggy.HookimplOpts | None:
+        """As pluggy does it, with an old name replaced by the new one."""
+        options = super().parse_hookimpl_opts(plugin, name)
+        if options is not None:
+            written = options.get("specname") or name
+            for one in hookspecs.DEPRECATED:
+                if one.hook == written and not one.parameter:
+                    options["specname"] = one.new
+                    self.renamed.append(one)
+        return options
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A provider's package, loaded: its plugin, its class, the hooks that it implements, and what it uses that will go."""
+
+    plugin: Any
+    cls: type[Provider]
+    hooks: tuple[str, ...]
+    deprecated: tuple[str, ...]
+
+
+def new_manager() -> Manager:
     """A pluggy manager that knows dacc's hooks and no plugin yet."""
-    manager = pluggy.PluginManager(hookspecs.PROJECT)
-    manager.add_hookspecs(hookspecs)
-    return manager
+    return Manager()
 
 
-def provider_class(found: Found) -> tuple[Any, type[Provider]]:
-    """The package's plugin module and its provider class, of a compatible API. Raises :class:`~.found.CannotLoad`."""
+def with_old_names(hook: str, values: dict[str, Any]) -> dict[str, Any]:
+    """What a hook is called with: its parameters, and again by their deprecated names."""
+    old = {one.parameter: values[one.new] for one in hookspecs.DEPRECATED if one.hook == hook and one.parameter}
+    return values | old
+
+
+def provider_package(found: Found) -> Package:
+    """The package's plugin and its provider class, of a compatible API. Raises :class:`~.found.CannotLoad`.
+
+    Warns (DeprecationWarning) of each deprecated name that it uses, once in a process.
+    """
     plugin = found.load()
-    cls = _registered(plugin)
+    manager = new_manager()
+    cls = _registered(plugin, manager)
     _check_api(cls)
     _check_class(cls, found.name)
-    return plugin, cls
+    used = tuple(dict.fromkeys(str(one) for one in _deprecated(plugin, manager)))
+    for text in used:
+        _warn(f"provider {found.name} of {found.package} {found.version}: {text}")
+    return Package(plugin, cls, _hooks(plugin, manager), used)
 
 
 def api_of(cls: Any) -> tuple[int, int]:
@@ -46,26 +91,40 @@ class Incompatible(CannotLoad):
         self.api = api
 
 
-def _registered(plugin: Any) -> Any:
-    manager = new_manager()
+def _registered(plugin: Any, manager: Manager) -> Any:
     try:
-        manager.register(plugin)
+        guarded("registering it", lambda: manager.register(plugin))
         manager.check_pending()
     except pluggy.PluginValidationError as error:
-        raise CannotLoad(f"a hook is wrong: {_hook_text(error)}", REPORT) from error
+        raise CannotLoad(f"a hook is wrong: {' '.join(str(error).split())}", REPORT) from error
     if not manager.hook.dacc_register_provider.get_hookimpls():
         raise CannotLoad("it does not implement the hook dacc_register_provider", REPORT)
-    try:
-        cls = manager.hook.dacc_register_provider()
-    except Exception as error:
-        raise CannotLoad(f"its hook dacc_register_provider raised {type(error).__name__}: {error}", REPORT) from error
+    cls = guarded("its hook dacc_register_provider", manager.hook.dacc_register_provider)
     if not isinstance(cls, type):
         raise CannotLoad(f"its hook dacc_register_provider returned {cls!r}, which is no class", REPORT)
     return cls
 
 
-def _hook_text(error: pluggy.PluginValidationError) -> str:
-    return " ".join(str(error).split())
+def _deprecated(plugin: Any, manager: Manager) -> Iterator[Deprecation]:
+    """What a registered plugin uses by an old name."""
+    yield from manager.renamed
+    arguments = {(caller.name, name) for caller, impl in _impls(plugin, manager) for name in impl.argnames}
+    yield from (one for one in hookspecs.DEPRECATED if (one.hook, one.parameter) in arguments)
+
+
+def _impls(plugin: Any, manager: Manager) -> Iterator[tuple[pluggy.HookCaller, pluggy.HookImpl]]:
+    for caller in manager.get_hookcallers(plugin) or ():
+        yield from ((caller, impl) for impl in caller.get_hookimpls())
+
+
+def _hooks(plugin: Any, manager: Manager) -> tuple[str, ...]:
+    return tuple(sorted(caller.name for caller, _ in _impls(plugin, manager)))
+
+
+def _warn(text: str) -> None:
+    if text not in _told:
+        _told.add(text)
+        warnings.warn(text, DeprecationWarning, stacklevel=3)
 
 
 def _check_api(cls: Any) -> None:
@@ -101,7 +160,11 @@ def _is_missing(cls: Any, method: str) -> bool:
     return getattr(cls, method, None) in (None, getattr(Provider, method))
 
 
-def check_capabilities(provider: Provider) -> None:
-    """What a provider says that it can do, it must have the methods for."""
-    if provider.capabilities.swap and not isinstance(provider, SwapProvider):
+def check_capabilities(provider: Provider) -> Capabilities:
+    """What a provider says that it can do; it must have the methods for that. Raises :class:`~.found.CannotLoad`."""
+    capabilities = guarded("its property capabilities", lambda: provider.capabilities)
+    if not isinstance(capabilities, Capabilities):
+        raise CannotLoad(f"its capabilities are {capabilities!r}, which is no Capabilities", REPORT)
+    if capabilities.swap and not isinstance(provider, SwapProvider):
         raise CannotLoad("its capabilities say `swap`, but it has no methods swap_on and swap_off", REPORT)
+    return capabilities

@@ -53,8 +53,22 @@ def test_a_package_that_fails_to_add_commands_costs_the_others_nothing(install: 
     install(provider("bad") + "@hookimpl\ndef dacc_add_commands(cli): 1 / 0\n", package="dacc-provider-bad", entry="bad")
     install(provider() + COMMAND)
     cli = click.Group()
-    assert add_commands(cli) == ["provider bad of dacc-provider-bad 1.2 could not add its commands: division by zero"]
+    why = "its hook raised ZeroDivisionError: division by zero; report it to the package's authors"
+    assert add_commands(cli) == [f"provider bad of dacc-provider-bad 1.2 could not add its commands: {why}"]
     assert "toy-tool" in cli.commands
+
+
+def test_a_package_that_ends_the_program_while_it_adds_commands_does_not(install: Install) -> None:
+    install(provider() + "@hookimpl\ndef dacc_add_commands(cli): raise SystemExit(3)\n")
+    (failure,) = add_commands(click.Group())
+    assert "its hook raised SystemExit: 3" in failure
+
+
+def test_a_disabled_package_adds_nothing(install: Install) -> None:
+    install(provider() + COMMAND)
+    cli = click.Group()
+    assert add_commands(cli, ["toy"]) == []
+    assert cli.commands == {}
 
 
 def test_a_package_that_cannot_load_is_passed_over(install: Install) -> None:

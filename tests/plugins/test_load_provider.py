@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -69,7 +70,7 @@ def test_a_name_offered_by_two_packages_names_both(install: Install) -> None:
     text = refusal()
     assert "dacc-lustre-toy 0.9" in text
     assert "dacc-provider-toy 1.2" in text
-    assert text.endswith("uninstall all but one: dacc-lustre-toy, dacc-provider-toy")
+    assert text.endswith("uninstall all but one, or name them in plugins.disabled: dacc-lustre-toy, dacc-provider-toy")
 
 
 @pytest.mark.parametrize(("api", "fix"), [((2, 0), "upgrade dacc"), ((1, 99), "upgrade dacc"), ((0, 9), "upgrade the provider")])
@@ -140,6 +141,46 @@ def test_a_capability_without_its_methods_is_refused(install: Install) -> None:
 def test_a_constructor_that_raises_is_told(install: Install) -> None:
     install(provider().replace("self.settings = settings", "raise OSError('no device')"))
     assert "making it raised OSError: no device" in refusal()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "where"),
+    [
+        ("self.settings = settings", "raise SystemExit('boom')", "making it"),
+        ("return Capabilities()", "raise SystemExit('boom')", "its property capabilities"),
+        ("    return Toy", "    raise SystemExit('boom')", "its hook dacc_register_provider"),
+        ('    mode: str = "fast"', '    mode: str = "fast"\n    def __post_init__(self): raise SystemExit("boom")', "reading its settings"),
+    ],
+)
+def test_a_package_cannot_end_the_program(install: Install, old: str, new: str, where: str) -> None:
+    install(provider().replace(old, new))
+    assert f"{where} raised SystemExit: boom; report it to the package's authors" in refusal()
+
+
+def test_capabilities_of_another_kind_are_refused(install: Install) -> None:
+    install(provider().replace("return Capabilities()", "return {'swap': True}"))
+    assert "its capabilities are {'swap': True}, which is no Capabilities" in refusal()
+
+
+def test_an_entry_point_that_is_no_module_is_refused(install: Install, tmp_path: Path) -> None:
+    install(provider())
+    (points,) = tmp_path.glob("*/*/entry_points.txt")
+    points.write_text("[dacc.providers]\ntoy = not a module\n")
+    assert "'not a module' is neither a module nor module:object" in refusal()
+
+
+def test_a_disabled_one_is_refused_without_being_imported(install: Install) -> None:
+    module = install(provider())
+    config = parse_text("plugins: {disabled: [toy]}", "dacc.yaml", {})
+    with pytest.raises(ProviderLoadError, match=r"of dacc-provider-toy 1\.2: the setting plugins\.disabled names it; take it out of there"):
+        load_provider("toy", config=config)
+    assert module not in sys.modules
+
+
+def test_disabling_the_other_package_makes_a_shadowed_one_usable(install: Install) -> None:
+    install(provider())
+    install("raise RuntimeError('boom')", package="dacc-toy-ng")
+    assert load_provider("toy", config=parse_text("plugins: {disabled: [dacc-toy-ng]}", "dacc.yaml", {})).name == "toy"
 
 
 def test_a_constructors_own_error_keeps_its_class(install: Install) -> None:
