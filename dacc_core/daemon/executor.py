@@ -24,6 +24,7 @@ from ..lifecycle.perform import Tools, perform
 from ..registry import keys
 from ..registry.users import find_user
 from ..sdk import CancelToken
+from .announcing import known, known_of
 from .observer import Former, Observer, takeovers, tell
 
 log = logging.getLogger("dacc.daemon")
@@ -121,11 +122,18 @@ class Executor:
             if isinstance(event, _Inquiry):
                 event.look()
             else:
-                self._run_all(self.core.handle(event, clock()))
+                self._run_all(self._handle(event))
         self._on_exit()
         for workers in self._workers.values():
             workers.shutdown(wait=False, cancel_futures=True)
         return self.error
+
+    def _handle(self, event: fx.Event) -> list[fx.Effect]:
+        before = known(self.core.view, event) if self._observer.following else {}
+        effects = self.core.handle(event, clock())
+        for token, was in before.items():
+            tell(self._observer.changed, was, known_of(self.core.view, token))
+        return effects
 
     def _next(self) -> fx.Event | _Inquiry:
         wait = self.core.next_wake - clock().mono

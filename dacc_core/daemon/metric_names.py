@@ -42,6 +42,9 @@ CALLS = Metric("dacc_calls_total", "counter", "Calls that were answered, by exit
 CALL_SECONDS = Metric(
     "dacc_call_seconds", "histogram", "How long callers waited for their answer.", ("program", "function"), buckets=CALL_BUCKETS
 )
+EVENTS_DROPPED = Metric(
+    "dacc_observer_events_dropped_total", "counter", "Events that observers of provider packages were too slow to take.", ("hook",)
+)
 VIEW_AGE = Metric("dacc_view_age_seconds", "gauge", "Seconds since the keystore was last heard from.")
 LEASE_HELD = Metric("dacc_lease_held", "gauge", "1 while this daemon is sure of its lease and may act, else 0.")
 BUILD = Metric("dacc_build_info", "gauge", "Always 1; the labels say what runs.", ("version", "python", "host"))
@@ -61,6 +64,7 @@ METRICS = (
     STAGED_FILES,
     CALLS,
     CALL_SECONDS,
+    EVENTS_DROPPED,
     VIEW_AGE,
     LEASE_HELD,
     BUILD,
@@ -79,6 +83,7 @@ LABELS = {
     "program": "`fakewarp`, `dwstat`, `dacc`; `other` for one that is not served",
     "function": "what was called; empty for a call that could not be read",
     "rc": "the [exit code](errors.md)",
+    "hook": "a [hook](hooks.md#hooks) for observers",
     "version": "of dacc",
     "python": "the version of the interpreter",
     "host": "the name of the daemon's host",

@@ -68,6 +68,10 @@ class Metrics(Observer):
         for one in former:
             self._of[names.TAKEOVERS.name].labels(one).inc()
 
+    def dropped(self, hook: str) -> None:
+        """An event for a hook of provider packages was dropped."""
+        self._of[names.EVENTS_DROPPED.name].labels(hook).inc()
+
     def stored(self, operation: str, seconds: float, error: DaccError | None) -> None:
         """The keystore answered, or failed to."""
         self._of[names.STORE_SECONDS.name].labels(operation).observe(seconds)

@@ -10,12 +10,14 @@ from ..errors import DaccError
 from ..keystore.base import Put
 from ..lifecycle import effects as fx
 from ..lifecycle.facts import Outcome
-from ..model import Status
+from ..model import Session, Status
 from ..registry import keys
 from ..registry.view import View
 
 log = logging.getLogger("dacc.metrics")
 Former = Literal["another host", "this host"]
+Known = tuple[Session | None, Status]
+"""A session, if there is one, and what is known of it."""
 
 
 class Observer:
@@ -24,8 +26,19 @@ class Observer:
     watching = False
     """Whether anybody wants to know: what costs something to find out is not found out for nobody."""
 
+    @property
+    def following(self) -> bool:
+        """Whether anybody wants to know of each session's changes."""
+        return False
+
     def step(self, order: fx.StepOrder, outcome: Outcome, seconds: float) -> None:
         """A step has ended."""
+
+    def changed(self, before: Known, after: Known) -> None:
+        """What is known of a session was the one and is the other."""
+
+    def dropped(self, hook: str) -> None:
+        """An event for a hook of provider packages was dropped."""
 
     def fenced(self, hosts: int, failures: Mapping[str, DaccError]) -> None:
         """So many hosts were to be fenced, and these could not be."""
@@ -38,6 +51,39 @@ class Observer:
 
     def called(self, program: str, function: str, rc: int, seconds: float) -> None:
         """A call was answered."""
+
+
+class Both(Observer):
+    """Two observers as one."""
+
+    def __init__(self, first: Observer, second: Observer) -> None:
+        self._all = (first, second)
+        self.watching = first.watching or second.watching
+
+    @property
+    def following(self) -> bool:
+        """Whether one of them does."""
+        return any(one.following for one in self._all)
+
+    def step(self, order: fx.StepOrder, outcome: Outcome, seconds: float) -> None:
+        """Told to both."""
+        self._tell("step", order, outcome, seconds)
+
+    def changed(self, before: Known, after: Known) -> None:
+        """Told to both."""
+        self._tell("changed", before, after)
+
+    def fenced(self, hosts: int, failures: Mapping[str, DaccError]) -> None:
+        """Told to both."""
+        self._tell("fenced", hosts, failures)
+
+    def took_over(self, former: Sequence[Former]) -> None:
+        """Told to both."""
+        self._tell("took_over", former)
+
+    def _tell(self, what: str, *args: Any) -> None:
+        for one in self._all:
+            tell(getattr(one, what), *args)
 
 
 def tell(observer: Callable[..., None], *args: Any) -> None:

@@ -8,6 +8,7 @@ import logging
 import os
 import pwd
 import socket
+import threading
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,12 +24,13 @@ from ..lifecycle.effects import Rules
 from ..lifecycle.perform import Tools
 from ..model import Brick, BrickRef
 from ..movers import RsyncMover
-from ..plugins import load_frontend, load_provider
+from ..plugins import Observers, is_strict, list_providers, load_frontend, load_provider, new_manager, refuse_problems
 from ..registry.calls import Answer, FrontEnd, Site
 from ..registry.verbs import Scene
+from .announcing import Announcer
 from .executor import Executor, clock
 from .measuring import Measuring
-from .observer import tell
+from .observer import Both, tell
 from .protocol import Request
 from .server import Server
 
@@ -69,7 +71,10 @@ class Service:
         if any(place.startswith(config.runtime_dir + "/") for place in (config.socket, config.mover_root, config.hosts.fence_dir)):
             make_runtime_dir(config)
         self.frontends: dict[str, FrontEnd] = {name: load_frontend(name) for name in config.frontends}
-        self._provider = functools.cache(functools.partial(load_provider, config=config))
+        if is_strict():
+            refuse_problems(list_providers(config.plugins.disabled))
+        self._manager, self._loading = new_manager(), threading.Lock()
+        self._load = functools.cache(functools.partial(load_provider, config=config, manager=self._manager))
         bricks = tuple(Brick(device=one.device, capacity=one.capacity, pool=one.pool) for one in config.bricks_of(host))
         providers = self._load_providers(bricks)
         self._tools = self._make_tools()
@@ -92,7 +97,9 @@ class Service:
             who=f"pid {os.getpid()} on {socket.gethostname()}",
             providers={name: ".".join(map(str, provider.api)) for name, provider in providers.items()},
         )
-        self.executor = Executor(self.core, self.store, self._tools, on_exit=self._close, observer=self._measuring.observer)
+        self._observers = Observers(self._manager, self._measuring.observer.dropped)
+        observer = Both(self._measuring.observer, Announcer(self._observers, host))
+        self.executor = Executor(self.core, self.store, self._tools, on_exit=self._close, observer=observer)
         self._server = Server(config.socket, self._handle, trusted=self._trusted)
 
     def _open(self) -> tuple[Keystore, int]:
@@ -103,6 +110,11 @@ class Service:
         except DaccError:
             store.close()
             raise
+
+    def _provider(self, name: str) -> sdk.Provider:
+        """A provider by name, made once; its package's observers are called from then on."""
+        with self._loading:
+            return self._load(name)
 
     def _load_providers(self, bricks: tuple[Brick, ...]) -> dict[str, sdk.Provider]:
         """A configured provider that cannot load stops the daemon here, before it offers anything."""
@@ -140,6 +152,7 @@ class Service:
 
     def _close(self) -> None:
         self._server.close(drain=True)
+        self._observers.close()
         self._measuring.close()
         self.store.close()
 

@@ -6,11 +6,13 @@ naming the culprit, two packages of one name resolve silently, and misspelt hook
 
 from .commands import add_commands
 from .frontends import load_frontend
+from .observers import Observers
 from .providers import load_provider
 from .registration import new_manager
 from .rows import ProviderRow, is_strict, list_providers, refuse_problems, show_provider
 
 __all__ = [
+    "Observers",
     "ProviderRow",
     "add_commands",
     "is_strict",

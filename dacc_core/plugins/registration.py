@@ -97,6 +97,8 @@ def _registered(plugin: Any, manager: Manager) -> Any:
         manager.check_pending()
     except pluggy.PluginValidationError as error:
         raise CannotLoad(f"a hook is wrong: {' '.join(str(error).split())}", REPORT) from error
+    if any(impl.wrapper or impl.hookwrapper for _, impl in _impls(plugin, manager)):
+        raise CannotLoad("one of its hooks is a wrapper, which could change what other packages do", REPORT)
     if not manager.hook.dacc_register_provider.get_hookimpls():
         raise CannotLoad("it does not implement the hook dacc_register_provider", REPORT)
     cls = guarded("its hook dacc_register_provider", manager.hook.dacc_register_provider)

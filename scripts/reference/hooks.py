@@ -24,14 +24,40 @@ HOOKS = """
     ## Hooks
 
     `hookimpl` marks an implementation (`hookspec` marks dacc's own specifications). Only `dacc_register_provider` must be there. A
-    misspelt hook makes the package unusable, and `dacc providers list` says so. This version calls `dacc_register_provider` and
-    `dacc_add_commands`; **the observers `dacc_session_changed` and `dacc_step_finished` are accepted and not called yet.**
+    misspelt hook makes the package unusable, and `dacc providers list` says so; so does a hook wrapper.
+
+    ### Observers
+
+    `dacc_session_changed` and `dacc_step_finished` watch; what they return or raise changes nothing. A daemon calls those of the providers
+    that it has loaded, one after the other on one thread, soon after the event and in the order of events. Each gets a copy of the event.
+
+    - Up to 1000 events wait. What comes when the queue is full is dropped, counted in the metric
+      [`dacc_observer_events_dropped_total`](metrics.md), and said in the log once.
+    - One that raises anything, `sys.exit` included, is logged and called again next time.
+    - One that has not come back after 10 s is called no more by that daemon, and neither are the others of its package; the log says so.
+    - A daemon that ends gives them 2 s to see what waits. Events do not survive a daemon: for what must not be missed ask
+      `dacc show --json`.
+    - Changes that come close together may be told as one.
+
+    Out of scope: code that ends the whole process (`os._exit`, a signal, a crash in an extension module), fills its memory, or keeps the
+    interpreter's lock. Then the daemon is gone or stands still, and [others take over](../concepts/takeover.md).
 """
 OPERATIONS = """
     ## What a provider does
 
-    This version calls `create`, `delete`, `mount`, `unmount`, and `swap_on` and `swap_off` where the capabilities say `swap`. It does
-    not yet call `check_host`, `usage` and `restore`; a provider must have `check_host` all the same.
+    This version calls `check_host` when a brick host's daemon starts, `create`, `delete`, `mount`, `unmount`, and `swap_on` and
+    `swap_off` where the capabilities say `swap`. It does not call `usage` and `restore` yet.
+"""
+VERSIONS = """
+    ## Versions
+
+    The API has a version `(major, minor)`. A provider names the one that it was written for, `api = (1, 0)`. It is loaded when its major
+    is dacc's and its minor is not greater: a new minor adds, a new major changes. `dacc providers list` calls others `incompatible` and
+    says which side to upgrade.
+
+    A hook, or a parameter of one, that gets another name keeps the old one for one release. Who uses it gets one `DeprecationWarning`
+    in each process, which names the package, the new name, and the version of dacc in which the old one goes; `dacc providers list` shows
+    the same. Fields of requests are renamed in the same way. Make the warnings errors in your tests: `filterwarnings = ["error"]`.
 """
 ERRORS = """
     ## Errors
@@ -58,6 +84,7 @@ def page() -> str:
         INTRO,
         HOOKS,
         *(_hook(name) for name in vars(hookspecs) if name.startswith("dacc_")),
+        VERSIONS,
         OPERATIONS,
         *_things(protocols),
         "## Requests and results",

@@ -55,6 +55,11 @@ def session() -> Session:
 # --- counting ---
 
 
+def test_events_that_observers_missed_are_counted_by_hook(metrics: Metrics) -> None:
+    metrics.dropped("dacc_step_finished")
+    assert value(metrics, "dacc_observer_events_dropped_total", hook="dacc_step_finished") == 1
+
+
 def test_a_step_is_counted_with_its_time_and_provider(metrics: Metrics, session: Session) -> None:
     metrics.step(order("create", session), Outcome(), 3.0)
     assert value(metrics, "dacc_step_seconds_sum", step="create", provider="fake") == 3.0

@@ -154,3 +154,64 @@ def test_a_call_that_cannot_be_parsed_is_answered_at_once(make: Make) -> None:
     answers: list[Answer] = []
     service._handle(Request("dacc", Call(("nonsense",), {}, Caller(uid=0))), answers.append)
     assert (answers[0].rc, "is no verb" in answers[0].stdout) == (15, True)
+
+
+BROKEN = "import no_such_library"
+OBSERVING = """
+from dacc_core.sdk import hookimpl
+from dacc_fake import FakeProvider
+
+class Watched(FakeProvider):
+    name = "watched"
+
+@hookimpl
+def dacc_register_provider():
+    return Watched
+
+@hookimpl
+def dacc_step_finished(event): ...
+"""
+
+
+def package(site: Path, name: str, source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An installed package that offers the provider ``name``."""
+    info = site / f"dacc_provider_{name}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: dacc-provider-{name}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[dacc.providers]\n{name} = provider_{name}\n")
+    (site / f"provider_{name}.py").write_text(source)
+    monkeypatch.syspath_prepend(site)
+
+
+def test_a_broken_provider_that_nobody_uses_hurts_nobody(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package(tmp_path, "broken", BROKEN, monkeypatch)
+    make()
+
+
+def test_with_strict_plugins_a_broken_provider_that_nobody_uses_stops_the_daemon(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package(tmp_path, "broken", BROKEN, monkeypatch)
+    monkeypatch.setenv("DACC_STRICT_PLUGINS", "1")
+    with pytest.raises(ProviderLoadError, match=r"of dacc-provider-broken 1\.0: ModuleNotFoundError"):
+        make()
+
+
+def test_with_strict_plugins_a_disabled_broken_provider_stops_nothing(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package(tmp_path, "broken", BROKEN, monkeypatch)
+    monkeypatch.setenv("DACC_STRICT_PLUGINS", "1")
+    make(plugins={"disabled": ["broken"]})
+
+
+def test_a_disabled_provider_of_a_pool_stops_the_daemon(make: Make) -> None:
+    with pytest.raises(ProviderLoadError, match=r"plugins\.disabled names it"):
+        make(plugins={"disabled": ["fake"]})
+
+
+def test_the_observers_of_a_provider_are_called_once_it_is_loaded(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package(tmp_path, "watched", OBSERVING, monkeypatch)
+    assert not make()._observers.wants("dacc_step_finished")
+    pools = {"default": {"granularity": "64MiB", "provider": "watched"}}
+    service = make(host="h2", pools=pools, providers={"watched": {"backing": "none"}}, bricks={})
+    assert service._observers.wants("dacc_step_finished")
+    assert not service._observers.wants("dacc_session_changed")
