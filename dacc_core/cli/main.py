@@ -15,6 +15,7 @@ from .backup import backup, restore
 from .demo import demo
 from .hosts import drain, forget, hosts, undrain
 from .operator import discard, release, retry, show, stage_out, status
+from .provider import provider
 from .providers import disabled_plugins, providers
 from .why import why
 
@@ -79,5 +80,7 @@ def main() -> None:
     """The Data Accelerator: burst buffers on NVMe storage nodes."""
 
 
-for command in (demo, providers, status, show, why, hosts, drain, undrain, forget, stage_out, discard, release, retry, backup, restore):
+OF_PROVIDERS = (provider, providers)
+OF_OPERATORS = (demo, status, show, why, hosts, drain, undrain, forget, stage_out, discard, release, retry, backup, restore)
+for command in (*OF_PROVIDERS, *OF_OPERATORS):
     main.add_command(command)

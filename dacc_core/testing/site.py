@@ -30,6 +30,7 @@ CONTROLLER = "ctl"
 @dataclass
 class LocalSite:
     """Brick hosts ``dac1…``, compute nodes ``c1…`` and a controller. ``backing``: the fake provider's; ``extra``: more settings.
+    ``programs``: the directory of dacc's programs.
 
     The store is an SQLite file, unless ``extra`` has another ``keystore``.
 
@@ -48,6 +49,7 @@ class LocalSite:
     controller: bool = True
     ssh: str = ""
     others: Sequence[str] = ()
+    programs: Path = Path(sys.executable).parent
     daemons: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -148,7 +150,7 @@ class LocalSite:
         """Start a daemon and do not wait."""
         log = (self.directory / f"{host}.log").open("ab")
         with log:
-            argv = [str(Path(sys.executable).with_name("dacd")), "--host", host, "--socket", self.socket(host)]
+            argv = [f"{self.programs}/dacd", "--host", host, "--socket", self.socket(host)]
             self.daemons[host] = subprocess.Popen(
                 self.on(host, argv) if self.ssh else argv,
                 env=self.env(host, **env),
@@ -211,7 +213,7 @@ class LocalSite:
     def fakewarp(self, *args: str, timeout: float = 60.0, program: str = "fakewarp", **env: str) -> subprocess.CompletedProcess[str]:
         """One call as Slurm makes it: a process of its own, both outputs in one pipe."""
         return subprocess.run(
-            [str(Path(sys.executable).with_name(program)), *args],
+            [f"{self.programs}/{program}", *args],
             env=self.env(**env),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -62,7 +62,7 @@ def _copy(place: Path) -> Installation:
     (programs / "python3").symlink_to(SYSTEM_PYTHON)
     (place / "pyvenv.cfg").write_text(f"home = {Path(SYSTEM_PYTHON).parent}\ninclude-system-site-packages = false\n")
     for name in sorted(_needed("dacc") | {"dacc-provider-fake"}):
-        _copy_distribution(name, library)
+        copy_distribution(name, library)
     _copy_scripts(programs)
     subprocess.run([f"{programs}/python3", "-I", "-m", "compileall", "-q", str(library)], check=True, capture_output=True)
     return Installation(programs)
@@ -79,7 +79,8 @@ def _needed(name: str) -> set[str]:
     return names
 
 
-def _copy_distribution(name: str, library: Path) -> None:
+def copy_distribution(name: str, library: Path) -> None:
+    """Put a distribution that is installed here into another place."""
     found = metadata.distribution(name)
     for file in found.files or ():
         source = Path(str(found.locate_file(file)))

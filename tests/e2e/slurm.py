@@ -85,7 +85,8 @@ class Slurm:
 
     def start(self, function: str, *args: str, user: Sequence[str] = (), program: str = "fakewarp", **env: str) -> subprocess.Popen[str]:
         """Begin a call as Slurm does: a process group of its own, nothing to read, both outputs in one pipe."""
-        words = [f"{BIN}/{program}", *(["--function", function] if program == "fakewarp" else [function] if function else []), *args]
+        named = ["--function", function] if program == "fakewarp" else [function] if function else []
+        words = [f"{self.site.programs}/{program}", *named, *args]
         return subprocess.Popen(
             [*user, *words],
             env=self.site.env(**env),
@@ -107,9 +108,8 @@ class Slurm:
 
     def dacc(self, *args: str) -> Answer:
         """One call of ``dacc`` by an operator."""
-        done = subprocess.run(
-            [f"{BIN}/dacc", *args], env=self.site.env(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60
-        )
+        words = [f"{self.site.programs}/dacc", *args]
+        done = subprocess.run(words, env=self.site.env(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
         return Answer(done.returncode, done.stdout)
 
     # --- what it is told ---
