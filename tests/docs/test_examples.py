@@ -18,10 +18,7 @@ from pathlib import Path
 import pytest
 
 from dacc_core.config import SYSTEM_FILE, parse_text
-from dacc_core.errors import BadConfig, BadDirectives, Unsupported
-from dacc_core.hosts.local import LocalRunner
-from dacc_core.plugins import list_providers, load_provider
-from dacc_core.sdk import BrickRef, Context, Create, Deadline, Delete, Mount, Unmount, Volume
+from dacc_core.errors import BadConfig, BadDirectives
 from fakewarp.directives import parse_script
 
 from .pages import DOCS, ROOT, Block, blocks, shows
@@ -55,22 +52,34 @@ class Walk:
     left: list[Path]
 
 
-@pytest.fixture(scope="module")
-def walk() -> Iterator[Walk]:
-    need(not Path(SYSTEM_FILE).exists(), f"a machine without {SYSTEM_FILE}")
-    # A user's home, short enough for a socket in it.
+@contextlib.contextmanager
+def users_home() -> Iterator[Path]:
+    """A user's home, short enough for a socket in it."""
     home = Path(tempfile.mkdtemp(prefix="dacc-docs-"))
     (home / "run").mkdir(mode=0o700)
     if os.geteuid() == 0:
         for path in (home, home / "run"):
             os.chown(path, NOBODY, NOBODY)
     try:
-        steps = blocks(FIRST_JOB, "sh")
-        output = run_as_user("".join(f"printf '\\001'\n{step.text}" for step in steps), home)
-        left = [path for path in home.rglob("*") if path.is_file() and home / "run" not in path.parents]
-        yield Walk(steps, as_documented(output).split("\001")[1:], left)
+        yield home
     finally:
         shutil.rmtree(home, ignore_errors=True)
+
+
+def printed_by(steps: list[Block], home: Path, programs: Path = PROGRAMS, **environment: str) -> list[str]:
+    """What each step printed when all were done in one shell session."""
+    script = "".join(f"printf '\\001'\n{step.text}" for step in steps)
+    return as_documented(run_as_user(script, home, programs, **environment)).split("\001")[1:]
+
+
+@pytest.fixture(scope="module")
+def walk() -> Iterator[Walk]:
+    need(not Path(SYSTEM_FILE).exists(), f"a machine without {SYSTEM_FILE}")
+    with users_home() as home:
+        steps = blocks(FIRST_JOB, "sh")
+        printed = printed_by(steps, home)
+        left = [path for path in home.rglob("*") if path.is_file() and home / "run" not in path.parents]
+        yield Walk(steps, printed, left)
 
 
 def as_documented(output: str) -> str:
@@ -85,10 +94,11 @@ def need(condition: bool, what: str) -> None:
         pytest.fail(f"needs {what}") if os.environ.get("DACC_REQUIRE_ALL") == "1" else pytest.skip(f"needs {what}")
 
 
-def run_as_user(script: str, home: Path) -> str:
+def run_as_user(script: str, home: Path, programs: Path = PROGRAMS, **more: str) -> str:
     """Run a script as one shell session of an ordinary user; what it printed."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("DACC_", "XDG_")) and key != "PYTHONDONTWRITEBYTECODE"}
-    environment = kept | {"HOME": str(home), "XDG_RUNTIME_DIR": f"{home}/run", "PATH": f"{PROGRAMS}:{os.environ['PATH']}", "COLUMNS": "120"}
+    own = {"HOME": str(home), "XDG_RUNTIME_DIR": f"{home}/run", "PATH": f"{programs}:{os.environ['PATH']}", "COLUMNS": "120"}
+    environment = kept | own | more
     user = AS_USER if os.geteuid() == 0 else ()
     process = subprocess.Popen(
         [*user, "bash", "-eu", "-c", script],
@@ -164,61 +174,3 @@ def test_the_guides_configuration_is_right_and_its_error_is_what_is_said() -> No
     with pytest.raises(BadConfig) as wrong:
         parse_text(example.text.replace("20GiB", "1.5TiB"), SYSTEM_FILE, {})
     assert f"dacd: {wrong.value}\n" in (GUIDES / "install.md").read_text("utf-8")
-
-
-# --- the provider ---
-
-
-@pytest.fixture
-def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The guide's provider as if it were installed; its name."""
-    (module,) = blocks(GUIDES / "write-a-provider.md", "python provider")
-    (tmp_path / "dacc_toy.py").write_text(module.text)
-    metadata = tmp_path / "dacc_provider_toy-0.1.0.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: dacc-provider-toy\nVersion: 0.1.0\n")
-    (metadata / "entry_points.txt").write_text("[dacc.providers]\ntoy = dacc_toy\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.delitem(sys.modules, "dacc_toy", raising=False)
-    return "toy"
-
-
-def test_the_guides_provider_is_listed_as_usable(toy: str) -> None:
-    (row,) = (row for row in list_providers() if row.name == toy)
-    assert (row.state, row.reason) == ("ok", "")
-
-
-def test_the_guides_provider_works_and_every_call_can_be_repeated(toy: str, tmp_path: Path) -> None:
-    provider = load_provider(toy, {})
-    (tmp_path / "b0").mkdir()
-    bricks = (BrickRef(host="s1", device=str(tmp_path / "b0")),)
-    volume = Volume(name="a0010000", pool="default", provider=toy, capacity=1, bricks=bricks)
-    context = Context(hosts=LocalRunner(fence_dir=tmp_path / "fence"), deadline=Deadline.after(60.0))
-    path, link = tmp_path / "mnt" / "7_job", ""
-    owner, group = os.geteuid(), os.getegid()
-    for _ in range(2):
-        state = provider.create(Create(context=context, volume=volume, owner=owner, group=group)).state
-    mount = Mount(context=context, volume=volume, state=state, hosts=("c1",), path=str(path), owner=owner, group=group)
-    for _ in range(2):
-        assert provider.mount(mount).failed == {}
-    assert (path / "global").stat().st_mode & 0o777 == 0o700
-    for _ in range(2):
-        unmount = Unmount(context=context, volume=volume, state=state, hosts=("c1",), path=str(path), link=link)
-        assert provider.unmount(unmount).failed == {}
-    assert not path.exists()
-    for _ in range(2):
-        provider.delete(Delete(context=context, volume=volume, state={}))
-    assert list((tmp_path / "b0").iterdir()) == []
-
-
-def test_the_guides_provider_refuses_what_it_cannot_do(toy: str, tmp_path: Path) -> None:
-    volume = Volume(name="a0010000", pool="default", provider=toy, capacity=1, bricks=())
-    context = Context(hosts=LocalRunner(fence_dir=tmp_path / "fence"), deadline=Deadline.after(60.0))
-    with pytest.raises(Unsupported, match="private"):
-        load_provider(toy, {}).mount(Mount(context=context, volume=volume, state={}, hosts=("c1",), path="/x", private=True))
-
-
-def test_the_readmes_entry_point_is_the_guides() -> None:
-    (example,) = blocks(ROOT / "README.md", "toml")
-    (package,) = blocks(GUIDES / "write-a-provider.md", "toml provider")
-    assert example.text in package.text

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from .installation import copy_distribution
+from .installation import ENTRY, copy_distribution
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 VERSION = f"python{sys.version_info[0]}.{sys.version_info[1]}"
@@ -32,6 +32,8 @@ class Environment:
         library = place / "lib" / VERSION / "site-packages"
         for name in sorted((needed("dacc") | needed("pytest")) - {"dacc"}):
             copy_distribution(name, library)
+        (made.bin / "pytest").write_text(ENTRY.format(python=made.bin / "python", module="pytest", main="console_main"))
+        (made.bin / "pytest").chmod(0o755)
         made.install(ROOT)
         return made
 

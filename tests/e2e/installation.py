@@ -18,7 +18,7 @@ from .slurm import BIN, NOBODY, as_user
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 OURS = {"dacc": ("dacc_core", "fakewarp"), "dacc-provider-fake": ("dacc_fake",)}
-ENTRY = "#!{python}\nimport sys\nfrom {module} import main\nsys.exit(main())\n"
+ENTRY = "#!{python}\nimport sys\nfrom {module} import {main}\nsys.exit({main}())\n"
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def _copy_scripts(programs: Path) -> None:
     for name in ("fakewarp", "dwstat"):
         shutil.copy(BIN / name, programs / name)
     for name, module in {"dacc": "dacc_core.cli.main", "dacd": "dacc_core.daemon.main"}.items():
-        (programs / name).write_text(ENTRY.format(python=programs / "python3", module=module))
+        (programs / name).write_text(ENTRY.format(python=programs / "python3", module=module, main="main"))
     for path in programs.iterdir():
         if not path.is_symlink():
             path.chmod(0o755)
