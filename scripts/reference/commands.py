@@ -13,9 +13,10 @@ from fakewarp.slurm.command import install_slurm
 from . import markdown as md
 
 INTRO = """
-    Two programs are for people. `dacc` is for operators, users and provider authors: all but `demo`, `providers`, `backup`, `restore` ask
-    a running dacd over its [socket](socket-protocol.md). `dacd` is the daemon. What Slurm calls, `fakewarp` and `dwstat`, is on [a page of
-    its own](functions.md); `fakewarp install-slurm`, which people call, is here. All exit with the [codes of errors](errors.md).
+    Two programs are for people. `dacc` is for operators, users and provider authors: all but `demo`, `provider`, `providers`,
+    `backup` and `restore` ask a running dacd over its [socket](socket-protocol.md). `dacd` is the daemon. What Slurm calls, `fakewarp` and
+    `dwstat`, is on [a page of its own](functions.md); `fakewarp install-slurm`, which people call, is here. All exit with the [codes of
+    errors](errors.md).
 
     Who may do what: root, the setting `slurm_user` and the user who runs dacd may do everything. Anyone may call `status` and `hosts`;
     `show`, `why`, `stage-out` and `discard` are for the owner of a session, too. Others see the class of an error instead of its text.
@@ -48,10 +49,14 @@ def _own(group: click.Group) -> list[tuple[str, click.Command]]:
 
 
 def _command(path: str, command: click.Command, level: str = "###") -> str:
-    named = [(one.name or "", one.required) for one in command.params if isinstance(one, click.Argument)]
-    arguments = [name.upper() if required else f"[{name.upper()}]" for name, required in named]
+    arguments = [_argument(one) for one in command.params if isinstance(one, click.Argument)]
     usage = " ".join([path, "[OPTIONS]" if _rows(command) else "", *arguments]).replace("  ", " ").strip()
     return f"{level} `{path}`\n\n    {usage}\n\n{md.doc(command.callback)}\n\n{_options(command)}".strip()
+
+
+def _argument(one: click.Argument) -> str:
+    name = (one.name or "").upper()
+    return one.metavar or (name if one.required else f"[{name}]")
 
 
 def _options(command: click.Command) -> str:

@@ -174,3 +174,12 @@ def test_the_guides_configuration_is_right_and_its_error_is_what_is_said() -> No
     with pytest.raises(BadConfig) as wrong:
         parse_text(example.text.replace("20GiB", "1.5TiB"), SYSTEM_FILE, {})
     assert f"dacd: {wrong.value}\n" in (GUIDES / "install.md").read_text("utf-8")
+
+
+def test_the_guides_configuration_of_several_providers_is_right_and_its_job_goes_to_its_pool() -> None:
+    (example,) = blocks(GUIDES / "operate.md", "yaml providers")
+    config = parse_text(example.text, SYSTEM_FILE, {})
+    served = [(brick.pool, config.pools[brick.pool].provider) for brick in config.bricks_of("dac7")]
+    assert served == [("default", "lustre"), ("fast", "my-fs")]
+    (job,) = blocks(GUIDES / "operate.md", "bash pools")
+    assert "pool='fast'" in repr(parse_script(job.text))
