@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
 from collections.abc import Callable, Collection, Iterator
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from importlib.metadata import Distribution, EntryPoint, distributions
 from typing import Any, TypeVar
@@ -53,7 +55,8 @@ class Found:
         if not EntryPoint.pattern.match(self.entry_point.value):
             raise CannotLoad(f"{self.entry_point.value!r} is neither a module nor module:object", REPORT)
         try:
-            return self.entry_point.load()
+            with redirect_stdout(sys.stderr):
+                return self.entry_point.load()
         except ModuleNotFoundError as error:
             raise CannotLoad(_one_line(error), self._fix_missing(error)) from error
         except KeyboardInterrupt:
@@ -84,9 +87,13 @@ class Found:
 
 
 def guarded(what: str, call: Callable[[], T]) -> T:
-    """What a package's code returns. What it raises, ``sys.exit`` too, becomes :class:`CannotLoad`; errors of dacc and pluggy stay."""
+    """What a package's code returns. What it raises, ``sys.exit`` too, becomes :class:`CannotLoad`; errors of dacc and pluggy stay.
+
+    What it prints goes to standard error: standard output may be an answer that a program reads.
+    """
     try:
-        return call()
+        with redirect_stdout(sys.stderr):
+            return call()
     except (KeyboardInterrupt, DaccError, CannotLoad, PluginValidationError):
         raise
     except BaseException as error:

@@ -30,10 +30,12 @@ from .requests import (
     Unmount,
     VolumeRequest,
 )
+from .settings import AbsolutePath, Count, Seconds, Size
 
 __all__ = [
     "API_VERSION",
     "MAX_STATE_BYTES",
+    "AbsolutePath",
     "AlreadyExists",
     "Argv",
     "Brick",
@@ -45,6 +47,7 @@ __all__ = [
     "CheckHost",
     "CommandResult",
     "Context",
+    "Count",
     "Create",
     "Created",
     "DaccError",
@@ -62,6 +65,8 @@ __all__ = [
     "ProviderBug",
     "RestoreProvider",
     "Role",
+    "Seconds",
+    "Size",
     "Swap",
     "SwapProvider",
     "Unavailable",

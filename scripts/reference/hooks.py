@@ -39,8 +39,19 @@ HOOKS = """
       `dacc show --json`.
     - Changes that come close together may be told as one.
 
-    Out of scope: code that ends the whole process (`os._exit`, a signal, a crash in an extension module), fills its memory, or keeps the
-    interpreter's lock. Then the daemon is gone or stands still, and [others take over](../concepts/takeover.md).
+    Out of scope, for observers as for the rest of a package: code that ends the whole process (`os._exit`, a signal, a crash in an
+    extension module), fills its memory, keeps the interpreter's lock, or never comes back while it is imported. Then the daemon is gone or
+    stands still, and [others take over](../concepts/takeover.md). What does that while nobody uses it can be
+    [disabled](../guides/operate.md#providers).
+"""
+SETTINGS = """
+    ## Settings
+
+    `Settings` is a dataclass: each field a setting of the section `providers.<name>`, with its type and default; one without a default must
+    be given. dacc reads the section before it makes the provider, and reports everything wrong in it at once, each problem with its place
+    in the file. Types are `str`, `int`, `float`, `bool`, `Literal["a", "b"]`, `tuple[T, ...]`, `Mapping[str, T]`, another dataclass, and
+    `Size`, `Seconds`, `Count` and `AbsolutePath`. For what concerns several fields raise `InvalidRequest` or `ValueError` in
+    `__post_init__`. The string below a field tells operators what it means; `dacc providers show` prints it.
 """
 OPERATIONS = """
     ## What a provider does
@@ -85,6 +96,7 @@ def page() -> str:
         HOOKS,
         *(_hook(name) for name in vars(hookspecs) if name.startswith("dacc_")),
         VERSIONS,
+        SETTINGS,
         OPERATIONS,
         *_things(protocols),
         "## Requests and results",
@@ -120,7 +132,7 @@ def _thing(name: str) -> str:
 
 
 def _constant(name: str, value: Any) -> str:
-    for module in (requests, provider, sdk.hosts):
+    for module in (requests, provider, sdk.hosts, sdk.settings):
         text = md.attribute_docs(module).get(name)
         if text:
             return f"`{value!r}`. {text}" if isinstance(value, int | tuple) else text

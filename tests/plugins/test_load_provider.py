@@ -79,6 +79,18 @@ def test_another_api_version_is_refused_with_what_to_upgrade(install: Install, a
     assert f"it is written for API {api[0]}.{api[1]} and this dacc has 1.0; {fix}" in refusal()
 
 
+@pytest.mark.parametrize(("api", "loads"), [((1, 0), True), ((1, 2), True), ((1, 3), True), ((1, 4), False), ((2, 2), False)])
+def test_the_major_must_be_the_same_and_the_minor_not_greater(
+    install: Install, monkeypatch: pytest.MonkeyPatch, api: tuple[int, int], loads: bool
+) -> None:
+    monkeypatch.setattr("dacc_core.plugins.registration.API_VERSION", (1, 3))
+    install(provider(api=api))
+    if loads:
+        assert load_provider("toy").name == "toy"
+    else:
+        assert "and this dacc has 1.3" in refusal()
+
+
 @pytest.mark.parametrize("api", ["'1.0'", "(1,)", "None", "(1, '0')"])
 def test_an_api_version_that_is_no_pair_of_numbers_is_refused(install: Install, api: str) -> None:
     install(provider(extra=f"api = {api}"))
@@ -183,6 +195,13 @@ def test_disabling_the_other_package_makes_a_shadowed_one_usable(install: Instal
     assert load_provider("toy", config=parse_text("plugins: {disabled: [dacc-toy-ng]}", "dacc.yaml", {})).name == "toy"
 
 
+def test_what_a_package_prints_while_it_loads_does_not_mix_with_answers(install: Install, capsys: pytest.CaptureFixture[str]) -> None:
+    install("print('imported')\n" + provider().replace("    return Toy", "    print('asked')\n    return Toy"))
+    load_provider("toy")
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ("", "imported\nasked\n")
+
+
 def test_a_constructors_own_error_keeps_its_class(install: Install) -> None:
     source = provider().replace("self.settings = settings", "raise InvalidRequest(why='stripes must be even')")
     install(source.replace("import Capabilities", "import InvalidRequest, Capabilities"))
@@ -196,6 +215,18 @@ def test_an_incomplete_provider_refuses_to_load(install: Install) -> None:
 
 
 class TestSettings:
+    def test_the_types_of_the_sdk_have_units_and_bounds(self, install: Install) -> None:
+        fields = "stripe: Size = 65536\n    wait: Seconds = 1.5\n    tries: Count = 3\n    program: AbsolutePath = '/bin/true'"
+        types = "import AbsolutePath, Capabilities, Count, Seconds, Size"
+        install(provider().replace("stripes: int = 4", fields).replace("import Capabilities", types))
+        settings = load_provider("toy", {"stripe": "1MiB", "wait": 2}).settings  # type: ignore[attr-defined]
+        assert (settings.stripe, settings.wait) == (1 << 20, 2.0)
+        with pytest.raises(BadConfig) as caught:
+            load_provider("toy", {"stripe": "1.5MiB", "wait": 0, "tries": 0, "program": "true"})
+        assert [line.partition(":")[0] for line in str(caught.value).splitlines()] == [
+            f"providers.toy.{name}" for name in ("stripe", "wait", "tries", "program")
+        ]
+
     def test_every_problem_is_reported_at_once(self, install: Install) -> None:
         install(provider())
         with pytest.raises(BadConfig) as caught:
