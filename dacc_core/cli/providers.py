@@ -70,10 +70,11 @@ def _print_table(rows: list[ProviderRow]) -> None:
         table.add_row(row.name, row.package, row.version, row.api, row.state, ", ".join(row.capabilities))
     _console().print(table)
     for row in rows:
+        who = f"entry point `{row.entry_point}` of {row.package} {row.version}"
         if row.reason:
-            click.echo(f"{row.name} ({row.package}) is {row.state}: {row.reason}")
+            click.echo(f"{row.name} is {row.state}: {who}: {row.reason}")
         for text in row.deprecated:
-            click.echo(f"{row.name} ({row.package}): {text}")
+            click.echo(f"{row.name}: {who}: {text}")
 
 
 def _print_row(row: ProviderRow) -> None:

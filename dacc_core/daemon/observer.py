@@ -81,6 +81,18 @@ class Both(Observer):
         """Told to both."""
         self._tell("took_over", former)
 
+    def stored(self, operation: str, seconds: float, error: DaccError | None) -> None:
+        """Told to both."""
+        self._tell("stored", operation, seconds, error)
+
+    def called(self, program: str, function: str, rc: int, seconds: float) -> None:
+        """Told to both."""
+        self._tell("called", program, function, rc, seconds)
+
+    def dropped(self, hook: str) -> None:
+        """Told to both."""
+        self._tell("dropped", hook)
+
     def _tell(self, what: str, *args: Any) -> None:
         for one in self._all:
             tell(getattr(one, what), *args)

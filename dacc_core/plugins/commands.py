@@ -23,7 +23,8 @@ def add_commands(cli: click.Group, disabled: Collection[str] = ()) -> list[str]:
         try:
             _add(one, cli)
         except CommandsFailed as failure:
-            failures.append(f"provider {one.name} of {one.package} {one.version} could not add its commands: {failure.why}; {failure.fix}")
+            who = f"entry point `{one.text}` of {one.package} {one.version}"
+            failures.append(f"provider {one.name} cannot add its commands: {who}: {failure.why}; {failure.fix}")
         except (CannotLoad, DaccError):
             continue  # `dacc providers list` tells
     return failures

@@ -113,12 +113,13 @@ def test_providers_are_listed_one_per_line(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_the_reason_of_a_broken_provider_is_shown_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "bad (dacc-provider-bad) is broken: ImportError: [boom]; reinstall it\n" in listed(monkeypatch, [ROW, BROKEN])
+    line = "bad is broken: entry point `bad = dacc_bad` of dacc-provider-bad 0.1: ImportError: [boom]; reinstall it\n"
+    assert line in listed(monkeypatch, [ROW, BROKEN])
 
 
 def test_what_a_provider_uses_that_will_go_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     row = replace(ROW, deprecated=("hook dacc_x is deprecated",))
-    assert "toy (dacc-provider-toy): hook dacc_x is deprecated\n" in listed(monkeypatch, [row])
+    assert "toy: entry point `toy = dacc_toy` of dacc-provider-toy 1.2: hook dacc_x is deprecated\n" in listed(monkeypatch, [row])
 
 
 @pytest.mark.parametrize("print_them", [listed, shown])

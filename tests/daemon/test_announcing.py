@@ -14,6 +14,7 @@ from dacc_core.lifecycle import effects as fx
 from dacc_core.lifecycle.facts import Outcome
 from dacc_core.lifecycle.plan import Step
 from dacc_core.model import Failure, Progress, Running, Session, Status
+from dacc_core.sdk import hookspecs
 
 from ..registry.stores import add_session, store_of
 
@@ -109,3 +110,18 @@ def test_of_two_observers_one_that_fails_costs_the_other_nothing(session: Sessio
     heard = Heard()
     Both(Bad(), Announcer(heard, "s1")).changed((session, status()), (None, Status()))  # type: ignore[arg-type]
     assert len(heard.events) == 1
+
+
+def test_everything_that_an_observer_is_told_of_is_told_to_both() -> None:
+    told = {name for name, thing in vars(Observer).items() if callable(thing) and not name.startswith("_")}
+    assert told <= set(vars(Both))
+
+
+@pytest.mark.parametrize(("hook", "of_the_other"), [("dacc_session_changed", ()), ("dacc_step_finished", ("dacc_session_changed",))])
+def test_all_that_an_event_has_is_documented(session: Session, hook: str, of_the_other: tuple[str, ...]) -> None:
+    heard = Heard()
+    announcer = Announcer(heard, "s1")  # type: ignore[arg-type]
+    announcer.changed((session, status()), (session, status(filesystem="ready")))
+    announcer.step(fx.StepOrder(Step("create"), session, status(), 60.0), Outcome(), 1.0)
+    text = " ".join(str(getattr(hookspecs, name).__doc__) for name in (hook, *of_the_other))
+    assert [key for told, event in heard.events if told == hook for key in event if f"``{key}``" not in text] == []

@@ -50,11 +50,11 @@ def test_a_package_adds_commands(install: Install) -> None:
 
 
 def test_a_package_that_fails_to_add_commands_costs_the_others_nothing(install: Install) -> None:
-    install(provider("bad") + "@hookimpl\ndef dacc_add_commands(cli): 1 / 0\n", package="dacc-provider-bad", entry="bad")
+    bad = install(provider("bad") + "@hookimpl\ndef dacc_add_commands(cli): 1 / 0\n", package="dacc-provider-bad", entry="bad")
     install(provider() + COMMAND)
     cli = click.Group()
     why = "its hook raised ZeroDivisionError: division by zero; report it to the package's authors"
-    assert add_commands(cli) == [f"provider bad of dacc-provider-bad 1.2 could not add its commands: {why}"]
+    assert add_commands(cli) == [f"provider bad cannot add its commands: entry point `bad = {bad}` of dacc-provider-bad 1.2: {why}"]
     assert "toy-tool" in cli.commands
 
 
