@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from ..config import load
 from ..errors import DaccError, ProviderLoadError
 from ..plugins import add_commands, is_strict, list_providers, refuse_problems
 from .backup import backup, restore
@@ -16,7 +17,7 @@ from .demo import demo
 from .hosts import drain, forget, hosts, undrain
 from .operator import discard, release, retry, show, stage_out, status
 from .provider import provider
-from .providers import disabled_plugins, providers
+from .providers import providers
 from .why import why
 
 
@@ -43,8 +44,12 @@ class Cli(click.Group):
         if self._extended:
             return
         self._extended = True
+        try:
+            disabled = load().plugins.disabled
+        except DaccError as error:  # the code of a disabled package is never run, and which are is not known
+            click.echo(f"dacc: without the commands of provider packages: {str(error).partition(chr(10))[0]}", err=True)
+            return
         ours = dict(self.commands)
-        disabled = disabled_plugins()
         failures = add_commands(self, disabled)
         self.commands.update(ours)
         if is_strict():

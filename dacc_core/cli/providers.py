@@ -24,7 +24,7 @@ def providers() -> None:
 @as_json
 def list_command(json_output: bool) -> None:
     """List installed providers, those that cannot load included."""
-    rows = list_providers(disabled_plugins(tell=True))
+    rows = list_providers(_disabled())
     if json_output:
         click.echo(msgspec.json.format(msgspec.json.encode(rows), indent=2))
     elif rows:
@@ -39,7 +39,7 @@ def list_command(json_output: bool) -> None:
 @as_json
 def show_command(name: str, json_output: bool) -> None:
     """Show one provider: who offers it, whether it works, what it can do, and its settings."""
-    rows = show_provider(name, disabled_plugins(tell=True))
+    rows = show_provider(name, _disabled())
     if json_output:
         click.echo(msgspec.json.format(msgspec.json.encode(rows), indent=2))
     else:
@@ -48,13 +48,12 @@ def show_command(name: str, json_output: bool) -> None:
     _end(rows)
 
 
-def disabled_plugins(*, tell: bool = False) -> tuple[str, ...]:
-    """The setting ``plugins.disabled``; nothing when the configuration cannot be read, which ``tell`` says."""
+def _disabled() -> tuple[str, ...]:
+    """The setting ``plugins.disabled``; nothing when the configuration cannot be read, which is said."""
     try:
         return load().plugins.disabled
     except DaccError as error:
-        if tell:
-            click.echo(f"dacc: plugins.disabled is not known: {str(error).partition(chr(10))[0]}", err=True)
+        click.echo(f"dacc: plugins.disabled is not known: {str(error).partition(chr(10))[0]}", err=True)
         return ()
 
 

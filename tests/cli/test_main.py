@@ -86,6 +86,14 @@ class TestCommandsOfProviderPackages:
         assert self.run("ours").stdout == "ours\n"
         assert added == []
 
+    def test_they_are_left_out_when_it_is_not_known_which_are_disabled(
+        self, added: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.setenv("DACC_CONFIG", str(tmp_path / "nonesuch.yaml"))
+        result = self.run("--help")
+        assert (result.exit_code, added) == (0, [])
+        assert result.stderr.startswith("dacc: without the commands of provider packages: ")
+
     def test_they_cannot_replace_ours(self, added: list[str]) -> None:
         cli = Cli()
         cli.add_command(click.Command("ours", help="the right one"))
