@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -12,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from dacc_core.cli import scaffolding
 from dacc_core.cli.main import main
+from dacc_core.config import parse_text
 from dacc_core.plugins import ProviderRow
 
 PROGRAMS = Path(sys.executable).parent
@@ -61,6 +63,14 @@ def test_no_placeholder_and_no_template_is_left(here: Path) -> None:
         if path.is_file():
             assert "@TOY" not in path.read_text()
             assert not any(f"@{word}@" in path.read_text() for word in ("NAME", "MODULE", "CAMEL"))
+
+
+def test_the_configuration_in_its_readme_is_right(here: Path) -> None:
+    new("my-fs")
+    (example,) = re.findall(r"```yaml\n(.*?)```", (here / "dacc-provider-my-fs" / "README.md").read_text(), re.DOTALL)
+    config = parse_text(example, "dacc.yaml", {})
+    assert config.pools["default"].provider == "my-fs"
+    assert config.providers["my-fs"] == {"command_seconds": 30}
 
 
 def test_another_directory_can_be_given(here: Path) -> None:

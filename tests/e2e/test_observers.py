@@ -100,6 +100,6 @@ def test_observers_that_hang_or_end_the_program_hurt_no_job(slurm: Slurm) -> Non
         job.begin("c1").end()
     logs = {host: slurm.site.log(host) for host in slurm.site.brick_hosts}
     assert all(daemon.poll() is None for daemon in slurm.site.daemons.values())
-    until(lambda: any("an observer hangs and is called no more" in slurm.site.log(host) for host in logs), "the log says which hangs")
+    until(lambda: any("an observer hangs and is called no more" in slurm.site.log(host) for host in logs), "it is said which hangs", 60.0)
     (line, *_) = [line for host in logs for line in slurm.site.log(host).splitlines() if "an observer hangs" in line]
     assert "dacc-provider-worst" in line
