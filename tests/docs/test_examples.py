@@ -96,7 +96,8 @@ def need(condition: bool, what: str) -> None:
 
 def run_as_user(script: str, home: Path, programs: Path = PROGRAMS, **more: str) -> str:
     """Run a script as one shell session of an ordinary user; what it printed."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("DACC_", "XDG_")) and key != "PYTHONDONTWRITEBYTECODE"}
+    strange = ("DACC_", "XDG_", "PYTEST", "TOX_", "PYTHONDONTWRITEBYTECODE")  # ours; pytest, too, looks for a place of tox's
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(strange)}
     own = {"HOME": str(home), "XDG_RUNTIME_DIR": f"{home}/run", "PATH": f"{programs}:{os.environ['PATH']}", "COLUMNS": "120"}
     environment = kept | own | more
     user = AS_USER if os.geteuid() == 0 else ()

@@ -59,7 +59,7 @@ QUIET = ("--quiet", "--no-index", "--disable-pip-version-check")
 
 def run(*words: str, cwd: Path = Path("/")) -> str:
     """What a program prints, without what our own environment tells Python."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PYTEST", "DACC", "COV"))}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PYTEST", "TOX", "DACC", "COV"))}
     done = subprocess.run(words, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300)
     assert done.returncode == 0, done.stdout
     return done.stdout
