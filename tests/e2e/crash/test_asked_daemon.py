@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Sequence
 
 import pytest
 
-from .harness import CALLS, Job
+from .harness import CALLS, Job, until
 
 
 @pytest.mark.parametrize("place", ["server.received", "server.answers"])
@@ -23,6 +24,11 @@ def test_a_job_ends_well_although_every_daemon_is_killed_in_each_of_its_calls(di
     survives(directory_job, [call for call in CALLS if call != "paths"], ctl="server.answers", dac1="write.after@3")
 
 
+def _listens(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(path) == 0
+
+
 def survives(job: Job, calls: Sequence[str], **places: str) -> None:
     """The job lives its whole life although daemons are killed in each of these calls at these places."""
     crash = job.crash
@@ -30,6 +36,8 @@ def survives(job: Job, calls: Sequence[str], **places: str) -> None:
         deadly = places if call in calls else {}
         for host, place in deadly.items():
             crash.arm(host, place)
+        for host in deadly:
+            until(f"{host} listens, or the call would do without it", lambda host=host: _listens(crash.site.socket(host)))
         job.do(call)
         for host in deadly:
             crash.await_deaths(host)
