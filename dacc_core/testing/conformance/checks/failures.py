@@ -1,0 +1,192 @@
+"""Crashes, commands that fail, two callers at once."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from ..kit import Kit, Outcome, Trial, is_error_of_sdk
+from ..outcomes import expect, given
+from ..runners import Crash, Crashing, Failing, Meeting, Tap
+from .group import Group
+
+
+def commands_of(kit: Kit, call: str) -> int:
+    """How many commands a call takes when nothing goes wrong."""
+    trial, tap = kit.ready(call), Tap(kit.scratch.runner)
+    with given(call):
+        trial.must(call, context=trial.context(tap))
+    trial.end()
+    return tap.commands
+
+
+def crashes(kit: Kit, call: str) -> Iterator[tuple[int, Trial]]:
+    """A volume for each place between two commands of a call: the daemon crashed there, and another one has started."""
+    for at in range(2, commands_of(kit, call) + 1):
+        trial = kit.ready(call)
+        with contextlib.suppress(Crash):
+            trial.outcome(call, trial.context(Crashing(kit.scratch.runner, at=at)))
+        trial.restart()
+        yield at - 1, trial
+        trial.end()
+
+
+def failures(kit: Kit, call: str) -> Iterator[tuple[int, Trial, Outcome]]:
+    """A volume for each command of a call: that command failed, and so the call ended."""
+    for at in range(1, commands_of(kit, call) + 1):
+        trial = kit.ready(call)
+        yield at, trial, trial.outcome(call, trial.context(Failing(kit.scratch.runner, at=at)))
+        trial.end()
+
+
+def resumed(kit: Kit, call: str) -> None:
+    """Expect that a call that crashed anywhere can be made again and then has done its work."""
+    for done, trial in crashes(kit, call):
+        again = trial.outcome(call)
+        expect(again.ok, f"{call} crashed after {done} commands, and then failed again: {again.why()}")
+        wrong = trial.wrong_after(call)
+        expect(not wrong, f"{call} crashed after {done} commands and was repeated, and then {wrong}")
+
+
+class Crashes(Group):
+    """The daemon is gone between any two commands of a call; another one, which knows what is stored, makes the call again."""
+
+    title = "crashes"
+
+    def test_a_crashed_create_can_be_repeated(self, kit: Kit) -> None:
+        """And the volume can then be mounted."""
+        resumed(kit, "create")
+
+    def test_a_crashed_create_can_be_deleted(self, kit: Kit) -> None:
+        """Without a state, and nothing is left."""
+        kit.remember()
+        for done, trial in crashes(kit, "create"):
+            outcome = trial.outcome("delete", state={})
+            expect(outcome.ok, f"create crashed after {done} commands, and then delete failed: {outcome.why()}")
+            kit.expect_nothing_left()
+
+    def test_a_crashed_delete_can_be_repeated(self, kit: Kit) -> None:
+        """And nothing is left."""
+        kit.remember()
+        for done, trial in crashes(kit, "delete"):
+            outcome = trial.outcome("delete")
+            expect(outcome.ok, f"delete crashed after {done} commands, and then failed again: {outcome.why()}")
+            kit.expect_nothing_left()
+
+    def test_a_crashed_mount_can_be_repeated(self, kit: Kit) -> None:
+        """And the volume is then there on each host."""
+        resumed(kit, "mount")
+
+    def test_a_crashed_mount_can_be_unmounted(self, kit: Kit) -> None:
+        """And nothing is left at the path."""
+        for done, trial in crashes(kit, "mount"):
+            outcome = trial.outcome("unmount")
+            expect(outcome.ok, f"mount crashed after {done} commands, and then unmount failed: {outcome.why()}")
+            expect(not trial.still_there(), f"mount crashed after {done} commands, and unmount left something")
+
+    def test_a_crashed_unmount_can_be_repeated(self, kit: Kit) -> None:
+        """And nothing is left at the path."""
+        resumed(kit, "unmount")
+
+    def test_other_calls_that_crashed_can_be_repeated(self, kit: Kit) -> None:
+        """``usage``, ``restore``, ``swap_on`` and ``swap_off``, where they are declared."""
+        for call in ("usage", "restore", "swap_on", "swap_off"):
+            if call in kit.calls():
+                resumed(kit, call)
+
+
+class Failures(Group):
+    """One command of a call ends with exit status 1, each command in turn."""
+
+    title = "failing commands"
+
+    def test_a_failed_command_is_not_taken_for_success(self, kit: Kit) -> None:
+        """A call that reports success all the same has done its work."""
+        for call in ("create", "mount", "unmount"):
+            for at, trial, outcome in failures(kit, call):
+                wrong = trial.wrong_after(call) if outcome.ok else ""
+                expect(not wrong, f"{call} reports success, though its command {at} failed and {wrong}")
+
+    def test_a_failed_delete_is_not_taken_for_success(self, kit: Kit) -> None:
+        """A delete that reports success leaves nothing, or the next session meets it."""
+        kit.remember()
+        for at, _, outcome in failures(kit, "delete"):
+            left = kit.left() if outcome.ok else {}
+            expect(not left, f"delete reports success, though its command {at} failed and not all is gone")
+
+    def test_errors_are_of_the_sdks_classes(self, kit: Kit) -> None:
+        """Whatever goes wrong, what is raised or returned for a host is an error that ``dacc_core.sdk`` offers."""
+        for call in kit.calls():
+            for at, _, outcome in failures(kit, call):
+                wrong = [error for error in outcome.errors if not is_error_of_sdk(error)]
+                expect(not wrong, f"{call} ended with {outcome.why()} when its command {at} failed")
+
+    def test_errors_are_one_line(self, kit: Kit) -> None:
+        """Users and operators read them: one line, not empty."""
+        for call in kit.calls():
+            for at, _, outcome in failures(kit, call):
+                texts = [str(error) for error in outcome.errors]
+                expect(all(text.strip() and "\n" not in text for text in texts), f"{call} said {texts!r} when its command {at} failed")
+
+    def test_a_failed_create_can_be_deleted(self, kit: Kit) -> None:
+        """Without a state, and nothing is left."""
+        kit.remember()
+        for at, trial, _ in failures(kit, "create"):
+            outcome = trial.outcome("delete", state={})
+            expect(outcome.ok, f"command {at} of create failed, and then delete did: {outcome.why()}")
+            kit.expect_nothing_left()
+
+    def test_a_call_that_failed_can_be_repeated(self, kit: Kit) -> None:
+        """By the same provider, once the command works."""
+        for call in kit.calls():
+            for at, trial, outcome in failures(kit, call):
+                again = outcome if outcome.ok else trial.outcome(call)
+                expect(again.ok, f"command {at} of {call} failed, and when it was repeated {again.why()}")
+
+
+def together(*calls: Callable[[], Outcome]) -> list[Outcome]:
+    """Calls in threads of their own, and how they ended."""
+    found: list[Outcome] = [Outcome(error=TimeoutError("it did not end"))] * len(calls)
+
+    def make(number: int, call: Callable[[], Outcome]) -> None:
+        found[number] = call()
+
+    threads = [threading.Thread(target=make, args=one, daemon=True) for one in enumerate(calls)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(300.0)
+    return found
+
+
+class Concurrency(Group):
+    """One provider object serves all sessions of a daemon, from many threads."""
+
+    title = "two callers at once"
+
+    def test_two_volumes_can_be_created_at_once(self, kit: Kit) -> None:
+        """Each is then there, with its own data."""
+        kit.need_bricks(2)
+        first, *rest = kit.scratch.bricks
+        trials, barrier = [kit.trial([first]), kit.trial(rest)], threading.Barrier(2)
+        contexts = [trial.context(Meeting(kit.scratch.runner, barrier)) for trial in trials]
+        outcomes = together(*(partial(trial.outcome, "create", one) for trial, one in zip(trials, contexts, strict=True)))
+        for trial, outcome in zip(trials, outcomes, strict=True):
+            expect(outcome.ok, f"one of two creates at once failed: {outcome.why()}")
+            wrong = trial.wrong_after("create")
+            expect(not wrong, f"two volumes were created at once, and of one {wrong}")
+
+    def test_two_hosts_can_be_mounted_at_once(self, kit: Kit) -> None:
+        """By two calls about one volume; the same for unmount."""
+        kit.need_hosts(2)
+        trial = kit.ready("mount")
+        pair = trial.hosts[:2]
+        for call in ("mount", "unmount"):
+            barrier = threading.Barrier(2)
+            contexts = {host: trial.context(Meeting(kit.scratch.runner, barrier)) for host in pair}
+            for outcome in together(*(partial(trial.outcome, call, contexts[host], hosts=(host,)) for host in pair)):
+                expect(outcome.ok, f"one of two {call}s at once failed: {outcome.why()}")
+            wrong = trial.not_there(hosts=pair) if call == "mount" else trial.still_there(hosts=pair)
+            expect(not wrong, f"two {call}s at once succeeded, and not on {', '.join(wrong)}")

@@ -1,0 +1,192 @@
+"""What the checks may use and ruin: hosts, bricks, a directory for mounts; and how to look at them."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from ...sdk import BrickRef, CommandResult, HostRunner
+
+Entry = tuple[str, str, str]
+"""What is on a host: its kind (``mount``, ``file``, ``loop``, ``swap``, ``process``, ``signature``), its name, and a detail."""
+
+Snapshot = Mapping[str, frozenset[Entry]]
+"""The entries of each host."""
+
+SECONDS = 60.0
+
+
+@dataclass
+class Scratch:
+    """Hosts and bricks for checks. **Everything on the bricks is lost.**
+
+    The methods look at the hosts with commands through ``runner``. A subclass can replace them: for hosts that have no shell, for
+    providers that leave more behind than is looked for here.
+    """
+
+    runner: HostRunner
+    """How commands reach the hosts."""
+
+    bricks: tuple[BrickRef, ...]
+    """At least one. Some checks need two, some need them on two hosts."""
+
+    hosts: tuple[str, ...]
+    """Where volumes are mounted, at least one. Some checks need two, each with mounts of its own."""
+
+    mount_root: str = "/mnt/dacc-check"
+    """A directory for mount points on each host. Nothing else is in it."""
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """The section ``providers.<name>``."""
+
+    capacity: int = 64 << 20
+    """Bytes to ask for, for each volume."""
+
+    owner: int = field(default_factory=lambda: 65534 if os.geteuid() == 0 else os.geteuid())
+    """The uid that owns volumes."""
+
+    group: int = field(default_factory=lambda: 65534 if os.geteuid() == 0 else os.getegid())
+    """The gid that owns volumes."""
+
+    seconds: float = SECONDS
+    """The deadline of a call (seconds), where the check sets no other."""
+
+    watch: tuple[str, ...] = ()
+    """More directories, on any host, in which nothing may be left."""
+
+    @property
+    def everywhere(self) -> tuple[str, ...]:
+        """All hosts, those of bricks included."""
+        return tuple(dict.fromkeys((*(brick.host for brick in self.bricks), *self.hosts)))
+
+    @property
+    def mover_root(self) -> str:
+        """A directory for the mount points of movers. It may stay, empty."""
+        return f"{self.mount_root}-mover"
+
+    def place(self, host: str, path: str) -> str:
+        """Where a path of a mount is seen on a host. The same, unless hosts share a file system and the provider tells them apart."""
+        return path
+
+    # --- what is there ---
+
+    def look(self) -> Snapshot:
+        """What is on every host: mounts, loop devices, swap, processes and files that have to do with bricks and mount points."""
+        return self._inspect(dict.fromkeys(self.everywhere, ()))
+
+    def sweep(self, left: Snapshot) -> Snapshot:
+        """Take things away, by force. What is left then."""
+        return self._inspect({host: sorted(left.get(host, ())) for host in self.everywhere})
+
+    def is_there(self, host: str, path: str) -> bool:
+        """Whether a volume can be used at a mount point: its directory ``global`` is there."""
+        return self.on(host, "test", "-d", f"{self.place(host, path)}/global").ok
+
+    def is_mounted(self, host: str, path: str) -> bool:
+        """Whether anything is left of a mount: a link, or an entry in the mount table."""
+        script = 'test -L "$0" || test -d "$0/global" || grep -qF " $0 " /proc/self/mounts'
+        return self.on(host, "sh", "-c", script, self.place(host, path)).ok
+
+    def mount_options(self, host: str, path: str) -> frozenset[str]:
+        """The options of the mount at a path, from the host's mount table; none where nothing is mounted."""
+        place = self.place(host, path)
+        table = self._must(host, "cat", "/proc/self/mounts").decode("utf-8", "surrogateescape")
+        rows = [line.split() for line in table.splitlines()]
+        return frozenset(option for row in rows if row[1].replace("\\040", " ") == place for option in row[3].split(","))
+
+    def has_swap(self, host: str, path: str) -> bool:
+        """Whether a host swaps to a file below a mount point that is its own."""
+        table = self._must(host, "cat", "/proc/swaps").decode("utf-8", "surrogateescape")
+        names = [line.split()[0] for line in table.splitlines()[1:] if line.startswith("/")]
+        return any(name.startswith(f"{self.place(host, path)}/") and host in name for name in names)
+
+    def ownership(self, host: str, path: str) -> tuple[int, int, int]:
+        """The owner, the group and the permissions of a file."""
+        uid, gid, mode = self._must(host, "stat", "-L", "-c", "%u %g %a", self.place(host, path)).split()
+        return int(uid), int(gid), int(mode, 8)
+
+    # --- data ---
+
+    def write(self, host: str, path: str, data: bytes) -> bool:
+        """Write a file and bring it to the device. Whether that was possible."""
+        place = self.place(host, path)
+        return self.on(host, "dd", f"of={place}", "bs=1M", "conv=fsync", stdin=data).ok
+
+    def read(self, host: str, path: str) -> bytes | None:
+        """A file's content, ``None`` if it is not there."""
+        result = self.on(host, "cat", "--", self.place(host, path))
+        return result.stdout if result.ok else None
+
+    def fill(self, host: str, path: str, size: int) -> bool:
+        """Write ``size`` bytes and remove them again. Whether there was room."""
+        place = self.place(host, path)
+        fits = self.on(host, "sh", "-c", 'head -c "$1" /dev/zero > "$0" && sync "$0"', place, str(size)).ok
+        self.on(host, "rm", "-f", "--", place)
+        return fits
+
+    @contextmanager
+    def hold(self, host: str, path: str) -> Iterator[None]:
+        """A process on the host uses the mount meanwhile."""
+        ready, stop = threading.Event(), f"{self.place(host, self.mount_root)}/stop-{time.monotonic_ns()}"
+        script = 'cd "$0" && echo ready && while [ ! -e "$1" ]; do sleep 0.1; done'
+        words = ("sh", "-c", script, self.place(host, path), stop)
+        options: dict[str, Any] = {"timeout": self.seconds, "on_output": lambda _: ready.set()}
+        holder = threading.Thread(target=self.runner.run, args=([host], words), kwargs=options, daemon=True)
+        holder.start()
+        ready.wait(self.seconds)
+        try:
+            yield
+        finally:
+            self.on(host, "touch", "--", stop)
+            holder.join(self.seconds)
+            self.on(host, "rm", "-f", "--", stop)
+
+    # --- commands ---
+
+    def on(self, host: str, *argv: str, stdin: bytes = b"") -> CommandResult:
+        """A command on a host, and how it ended."""
+        return self.runner.run([host], argv, timeout=SECONDS, stdin=stdin)[host]
+
+    def _must(self, host: str, *argv: str) -> bytes:
+        result = self.on(host, *argv)
+        if not result.ok:
+            raise OSError(f"{argv[0]} on {host}: {result.why()}")
+        return result.stdout
+
+    def _inspect(self, sweep: Mapping[str, Sequence[Entry]]) -> Snapshot:
+        found: dict[str, frozenset[Entry]] = {}
+        for host, left in sweep.items():
+            devices = [brick.device for brick in self.bricks if brick.host == host]
+            marks = [*devices, *(self.place(host, path) for path in (self.mount_root, self.mover_root)), *self.watch]
+            request = {"marks": marks, "bricks": devices, "sweep": left}
+            text = b"REQUEST = " + repr(request).encode() + b"\n" + _inspector()
+            result = self.runner.run([host], (self.runner.python, "-I", "-S", "-"), timeout=SECONDS, stdin=text)[host]
+            if not result.ok:
+                raise OSError(f"host {host} cannot be looked at: {result.why()}")
+            found[host] = frozenset((kind, name, detail) for kind, name, detail in json.loads(result.stdout))
+        return found
+
+
+def left_over(before: Snapshot, after: Snapshot) -> Snapshot:
+    """What is there now and was not before."""
+    return {host: more for host, entries in after.items() if (more := entries - before.get(host, frozenset()))}
+
+
+def described(left: Snapshot) -> str:
+    """What is left, for one line."""
+    things = [f"{kind} {name} on {host}" for host, entries in left.items() for kind, name, _ in sorted(entries)]
+    more = f" and {len(things) - 4} more" if len(things) > 4 else ""
+    return ", ".join(things[:4]) + more
+
+
+@cache
+def _inspector() -> bytes:
+    return (files(__package__) / "inspector.py").read_bytes()

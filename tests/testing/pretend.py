@@ -1,0 +1,264 @@
+"""Hosts that exist in memory only, with a handful of commands, and scratch resources on them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from dacc_core.sdk import Argv, BrickRef, CommandResult
+from dacc_core.testing.conformance.scratch import Entry, Scratch, Snapshot
+
+FULL = (1, "No space left on device")
+Device = tuple[str, str]
+
+
+@dataclass
+class Shelf:
+    """A filesystem: its files, and the owner, group and mode of its directories."""
+
+    capacity: int
+    files: dict[str, bytes] = field(default_factory=dict)
+    directories: dict[str, tuple[int, int, int]] = field(default_factory=dict)
+
+
+@dataclass
+class Mounted:
+    """One entry of a mount table."""
+
+    device: Device
+    name: str
+    read_only: bool = False
+
+
+class Refused(Exception):
+    """A command ends with a status and a message."""
+
+    def __init__(self, text: str, status: int = 1) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class World:
+    """What is on the hosts. Each command is a method ``do_…``; what it returns is printed."""
+
+    python = "python3"
+
+    def __init__(self) -> None:
+        self.labels: dict[Device, set[str]] = {}
+        self.shelves: dict[tuple[Device, str], Shelf] = {}
+        self.mounts: dict[tuple[str, str], list[Mounted]] = {}
+        self.links: dict[tuple[str, str], str] = {}
+        self.swaps: set[tuple[str, str]] = set()
+        self.litter: set[tuple[str, str]] = set()
+        self.held: set[tuple[str, str]] = set()
+        self._lock = threading.Lock()
+
+    def run(
+        self,
+        hosts: Sequence[str],
+        argv: Argv,
+        *,
+        timeout: float = 60.0,
+        stdin: bytes = b"",
+        on_output: Callable[[bytes], None] | None = None,
+    ) -> Mapping[str, CommandResult]:
+        """Run a command on each host, one after the other."""
+        return {host: self._run(host, *(argv(host) if callable(argv) else argv)) for host in hosts}
+
+    def _run(self, host: str, name: str, *words: str) -> CommandResult:
+        try:
+            with self._lock:
+                said = getattr(self, f"do_{name}")(host, *words)
+        except Refused as refused:
+            return CommandResult(host, refused.status, stderr=str(refused).encode())
+        return CommandResult(host, 0, stdout=(said or "").encode())
+
+    # --- on brick hosts ---
+
+    def do_true(self, host: str) -> None:
+        """Nothing."""
+
+    def do_label(self, host: str, device: str, name: str) -> None:
+        """Take a brick for a volume."""
+        owners = self.labels.setdefault((host, device), set())
+        if owners - {name}:
+            raise Refused(f"{device} holds volume {min(owners)}")
+        owners.add(name)
+
+    def do_unlabel(self, host: str, device: str, name: str) -> None:
+        """Give it back."""
+        self.labels.get((host, device), set()).discard(name)
+
+    def do_format(self, host: str, device: str, name: str, capacity: str, owner: str, group: str, mode: str) -> None:
+        """Make an empty filesystem, whatever was there."""
+        shelf = Shelf(int(capacity))
+        shelf.directories["global"] = (int(owner), int(group), int(mode, 8))
+        self.shelves[(host, device), name] = shelf
+
+    def do_exists(self, host: str, device: str, name: str) -> None:
+        """Succeed if there is such a filesystem."""
+        self._shelf((host, device), name)
+
+    def do_destroy(self, host: str, device: str, name: str) -> None:
+        """Take it away."""
+        self.shelves.pop(((host, device), name), None)
+
+    def do_usage(self, host: str, device: str, name: str) -> str:
+        """Its capacity and what its files take."""
+        shelf = self._shelf((host, device), name)
+        return f"{shelf.capacity} {sum(map(len, shelf.files.values()))}"
+
+    def do_scribble(self, host: str, name: str) -> None:
+        """Leave a file behind."""
+        self.litter.add((host, name))
+
+    # --- on hosts that mount ---
+
+    def do_mounted(self, host: str, path: str) -> str:
+        """What is mounted at a path, and how."""
+        stack = self.mounts.get((host, path), [])
+        return f"{stack[-1].name} {'ro' if stack[-1].read_only else 'rw'}" if stack else ""
+
+    def do_mount(self, host: str, server: str, device: str, name: str, path: str, how: str) -> None:
+        """Mount once more, on top of what is there."""
+        self._shelf((server, device), name)
+        self.mounts.setdefault((host, path), []).append(Mounted((server, device), name, how == "ro"))
+
+    def do_umount(self, host: str, path: str) -> None:
+        """Undo one mount."""
+        if (host, path) in self.held:
+            raise Refused(f"{path}: target is busy", 32)
+        if not self.mounts.get((host, path)):
+            raise Refused(f"{path}: not mounted", 32)
+        self.mounts[host, path].pop()
+
+    def do_private(self, host: str, path: str, owner: str, group: str, mode: str) -> None:
+        """Make the host's private directory."""
+        self._at(host, path).directories[f"private/{host}"] = (int(owner), int(group), int(mode, 8))
+
+    def do_link(self, host: str, link: str, target: str) -> None:
+        """Make a symbolic link, or make it anew."""
+        self.links[host, link] = target
+
+    def do_unlink(self, host: str, link: str) -> None:
+        """Remove it."""
+        self.links.pop((host, link), None)
+
+    def do_swapon(self, host: str, path: str) -> None:
+        """Swap to a file on a mount."""
+        self._at(host, path)
+        self.swaps.add((host, path))
+
+    def do_swapoff(self, host: str, path: str) -> None:
+        """No more."""
+        self.swaps.discard((host, path))
+
+    # --- what is true ---
+
+    def _shelf(self, device: Device, name: str) -> Shelf:
+        if (device, name) not in self.shelves:
+            raise Refused(f"there is no volume {name} on {device[1]}")
+        return self.shelves[device, name]
+
+    def _at(self, host: str, path: str) -> Shelf:
+        stack = self.mounts.get((host, path), [])
+        if not stack:
+            raise Refused(f"{path} is not mounted")
+        return self._shelf(stack[-1].device, stack[-1].name)
+
+    def find(self, host: str, path: str) -> tuple[Shelf, str, bool]:
+        """The filesystem that a path leads to, the path in it, and whether it is read-only there. Raises Refused."""
+        for (at, link), target in self.links.items():
+            if at == host and path.startswith(f"{link}/"):
+                return self.find(host, target + path[len(link) :])
+        for (at, point), stack in self.mounts.items():
+            if at == host and stack and path.startswith(f"{point}/"):
+                return self._at(host, point), path[len(point) + 1 :], stack[-1].read_only
+        raise Refused(f"{path}: no such file")
+
+    def entries(self, host: str) -> frozenset[Entry]:
+        """All that is on a host."""
+        found: list[Entry] = [("label", device, name) for (at, device), names in self.labels.items() if at == host for name in names]
+        found += [("shelf", device, name) for ((at, device), name) in self.shelves if at == host]
+        found += [("mount", path, one.name) for (at, path), stack in self.mounts.items() if at == host for one in stack]
+        for kind, things in (("link", self.links), ("swap", self.swaps), ("file", self.litter)):
+            found += [(kind, name, "") for at, name in things if at == host]
+        return frozenset(found)
+
+
+@dataclass
+class PretendScratch(Scratch):
+    """Two bricks on two hosts, and two hosts to mount on, in a world of their own."""
+
+    runner: World = field(default_factory=World)
+    bricks: tuple[BrickRef, ...] = (BrickRef(host="b1", device="/dev/x"), BrickRef(host="b2", device="/dev/y"))
+    hosts: tuple[str, ...] = ("c1", "c2")
+    capacity: int = 8 << 20
+
+    def look(self) -> Snapshot:
+        """Everything."""
+        return {host: self.runner.entries(host) for host in self.everywhere}
+
+    def is_there(self, host: str, path: str) -> bool:
+        """Whether ``global`` is there."""
+        try:
+            return "global" in self.runner.find(host, f"{path}/global")[0].directories
+        except Refused:
+            return False
+
+    def is_mounted(self, host: str, path: str) -> bool:
+        """Whether anything is there."""
+        return bool(self.runner.mounts.get((host, path))) or (host, path) in self.runner.links
+
+    def mount_options(self, host: str, path: str) -> frozenset[str]:
+        """All mounts have them."""
+        return frozenset({"nodev", "nosuid"} if self.runner.mounts.get((host, path)) else ())
+
+    def has_swap(self, host: str, path: str) -> bool:
+        """Whether it is on."""
+        return (host, path) in self.runner.swaps
+
+    def ownership(self, host: str, path: str) -> tuple[int, int, int]:
+        """Of a directory."""
+        shelf, place, _ = self.runner.find(host, path)
+        return shelf.directories[place]
+
+    def write(self, host: str, path: str, data: bytes) -> bool:
+        """Whether there is room and it may be written."""
+        try:
+            shelf, place, read_only = self.runner.find(host, path)
+        except Refused:
+            return False
+        fits = sum(map(len, shelf.files.values())) + len(data) <= shelf.capacity
+        if fits and not read_only:
+            shelf.files[place] = data
+        return fits and not read_only
+
+    def read(self, host: str, path: str) -> bytes | None:
+        """A file."""
+        try:
+            shelf, place, _ = self.runner.find(host, path)
+        except Refused:
+            return None
+        return shelf.files.get(place)
+
+    def fill(self, host: str, path: str, size: int) -> bool:
+        """Whether it fits."""
+        shelf, _, _ = self.runner.find(host, path)
+        return sum(map(len, shelf.files.values())) + size <= shelf.capacity
+
+    @contextmanager
+    def hold(self, host: str, path: str) -> Iterator[None]:
+        """Keep it busy."""
+        place = (host, path.removesuffix("/global"))
+        self.runner.held.add(place)
+        yield
+        self.runner.held.discard(place)
+
+
+def scratch(**more: Any) -> PretendScratch:
+    """Fresh scratch resources."""
+    return PretendScratch(**more)
