@@ -111,9 +111,29 @@ class World:
         shelf = self._shelf((host, device), name)
         return f"{shelf.capacity} {sum(map(len, shelf.files.values()))}"
 
+    def do_wipe(self, host: str, device: str) -> None:
+        """Make a brick as new, whatever is on it."""
+        self.labels.pop((host, device), None)
+        for key in [key for key in self.shelves if key[0] == (host, device)]:
+            del self.shelves[key]
+
+    def do_purge(self, host: str) -> None:
+        """Remove the files of all filesystems of this host."""
+        for (where, _), shelf in self.shelves.items():
+            if where[0] == host:
+                shelf.files.clear()
+
+    def do_labelled(self, host: str, device: str) -> str:
+        """Whose a brick is."""
+        return " ".join(self.labels.get((host, device), ()))
+
     def do_scribble(self, host: str, name: str) -> None:
         """Leave a file behind."""
         self.litter.add((host, name))
+
+    def do_unscribble(self, host: str, name: str) -> None:
+        """Remove it."""
+        self.litter.discard((host, name))
 
     # --- on hosts that mount ---
 

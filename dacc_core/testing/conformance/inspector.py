@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Entry = tuple[str, str, str]
 
-REQUEST = globals().get("REQUEST", {"marks": [], "bricks": [], "sweep": []})  # type: Dict[str, Any]
+REQUEST: "dict[str, Any]" = globals().get("REQUEST", {"marks": [], "bricks": [], "sweep": []})
 
 
 def marked(name: str) -> bool:
@@ -71,7 +71,7 @@ def swaps() -> "Iterator[Entry]":
 
 def own() -> "set[int]":
     """This process and those above it."""
-    pid, found = os.getpid(), set()  # type: int, Set[int]
+    pid, found = os.getpid(), set()  # type: int, set[int]
     while pid > 0 and pid not in found:
         found.add(pid)
         status = [line for line in lines(f"/proc/{pid}/status") if line.startswith("PPid:")]

@@ -75,6 +75,10 @@ class Kit:
         self.trials: list[Trial] = []
         self._before: Snapshot | None = None
 
+    def renew(self) -> None:
+        """The next volumes meet a provider that has not been through anything."""
+        self.provider = self.make()
+
     # --- what the provider says that it can do ---
 
     @property

@@ -15,6 +15,7 @@ from .group import Group
 
 def commands_of(kit: Kit, call: str) -> int:
     """How many commands a call takes when nothing goes wrong."""
+    kit.renew()
     trial, tap = kit.ready(call), Tap(kit.scratch.runner)
     with given(call):
         trial.must(call, context=trial.context(tap))
@@ -36,6 +37,7 @@ def crashes(kit: Kit, call: str) -> Iterator[tuple[int, Trial]]:
 def failures(kit: Kit, call: str) -> Iterator[tuple[int, Trial, Outcome]]:
     """A volume for each command of a call: that command failed, and so the call ended."""
     for at in range(1, commands_of(kit, call) + 1):
+        kit.renew()
         trial = kit.ready(call)
         yield at, trial, trial.outcome(call, trial.context(Failing(kit.scratch.runner, at=at)))
         trial.end()

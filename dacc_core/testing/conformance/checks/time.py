@@ -83,6 +83,7 @@ def cancelled(kit: Kit, call: str) -> list[tuple[int, Cancelling, list[Exception
     """A call cancelled at each of its commands: the runner, and the errors that it ended with."""
     found = []
     for at in range(1, commands_of(kit, call) + 1):
+        kit.renew()
         trial, cancel = kit.ready(call), CancelToken()
         runner = Cancelling(kit.scratch.runner, at=at, cancel=cancel)
         outcome = trial.outcome(call, trial.context(runner, cancel=cancel))
