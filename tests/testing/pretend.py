@@ -30,7 +30,7 @@ class Mounted:
 
     device: Device
     name: str
-    read_only: bool = False
+    how: str = "rw"
 
 
 class Refused(Exception):
@@ -140,12 +140,16 @@ class World:
     def do_mounted(self, host: str, path: str) -> str:
         """What is mounted at a path, and how."""
         stack = self.mounts.get((host, path), [])
-        return f"{stack[-1].name} {'ro' if stack[-1].read_only else 'rw'}" if stack else ""
+        return f"{stack[-1].name} {stack[-1].how}" if stack else ""
 
     def do_mount(self, host: str, server: str, device: str, name: str, path: str, how: str) -> None:
         """Mount once more, on top of what is there."""
         self._shelf((server, device), name)
-        self.mounts.setdefault((host, path), []).append(Mounted((server, device), name, how == "ro"))
+        self.mounts.setdefault((host, path), []).append(Mounted((server, device), name, how))
+
+    def do_remount(self, host: str, path: str, how: str) -> None:
+        """Change how something is mounted."""
+        self.mounts[host, path][-1].how = how
 
     def do_umount(self, host: str, path: str) -> None:
         """Undo one mount."""
@@ -172,6 +176,10 @@ class World:
         self._at(host, path)
         self.swaps.add((host, path))
 
+    def do_swapped(self, host: str, path: str) -> str:
+        """Whether it is on."""
+        return "yes" if (host, path) in self.swaps else ""
+
     def do_swapoff(self, host: str, path: str) -> None:
         """No more."""
         self.swaps.discard((host, path))
@@ -196,7 +204,7 @@ class World:
                 return self.find(host, target + path[len(link) :])
         for (at, point), stack in self.mounts.items():
             if at == host and stack and path.startswith(f"{point}/"):
-                return self._at(host, point), path[len(point) + 1 :], stack[-1].read_only
+                return self._at(host, point), path[len(point) + 1 :], stack[-1].how == "ro"
         raise Refused(f"{path}: no such file")
 
     def entries(self, host: str) -> frozenset[Entry]:
@@ -234,8 +242,9 @@ class PretendScratch(Scratch):
         return bool(self.runner.mounts.get((host, path))) or (host, path) in self.runner.links
 
     def mount_options(self, host: str, path: str) -> frozenset[str]:
-        """All mounts have them."""
-        return frozenset({"nodev", "nosuid"} if self.runner.mounts.get((host, path)) else ())
+        """All mounts have them, but those that are made with ``dev``."""
+        stack = self.runner.mounts.get((host, path))
+        return frozenset({"nodev", "nosuid"} if stack and stack[-1].how != "dev" else ())
 
     def has_swap(self, host: str, path: str) -> bool:
         """Whether it is on."""

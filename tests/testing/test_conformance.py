@@ -34,3 +34,8 @@ def test_a_wrong_provider_fails_the_checks_that_are_meant_for_it_and_no_other(wr
 
     assert {**verdict.failed, **verdict.not_reached}.keys() == WRONG[wrong], (verdict.failed, verdict.not_reached)
     assert verdict.failed
+
+
+def test_every_check_is_one_that_some_wrong_provider_fails() -> None:
+    checks = {name.removeprefix("test_") for group in GROUPS for name in checks_of(group)}
+    assert checks == frozenset().union(*WRONG.values())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from dacc_core.sdk import (
+    AlreadyExists,
     Capabilities,
     Context,
     HostUnreachable,
@@ -178,6 +179,19 @@ class IgnoresReadOnly(ShelfProvider):
         super().mount_on(replace(request, read_only=False), host)
 
 
+@caught_by("mounts_are_nodev_and_nosuid")
+class MountsPlainly(ShelfProvider):
+    """Without the options that keep a job's devices and set-uid programs harmless."""
+
+    def mount_on(self, request: Mount, host: str) -> None:
+        super().mount_on(request, host)
+        if not request.read_only:
+            self.one(request.context, host, "remount", request.path, "dev")
+
+    def mounted(self, context: Context, host: str, path: str) -> list[str]:
+        return ["rw" if word == "dev" else word for word in super().mounted(context, host, path)]
+
+
 @caught_by("a_mover_has_a_mount_of_its_own", "a_jobs_volume")
 class KnowsNoMovers(ShelfProvider):
     """Takes a mover's mount for one that needs nothing."""
@@ -278,6 +292,34 @@ class KeepsSwapOn(ShelfProvider):
 
     def swap_off(self, request: Swap) -> PerHost:
         return PerHost(hosts=dict.fromkeys(request.hosts))
+
+
+@caught_by(
+    "swap_on_and_off_succeed_ten_times",
+    "a_call_that_failed_can_be_repeated",
+    "other_calls_that_crashed_can_be_repeated",
+)
+class SwapsOnce(ShelfProvider):
+    """Swap that is on is an error, also on those hosts that a crash or an error left it on."""
+
+    def swap_on(self, request: Swap) -> PerHost:
+        on = [host for host in request.hosts if self.one(request.context, host, "swapped", request.path)]
+        if on:
+            raise AlreadyExists(why=f"{on[0]} swaps already")
+        return super().swap_on(request)
+
+
+@caught_by(
+    "what_it_declares_it_has_methods_for",
+    "each_method_takes_one_request",
+    "each_host_gets_swap_and_loses_it",
+    "swap_on_and_off_succeed_ten_times",
+)
+class DeclaresSwapWithoutHavingIt(ShelfProvider):
+    """So there is no method that could be called."""
+
+    swap_on = None  # type: ignore[assignment]
+    swap_off = None  # type: ignore[assignment]
 
 
 @caught_by("swap_that_is_not_declared_is_refused")

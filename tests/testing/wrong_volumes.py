@@ -34,6 +34,25 @@ UNCLEAN = (
 """What is not reached when the bricks of a create that failed cannot be cleaned: no other volume can be made on them."""
 
 
+@caught_by(
+    "a_fit_host_passes",
+    "a_host_may_be_checked_ten_times",
+    "a_check_changes_nothing",
+    "a_call_that_failed_can_be_repeated",
+    "a_cancelled_call_can_be_repeated",
+    "a_cancelled_call_says_so",
+    "a_cancelled_call_stops",
+    "errors_are_of_the_sdks_classes",
+    "errors_are_one_line",
+)
+class FindsFaultWithEveryHost(ShelfProvider):
+    """Takes a fit host for one that is not, so nothing can be told from checks of it that fail."""
+
+    def check_host(self, request: CheckHost) -> None:
+        super().check_host(request)
+        raise Unavailable(why=f"host {request.host} is not good enough")
+
+
 @caught_by("a_check_changes_nothing")
 class LeavesATrialFile(ShelfProvider):
     """Its check of a host leaves a file."""

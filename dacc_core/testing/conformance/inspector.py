@@ -15,6 +15,7 @@ import subprocess
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
     Entry = tuple[str, str, str]
 

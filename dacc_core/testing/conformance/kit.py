@@ -28,6 +28,7 @@ from ...sdk import (
     Provider,
     RestoreProvider,
     Swap,
+    SwapProvider,
     Unmount,
     Unsupported,
     UsageProvider,
@@ -95,7 +96,7 @@ class Kit:
 
     def calls(self) -> list[str]:
         """Every call that the provider has, in the order of a volume's life."""
-        swaps = self.capabilities.swap
+        swaps = self.capabilities.swap and isinstance(self.provider, SwapProvider)
         has = {"usage": self._has("usage"), "restore": self._has("restore"), "swap_on": swaps, "swap_off": swaps}
         order = ("check_host", "create", "restore", "mount", "usage", "swap_on", "swap_off", "unmount", "delete")
         return [call for call in order if has.get(call, True)]
