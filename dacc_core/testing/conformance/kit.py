@@ -9,7 +9,7 @@ import secrets
 import string
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from ...sdk import (
     BrickRef,
@@ -41,6 +41,7 @@ OPTIONAL = {"usage": UsageProvider, "restore": RestoreProvider}
 """Calls that a provider has when it has the method."""
 
 SWAP_BYTES = 4 << 20
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -68,10 +69,14 @@ class Outcome:
 
 
 class Kit:
-    """One check's provider and volumes. ``make`` makes a provider anew, as a daemon that starts does."""
+    """One check's provider and volumes.
 
-    def __init__(self, make: Callable[[], Provider], scratch: Scratch, repeat: int = 10) -> None:
+    ``make`` makes a provider anew, as a daemon that starts does. ``found`` keeps what several checks of one provider ask.
+    """
+
+    def __init__(self, make: Callable[[], Provider], scratch: Scratch, repeat: int = 10, found: dict[Any, Any] | None = None) -> None:
         self.make, self.scratch, self.repeat = make, scratch, repeat
+        self._found = {} if found is None else found
         self.provider = make()
         self.trials: list[Trial] = []
         self._before: Snapshot | None = None
@@ -139,6 +144,13 @@ class Kit:
             trial.do(one)
         return trial
 
+    def once(self, key: tuple[str, ...], find: Callable[[], T]) -> T:
+        """What ``find`` returns, or returned for an earlier check."""
+        if key not in self._found:
+            self._found[key] = find()
+        known: T = self._found[key]
+        return known
+
     # --- before and after ---
 
     def remember(self) -> None:
@@ -158,11 +170,11 @@ class Kit:
 
     def close(self) -> None:
         """Take everything away that the check made, as the provider does it, whatever goes wrong."""
-        for trial in reversed(self.trials):
-            trial.end()
+        while self.trials:
+            self.trials[-1].end()
 
 
-@dataclass
+@dataclass(eq=False)
 class Trial:
     """One volume, and the calls about it."""
 
@@ -172,6 +184,7 @@ class Trial:
     capacity: int = 0
     _mounts: dict[str, dict[str, Any]] = field(default_factory=dict)
     _swapping: bool = False
+    _made: bool = False
 
     def __post_init__(self) -> None:
         self.provider = self.kit.provider
@@ -240,16 +253,26 @@ class Trial:
 
     def send(self, call: str, request: Any) -> Any:
         """Make a call with a request that is made already."""
-        if call == "mount":
-            link = request.link if request.private else ""
-            known = self._mounts.get(request.path, {"hosts": ()})
-            hosts = tuple(dict.fromkeys((*known["hosts"], *request.hosts)))
-            self._mounts[request.path] = {"path": request.path, "role": request.role, "link": link, "hosts": hosts}
-        self._swapping |= call == "swap_on"
+        self._begin(call, request)
         result = getattr(self.provider, call)(request)
         if call == "create" and isinstance(result, Created):
             self.state, self.capacity = _as_stored(result.state), result.capacity
+        self._made &= call != "delete" or bool(request.gone)
+        if call == "unmount" and isinstance(result, PerHost) and not result.failed:
+            known = self._mounts.get(request.path, {})
+            if set(known.get("hosts", ())) <= set(request.hosts) and known.get("link", "") == request.link:
+                self._mounts.pop(request.path, None)
         return result
+
+    def _begin(self, call: str, request: Any) -> None:
+        """Note what there will be to undo, however the call ends."""
+        self._made |= call in ("create", "delete")
+        self._swapping |= call == "swap_on"
+        if call == "mount":
+            known = self._mounts.get(request.path, {"hosts": (), "link": ""})
+            hosts = tuple(dict.fromkeys((*known["hosts"], *request.hosts)))
+            link = request.link if request.private else known["link"]
+            self._mounts[request.path] = {"path": request.path, "role": request.role, "link": link, "hosts": hosts}
 
     def outcome(self, call: str, context: Context | None = None, **more: Any) -> Outcome:
         """How a call ends; nothing is raised but what is no Exception."""
@@ -316,6 +339,12 @@ class Trial:
 
     def end(self) -> None:
         """Undo everything, with a provider that knows only the state."""
+        if self in self.kit.trials:
+            self.kit.trials.remove(self)
+        if self._made or self._mounts or self._swapping:
+            self._undo()
+
+    def _undo(self) -> None:
         with contextlib.suppress(Exception):
             self.restart()
         calls: list[tuple[str, dict[str, Any]]] = [("swap_off", {})] if self._swapping else []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
@@ -54,6 +54,8 @@ class ProviderConformance(  # pytest collects what the last base defines first
     provider: ClassVar[str] = ""
     """The provider's name, as its entry point has it."""
 
+    _found: ClassVar[dict[Any, Any]]
+
     repeat: ClassVar[int] = 10
     """How often calls are repeated that must be repeatable."""
 
@@ -64,7 +66,10 @@ class ProviderConformance(  # pytest collects what the last base defines first
     @pytest.fixture
     def kit(self, scratch: Scratch, request: pytest.FixtureRequest) -> Iterator[Kit]:
         """What each check works with."""
-        kit = Kit(lambda: self.make_provider(scratch), scratch, self.repeat)
+        found = vars(type(self)).get("_found")
+        if found is None:
+            type(self)._found = found = {}
+        kit = Kit(lambda: self.make_provider(scratch), scratch, self.repeat, found)
         try:
             group_of(type(self), request.function.__name__).prepare(kit)
             yield kit

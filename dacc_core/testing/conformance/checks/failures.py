@@ -15,6 +15,10 @@ from .group import Group
 
 def commands_of(kit: Kit, call: str) -> int:
     """How many commands a call takes when nothing goes wrong."""
+    return kit.once(("commands", call), lambda: _commands_of(kit, call))
+
+
+def _commands_of(kit: Kit, call: str) -> int:
     kit.renew()
     trial, tap = kit.ready(call), Tap(kit.scratch.runner)
     with given(call):
@@ -41,6 +45,11 @@ def failures(kit: Kit, call: str) -> Iterator[tuple[int, Trial, Outcome]]:
         trial = kit.ready(call)
         yield at, trial, trial.outcome(call, trial.context(Failing(kit.scratch.runner, at=at)))
         trial.end()
+
+
+def errors_of(kit: Kit, call: str) -> list[tuple[int, Outcome]]:
+    """How a call ends when one of its commands failed, for each of them."""
+    return kit.once(("errors", call), lambda: [(at, outcome) for at, _, outcome in failures(kit, call)])
 
 
 def resumed(kit: Kit, call: str) -> None:
@@ -121,14 +130,14 @@ class Failures(Group):
     def test_errors_are_of_the_sdks_classes(self, kit: Kit) -> None:
         """Whatever goes wrong, what is raised or returned for a host is an error that ``dacc_core.sdk`` offers."""
         for call in kit.calls():
-            for at, _, outcome in failures(kit, call):
+            for at, outcome in errors_of(kit, call):
                 wrong = [error for error in outcome.errors if not is_error_of_sdk(error)]
                 expect(not wrong, f"{call} ended with {outcome.why()} when its command {at} failed")
 
     def test_errors_are_one_line(self, kit: Kit) -> None:
         """Users and operators read them: one line, not empty."""
         for call in kit.calls():
-            for at, _, outcome in failures(kit, call):
+            for at, outcome in errors_of(kit, call):
                 texts = [str(error) for error in outcome.errors]
                 expect(all(text.strip() and "\n" not in text for text in texts), f"{call} said {texts!r} when its command {at} failed")
 

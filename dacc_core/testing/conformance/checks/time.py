@@ -81,6 +81,10 @@ class Cancellation(Group):
 
 def cancelled(kit: Kit, call: str) -> list[tuple[int, Cancelling, list[Exception]]]:
     """A call cancelled at each of its commands: the runner, and the errors that it ended with."""
+    return kit.once(("cancelled", call), lambda: _cancelled(kit, call))
+
+
+def _cancelled(kit: Kit, call: str) -> list[tuple[int, Cancelling, list[Exception]]]:
     found = []
     for at in range(1, commands_of(kit, call) + 1):
         kit.renew()
