@@ -61,9 +61,6 @@ class IsMoody(ShelfProvider):
     "errors_are_of_the_sdks_classes",
     "errors_are_one_line",
     "a_call_that_failed_can_be_repeated",
-    "a_cancelled_call_stops",
-    "a_cancelled_call_says_so",
-    "a_cancelled_call_can_be_repeated",
 ])  # fmt: skip
 class WantsMore(ShelfProvider):
     """Its restore has another argument, so it cannot be called at all."""

@@ -204,6 +204,7 @@ class KnowsNoMovers(ShelfProvider):
     "a_crashed_mount_can_be_unmounted",
     "a_crashed_unmount_can_be_repeated",
     "a_call_that_failed_can_be_repeated",
+    "a_cancelled_call_can_be_repeated",
 ])  # fmt: skip
 class UnmountsOnce(ShelfProvider):
     """What is not mounted, or no more, is an error, also on those hosts that a crashed call had come to."""
@@ -298,6 +299,7 @@ class KeepsSwapOn(ShelfProvider):
     "swap_on_and_off_succeed_ten_times",
     "a_call_that_failed_can_be_repeated",
     "other_calls_that_crashed_can_be_repeated",
+    "a_cancelled_call_can_be_repeated",
 )
 class SwapsOnce(ShelfProvider):
     """Swap that is on is an error, also on those hosts that a crash or an error left it on."""

@@ -24,9 +24,9 @@ from .shelf import ShelfProvider, ShelfSettings, place
 from .wrong import caught_by
 
 UNCLEAN = (
+    "a_cancelled_call_can_be_repeated",
     "a_cancelled_call_says_so",
     "a_cancelled_call_stops",
-    "a_failed_command_is_not_taken_for_success",
     "calls_end_in_time_when_hosts_are_slow",
     "errors_are_of_the_sdks_classes",
     "errors_are_one_line",
@@ -40,8 +40,6 @@ UNCLEAN = (
     "a_check_changes_nothing",
     "a_call_that_failed_can_be_repeated",
     "a_cancelled_call_can_be_repeated",
-    "a_cancelled_call_says_so",
-    "a_cancelled_call_stops",
     "errors_are_of_the_sdks_classes",
     "errors_are_one_line",
 )
@@ -179,7 +177,7 @@ class TakesTheWholeBrick(ShelfProvider):
         self.one(context, server, "format", device, request.volume.name, str(1 << 60), *owned)
 
 
-@caught_by("a_crashed_create_can_be_repeated", "a_call_that_failed_can_be_repeated")
+@caught_by("a_crashed_create_can_be_repeated", "a_call_that_failed_can_be_repeated", "a_cancelled_call_can_be_repeated")
 class CannotGoOn(ShelfProvider):
     """Refuses a volume that is half made, whether a crash or an error left it so."""
 
@@ -239,7 +237,12 @@ class DeletesOnce(ShelfProvider):
         super().delete(request)
 
 
-@caught_by("a_volume_without_state_is_deleted", "a_crashed_create_can_be_deleted", "a_failed_create_can_be_deleted", *UNCLEAN)
+@caught_by(
+    "a_volume_without_state_is_deleted",
+    "a_crashed_create_can_be_deleted",
+    "a_failed_create_can_be_deleted",
+    "calls_end_in_time_when_hosts_are_slow",
+)
 class NeedsTheState(ShelfProvider):
     """Knows by its state only what it made, so a create that did not return is never cleaned up."""
 
@@ -248,7 +251,7 @@ class NeedsTheState(ShelfProvider):
             super().delete(request)
 
 
-@caught_by("delete_leaves_data_of_other_volumes")
+@caught_by("delete_leaves_data_of_other_volumes", "a_cancelled_call_says_so")
 class EmptiesTheNeighbour(ShelfProvider):
     """Empties whatever is on hosts of the site."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 
 from ..kit import Kit, Outcome, Trial, is_error_of_sdk
@@ -47,9 +48,30 @@ def failures(kit: Kit, call: str) -> Iterator[tuple[int, Trial, Outcome]]:
         trial.end()
 
 
-def errors_of(kit: Kit, call: str) -> list[tuple[int, Outcome]]:
-    """How a call ends when one of its commands failed, for each of them."""
-    return kit.once(("errors", call), lambda: [(at, outcome) for at, _, outcome in failures(kit, call)])
+@dataclass(frozen=True)
+class Trouble:
+    """What came of a call one of whose commands failed."""
+
+    at: int
+    """Which command."""
+
+    outcome: Outcome
+    wrong: str
+    """What is not as it must be, where the call reports success."""
+
+    again: Outcome
+    """How it ended when the same provider repeated it, if it had failed."""
+
+
+def troubles(kit: Kit, call: str) -> list[Trouble]:
+    """What comes of a call when one of its commands fails, for each of them."""
+    return kit.once(("troubles", call), lambda: [_trouble(call, *failure) for failure in failures(kit, call)])
+
+
+def _trouble(call: str, at: int, trial: Trial, outcome: Outcome) -> Trouble:
+    if outcome.ok:
+        return Trouble(at, outcome, trial.wrong_after(call), outcome)
+    return Trouble(at, outcome, "", trial.outcome(call))
 
 
 def resumed(kit: Kit, call: str) -> None:
@@ -116,9 +138,8 @@ class Failures(Group):
     def test_a_failed_command_is_not_taken_for_success(self, kit: Kit) -> None:
         """A call that reports success all the same has done its work."""
         for call in ("create", "mount", "unmount"):
-            for at, trial, outcome in failures(kit, call):
-                wrong = trial.wrong_after(call) if outcome.ok else ""
-                expect(not wrong, f"{call} reports success, though its command {at} failed and {wrong}")
+            for trouble in troubles(kit, call):
+                expect(not trouble.wrong, f"{call} reports success, though its command {trouble.at} failed and {trouble.wrong}")
 
     def test_a_failed_delete_is_not_taken_for_success(self, kit: Kit) -> None:
         """A delete that reports success leaves nothing, or the next session meets it."""
@@ -130,16 +151,17 @@ class Failures(Group):
     def test_errors_are_of_the_sdks_classes(self, kit: Kit) -> None:
         """Whatever goes wrong, what is raised or returned for a host is an error that ``dacc_core.sdk`` offers."""
         for call in kit.calls():
-            for at, outcome in errors_of(kit, call):
-                wrong = [error for error in outcome.errors if not is_error_of_sdk(error)]
-                expect(not wrong, f"{call} ended with {outcome.why()} when its command {at} failed")
+            for trouble in troubles(kit, call):
+                wrong = [error for error in trouble.outcome.errors if not is_error_of_sdk(error)]
+                expect(not wrong, f"{call} ended with {trouble.outcome.why()} when its command {trouble.at} failed")
 
     def test_errors_are_one_line(self, kit: Kit) -> None:
         """Users and operators read them: one line, not empty."""
         for call in kit.calls():
-            for at, outcome in errors_of(kit, call):
-                texts = [str(error) for error in outcome.errors]
-                expect(all(text.strip() and "\n" not in text for text in texts), f"{call} said {texts!r} when its command {at} failed")
+            for trouble in troubles(kit, call):
+                texts = [str(error) for error in trouble.outcome.errors]
+                right = all(text.strip() and "\n" not in text for text in texts)
+                expect(right, f"{call} said {texts!r} when its command {trouble.at} failed")
 
     def test_a_failed_create_can_be_deleted(self, kit: Kit) -> None:
         """Without a state, and nothing is left."""
@@ -152,9 +174,8 @@ class Failures(Group):
     def test_a_call_that_failed_can_be_repeated(self, kit: Kit) -> None:
         """By the same provider, once the command works."""
         for call in kit.calls():
-            for at, trial, outcome in failures(kit, call):
-                again = outcome if outcome.ok else trial.outcome(call)
-                expect(again.ok, f"command {at} of {call} failed, and when it was repeated {again.why()}")
+            for trouble in troubles(kit, call):
+                expect(trouble.again.ok, f"command {trouble.at} of {call} failed, and when it was repeated {trouble.again.why()}")
 
 
 def together(*calls: Callable[[], Outcome]) -> list[Outcome]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+
 from ....sdk import Cancelled, CancelToken, Deadline
-from ..kit import Kit
+from ..kit import Kit, Outcome
 from ..outcomes import expect, given
 from ..runners import Cancelling, Clock, Slow, Tap
-from .failures import commands_of
 from .group import Group
 
 LIMIT = 20.0
@@ -17,15 +20,35 @@ LATE = 2
 """How many commands a call may still try after it was told to stop: it may be asking several hosts in turn."""
 
 
+@dataclass(frozen=True)
+class Wait:
+    """How a call ended whose commands take their time."""
+
+    over: float
+    """Seconds after its deadline, below 0 when before."""
+
+    commands: int
+    outcome: Outcome
+
+
+def waits(kit: Kit, seconds: float) -> dict[str, Wait]:
+    """How every call ends when each command takes that long, on a clock that only commands move."""
+    return kit.once(("waits", str(seconds)), lambda: {call: _wait(kit, call, seconds) for call in kit.calls()})
+
+
+def _wait(kit: Kit, call: str, seconds: float) -> Wait:
+    kit.renew()
+    trial, clock = kit.ready(call, kit.scratch.bricks[:1]), Clock()
+    deadline, tap = Deadline.after(LIMIT, clock), Tap(Slow(kit.scratch.runner, clock, seconds))
+    outcome = trial.outcome(call, trial.context(tap, deadline))
+    trial.end()
+    return Wait(clock.now - deadline.at, tap.commands, outcome)
+
+
 def ends_in_time(kit: Kit, seconds: float) -> None:
-    """Expect of every call that it ends near its deadline when each command takes that long, on a clock that only commands move."""
-    for call in kit.calls():
-        trial, clock = kit.ready(call), Clock()
-        deadline = Deadline.after(LIMIT, clock)
-        trial.outcome(call, trial.context(Slow(kit.scratch.runner, clock, seconds), deadline))
-        over = clock.now - deadline.at
-        expect(over <= GRACE, f"{call} ended {over:.0f} s after its deadline")
-        trial.end()
+    """Expect of every call that it ends near its deadline."""
+    for call, wait in waits(kit, seconds).items():
+        expect(wait.over <= GRACE, f"{call} ended {wait.over:.0f} s after its deadline")
 
 
 class Deadlines(Group):
@@ -43,12 +66,8 @@ class Deadlines(Group):
 
     def test_a_call_without_time_left_fails(self, kit: Kit) -> None:
         """When hosts hang, no call that needs a command reports success."""
-        for call in kit.calls():
-            trial, clock = kit.ready(call), Clock()
-            tap = Tap(Slow(kit.scratch.runner, clock, float("inf")))
-            outcome = trial.outcome(call, trial.context(tap, Deadline.after(LIMIT, clock)))
-            expect(not tap.commands or outcome.errors, f"{call} reports success, though none of its commands ended")
-            trial.end()
+        for call, wait in waits(kit, float("inf")).items():
+            expect(not wait.commands or wait.outcome.errors, f"{call} reports success, though none of its commands ended")
 
 
 class Cancellation(Group):
@@ -59,40 +78,55 @@ class Cancellation(Group):
     def test_a_cancelled_call_stops(self, kit: Kit) -> None:
         """It tries hardly any further command."""
         for call in kit.calls():
-            for at, runner, _ in cancelled(kit, call):
-                expect(runner.late <= LATE, f"{call} was cancelled at command {at} and tried {runner.late} more")
+            for stop in stops(kit, call):
+                expect(stop.late <= LATE, f"{call} was cancelled at command {stop.at} and tried {stop.late} more")
 
     def test_a_cancelled_call_says_so(self, kit: Kit) -> None:
         """It raises ``Cancelled``, or returns that for the hosts that it did not come to."""
         for call in kit.calls():
-            for at, _, errors in cancelled(kit, call):
+            for stop in stops(kit, call):
+                errors = stop.outcome.errors
                 right = errors and all(isinstance(error, Cancelled) for error in errors)
                 what = "; ".join(f"{type(error).__name__}: {error}" for error in errors[:1]) or "success"
-                expect(right, f"{call} was cancelled at command {at} and ended with {what}")
+                expect(right, f"{call} was cancelled at command {stop.at} and ended with {what}")
 
     def test_a_cancelled_call_can_be_repeated(self, kit: Kit) -> None:
         """With a token that is not set."""
         for call in kit.calls():
-            trial, cancel = kit.ready(call), CancelToken()
-            trial.outcome(call, trial.context(Cancelling(kit.scratch.runner, at=1, cancel=cancel), cancel=cancel))
-            trial.must(call)
-            trial.end()
+            for stop in stops(kit, call):
+                expect(stop.again.ok, f"{call} was cancelled at command {stop.at}, and when it was repeated {stop.again.why()}")
 
 
-def cancelled(kit: Kit, call: str) -> list[tuple[int, Cancelling, list[Exception]]]:
-    """A call cancelled at each of its commands: the runner, and the errors that it ended with."""
-    return kit.once(("cancelled", call), lambda: _cancelled(kit, call))
+@dataclass(frozen=True)
+class Stop:
+    """What came of a call that was cancelled."""
+
+    at: int
+    """The command that was running."""
+
+    late: int
+    """How many commands it tried after that."""
+
+    outcome: Outcome
+    again: Outcome
+    """How it ended when it was repeated."""
 
 
-def _cancelled(kit: Kit, call: str) -> list[tuple[int, Cancelling, list[Exception]]]:
-    found = []
-    for at in range(1, commands_of(kit, call) + 1):
+def stops(kit: Kit, call: str) -> list[Stop]:
+    """What comes of a call that is cancelled, for each of its commands."""
+    return kit.once(("stops", call), lambda: list(_stops(kit, call)))
+
+
+def _stops(kit: Kit, call: str) -> Iterator[Stop]:
+    for at in count(1):
         kit.renew()
-        trial, cancel = kit.ready(call), CancelToken()
+        # One brick will do: what a call does about the time, it does about one host as about many.
+        trial, cancel = kit.ready(call, kit.scratch.bricks[:1]), CancelToken()
         runner = Cancelling(kit.scratch.runner, at=at, cancel=cancel)
         outcome = trial.outcome(call, trial.context(runner, cancel=cancel))
         if runner.commands >= at:
-            found.append((at, runner, outcome.errors))
+            yield Stop(at, runner.late, outcome, trial.outcome(call))
         with given("taking the volume away"):
             trial.end()
-    return found
+        if runner.commands < at:
+            return
