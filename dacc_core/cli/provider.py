@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import click
 
+from .provider_check import check_command
 from .scaffolding import new_package
 
 
 @click.group()
 def provider() -> None:
-    """Write a filesystem provider."""
+    """Write and check a filesystem provider."""
 
 
 @provider.command("new")
@@ -25,3 +26,6 @@ def new_command(name: str, directory: str) -> None:
     for path in written:
         click.echo(f"  {path}")
     click.echo(f"next: pip install -e '{place}[test]', dacc providers show {name}, pytest {place}")
+
+
+provider.add_command(check_command)

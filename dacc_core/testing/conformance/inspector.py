@@ -1,7 +1,8 @@
 """Runs on a host, read from standard input by its interpreter (3.6 or newer): what is there that has to do with a check.
 
-``REQUEST`` stands in front of this text. Its ``marks`` are the directories and devices that belong to the check; everything whose
-name lies under one of them is told. With ``sweep``, a list of what was told before, those things are taken away.
+``REQUEST`` stands in front of this text. Its ``marks`` are the directories, and its ``bricks`` the directories and devices, that belong
+to the check; everything whose name lies under one of them is told. With ``sweep``, a list of what was told before, those things are
+taken away, except partition tables.
 """
 
 import json
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     Entry = tuple[str, str, str]
 
+TABLES = ("gpt", "dos", "PMBR")
 REQUEST: "dict[str, Any]" = globals().get("REQUEST", {"marks": [], "bricks": [], "sweep": []})
 
 
@@ -28,8 +30,9 @@ def marked(name: str) -> bool:
 
 
 def words_are_marked(text: str) -> bool:
-    """Whether a mark stands anywhere in a text."""
-    return any(mark in text for mark in REQUEST["marks"])
+    """Whether a directory that is a mark, or a path below one, stands in a text. Devices do not count: monitoring names them, too."""
+    names = [re.escape(mark) for mark in REQUEST["marks"] if os.path.isdir(mark)]
+    return any(re.search("(?<![^ =:,'\"])" + name + "(?![^ /:,'\"])", text) for name in names)
 
 
 def lines(path: str) -> "list[str]":
@@ -100,13 +103,25 @@ def files() -> "Iterator[Entry]":
                     yield "file", os.path.join(folder, name), ""
 
 
+def with_partitions(device: str) -> "list[str]":
+    """A device and its partitions, by the kernel's names; none for what is no block device."""
+    name = os.path.realpath(device)
+    if not os.path.exists(name) or not stat.S_ISBLK(os.stat(name).st_mode):
+        return []
+    folder = "/sys/class/block/" + os.path.basename(name)
+    below = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    return [name] + ["/dev/" + one for one in below if os.path.exists(folder + "/" + one + "/partition")]
+
+
 def signatures() -> "Iterator[Entry]":
-    """Bricks that are block devices and hold something that the system would recognise."""
-    for device in REQUEST["bricks"]:
-        if os.path.exists(device) and stat.S_ISBLK(os.stat(device).st_mode) and shutil.which("wipefs"):
-            said = subprocess.run(["wipefs", "--parsable", device], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-            if any(not line.startswith(b"#") for line in said.stdout.splitlines()):
-                yield "signature", device, said.stdout.splitlines()[-1].decode("utf-8", "replace")
+    """Bricks, and their partitions, that hold something which the system would recognise. A partition table belongs to the site."""
+    if not shutil.which("wipefs"):
+        return
+    for device in [one for brick in REQUEST["bricks"] for one in with_partitions(brick)]:
+        said = subprocess.run(["wipefs", "--parsable", device], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
+        found = [line for line in said.decode("utf-8", "replace").splitlines() if not line.startswith("#")]
+        if found and not any(line.split(",")[-1] in TABLES for line in found):
+            yield "signature", device, found[-1]
 
 
 def remove(kind: str, name: str) -> None:
@@ -114,18 +129,21 @@ def remove(kind: str, name: str) -> None:
     commands = {"mount": ["umount", "-l"], "loop": ["losetup", "-d"], "swap": ["swapoff"], "signature": ["wipefs", "--all"]}
     if kind == "process":
         os.kill(int(name), signal.SIGKILL)
+    elif kind == "signature" and name not in [device for _, device, _ in signatures()]:
+        return  # there is a partition table by now
     elif kind in commands:
         subprocess.run(commands[kind] + [name], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     elif os.path.isdir(name) and not os.path.islink(name):
-        shutil.rmtree(name, ignore_errors=True)
+        os.rmdir(name)  # never what is in it: all that may go is in the list, and something may be mounted there
     else:
         os.unlink(name)
 
 
 def main() -> "list[Entry]":
     """Take away what is asked for, then tell what is there."""
+    REQUEST["marks"] += [one for brick in REQUEST["bricks"] for one in [brick, *with_partitions(brick)]]
     order = ["process", "swap", "mount", "loop", "file", "signature"]
-    for kind, name, _ in sorted(REQUEST["sweep"], key=lambda one: order.index(one[0])):
+    for kind, name, _ in sorted(REQUEST["sweep"], key=lambda one: (order.index(one[0]), -one[1].count("/"))):
         try:
             remove(kind, name)
         except OSError:

@@ -14,6 +14,7 @@ from importlib.resources import files
 from typing import Any
 
 from ...sdk import BrickRef, CommandResult, HostRunner
+from .outcomes import NotReached
 
 Entry = tuple[str, str, str]
 """What is on a host: its kind (``mount``, ``file``, ``loop``, ``swap``, ``process``, ``signature``), its name, and a detail."""
@@ -134,15 +135,24 @@ class Scratch:
 
     @contextmanager
     def hold(self, host: str, path: str) -> Iterator[None]:
-        """A process on the host uses the mount meanwhile."""
-        ready, stop = threading.Event(), f"{self.place(host, self.mount_root)}/stop-{time.monotonic_ns()}"
+        """A process on the host uses the mount meanwhile. Raises NotReached where it cannot."""
+        started, said, stop = threading.Event(), list[bytes](), f"{self.place(host, self.mount_root)}/stop-{time.monotonic_ns()}"
         script = 'cd "$0" && echo ready && while [ ! -e "$1" ]; do sleep 0.1; done'
-        words = ("sh", "-c", script, self.place(host, path), stop)
-        options: dict[str, Any] = {"timeout": self.seconds, "on_output": lambda _: ready.set()}
-        holder = threading.Thread(target=self.runner.run, args=([host], words), kwargs=options, daemon=True)
+
+        def heard(text: bytes) -> None:
+            said.append(text)
+            started.set()
+
+        def use() -> None:
+            self.runner.run([host], ("sh", "-c", script, self.place(host, path), stop), timeout=self.seconds, on_output=heard)
+            started.set()
+
+        holder = threading.Thread(target=use, daemon=True)
         holder.start()
-        ready.wait(self.seconds)
+        started.wait(self.seconds)
         try:
+            if not said:
+                raise NotReached(f"not reached, since no process can use {path} on {host}")
             yield
         finally:
             self.on(host, "touch", "--", stop)
@@ -165,8 +175,8 @@ class Scratch:
         found: dict[str, frozenset[Entry]] = {}
         for host, left in sweep.items():
             devices = [brick.device for brick in self.bricks if brick.host == host]
-            marks = [*devices, *(self.place(host, path) for path in (self.mount_root, self.mover_root)), *self.watch]
-            request = {"marks": marks, "bricks": devices, "sweep": left}
+            marks = [*(self.place(host, path) for path in (self.mount_root, self.mover_root)), *self.watch]
+            request = {"marks": marks, "bricks": devices, "sweep": list(left)}
             text = b"REQUEST = " + repr(request).encode() + b"\n" + _inspector()
             result = self.runner.run([host], (self.runner.python, "-I", "-S", "-"), timeout=SECONDS, stdin=text)[host]
             if not result.ok:
