@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from . import commands, directives, errors, fake, hooks, keys, metrics, settings
+from . import commands, conformance, directives, errors, fake, hooks, keys, metrics, settings
 
 PAGES: Mapping[str, Callable[[], str]] = {
     "settings.md": settings.page,
@@ -13,6 +13,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "keys.md": keys.page,
     "commands.md": commands.page,
     "hooks.md": hooks.page,
+    "conformance.md": conformance.page,
     "directives.md": directives.page,
     "fake-provider.md": fake.page,
     "metrics.md": metrics.page,

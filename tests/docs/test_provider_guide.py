@@ -6,14 +6,22 @@ import importlib
 import re
 import shutil
 import tempfile
+import textwrap
 from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from dacc_core.cli.main import main
+from dacc_core.hosts.local import LocalRunner
 from dacc_core.plugins import new_manager
+from dacc_core.sdk import BrickRef
+from dacc_core.testing import Scratch
 
 from ..e2e.clean import Environment
 from .pages import ROOT, blocks, shows
@@ -24,19 +32,20 @@ PACKAGE = "dacc-provider-shelf"
 MODULE = "src/dacc_shelf/__init__.py"
 
 TOO_LARGE = """
-import conformance
 import msgspec
-import pytest
 from dacc_core.sdk import NoSpace
+from dacc_core.testing import ProviderConformance
 
 
-class TestFull(conformance.ProviderConformance):
+def enormous(volume):
+    return msgspec.structs.replace(volume, capacity=1 << 60)
+
+
+class TestFull(ProviderConformance):
     provider = "shelf"
 
-    def test_a_brick_that_is_too_full_is_refused(self, bench):
-        bench.what["volume"] = msgspec.structs.replace(bench.what["volume"], capacity=1 << 60)
-        with pytest.raises(NoSpace, match=r"^dac1:.*/b0 has \\d+ bytes free and 1152921504606846976 are needed: remove files there$"):
-            bench.create()
+{check}
+        assert str(outcome.error).endswith(" bytes free and 1152921504606846976 are needed: remove files there")
 """
 
 
@@ -94,9 +103,27 @@ def test_the_change_that_is_shown_can_be_made_and_says_what_is_wrong(walk: Walk,
     source = (package / MODULE).read_text()
     source = re.sub(r"    def create.*?(?=\n    def )", lambda _: change.text, source, flags=re.DOTALL)
     (package / MODULE).write_text(source.replace("    Mount,\n", "    Mount,\n    NoSpace,\n", 1))
-    (package / "tests" / "test_full.py").write_text(TOO_LARGE)
+    (check,) = blocks(GUIDE, "python tested")
+    (package / "tests" / "test_full.py").write_text(TOO_LARGE.format(check=check.text))
     words = ("python", "-m", "pytest", "-p", "no:cacheprovider", "-o", "pythonpath=src")
-    assert "7 passed" in environment.run(*words, "tests/test_full.py", cwd=package)
+    chosen = "too_full or the_volume_is_there_on_each_host or data_is_there"
+    assert "3 passed" in environment.run(*words, "tests/test_full.py", "-k", chosen, cwd=package)
+
+
+def test_the_tests_that_are_shown_are_those_that_are_made(package: Path) -> None:
+    (block,) = blocks(GUIDE, "python tests")
+    assert block.text in (package / "tests" / "test_provider.py").read_text()
+
+
+def test_a_fixture_of_the_authors_own_gives_the_scratch_resources() -> None:
+    (block,) = blocks(GUIDE, "python scratch")
+    made = Scratch(LocalRunner(fence_dir="/nonexistent"), (BrickRef(host="b1", device="/dev/x"),), ("c1", "c2"))
+    found = SimpleNamespace(runner=made.runner, bricks=made.bricks)
+    names: dict[str, Any] = {"pytest": SimpleNamespace(fixture=lambda function: function), "Scratch": Scratch}
+    names["my_test_cluster"] = lambda _: nullcontext(found)
+    exec(textwrap.dedent(block.text), names)
+    (scratch,) = names["scratch"](None, "/tmp/x")
+    assert scratch == replace(made, mount_root="/tmp/x/mnt")
 
 
 def test_the_observer_of_the_guide_is_one(package: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
