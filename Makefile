@@ -3,8 +3,8 @@
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
-PACKAGES := -e . -e providers/dacc_fake -e providers/dacc_lustre
-DEV_PACKAGES := -e .[dev] -e providers/dacc_fake -e providers/dacc_lustre
+PACKAGES := -e . -e providers/dacc_fake -e providers/dacc_lustre -e providers/dacc_gluster
+DEV_PACKAGES := -e .[dev] -e providers/dacc_fake -e providers/dacc_lustre -e providers/dacc_gluster
 # What an installation depends on; a change of any of them installs anew.
 INPUTS := pyproject.toml $(wildcard providers/*/pyproject.toml) constraints.txt
 EVENTS ?= 1000000

@@ -1,0 +1,58 @@
+"""The trusted pool of storage hosts: it grows from one host, the seed.
+
+Two pools never become one, since a pool takes no host that is in another. So hosts are not probed from each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from dacc_core.sdk import PerHost, Unavailable
+
+from . import answers
+from .answers import Peers
+from .layout import Layout
+from .remote import Remote
+
+_LOOKS = 40
+
+
+def join(remote: Remote, layout: Layout) -> None:
+    """See that all storage hosts of the volume are in the pool and in touch with each other. Raises Unavailable."""
+    hosts = layout.volume.hosts
+    if is_whole(_look(remote, hosts)):
+        return
+    for host in hosts:
+        _probe(remote, layout.settings.seed, layout.address(host))
+    for _ in range(_LOOKS):
+        seen = _look(remote, hosts)
+        if is_whole(seen):
+            return
+        remote.context.cancel.wait(0.3)
+    raise Unavailable(why=f"storage hosts are not in touch with each other: {strangers(seen)}: see gluster peer status there")
+
+
+def is_whole(seen: Mapping[str, Peers]) -> bool:
+    """Whether each of these hosts is in touch with all."""
+    return not strangers(seen)
+
+
+def strangers(seen: Mapping[str, Peers]) -> str:
+    """Those that are not, in words."""
+    pairs = [f"{host} and {other}" for host, peers in seen.items() for other in seen if seen[other].own not in peers.connected]
+    return ", ".join(pairs[:3])
+
+
+def _look(remote: Remote, hosts: Sequence[str]) -> Mapping[str, Peers]:
+    results = remote.run(hosts, ("gluster", "--mode=script", "pool", "list"))
+    PerHost.of(results).check()
+    return {host: answers.peers(result.stdout) for host, result in results.items()}
+
+
+def _probe(remote: Remote, seed: str, address: str) -> None:
+    """Take a host into the pool; one that is there already stays."""
+    result = remote.run([seed], ("gluster", "--mode=script", "peer", "probe", address))[seed]
+    if error := result.error:
+        raise error
+    if not result.ok:
+        raise Unavailable(why=f"storage host {address} cannot be taken into the pool of {seed}: {result.why()}")

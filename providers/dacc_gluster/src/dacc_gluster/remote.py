@@ -1,0 +1,60 @@
+"""Run commands and helpers on hosts, and make errors of how they end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any, Literal
+
+from dacc_core.sdk import AlreadyExists, Argv, Busy, CommandResult, Context, DaccError, NoSpace, PerHost, Unavailable
+
+Helper = Literal["storage", "client"]
+_CLASSES: Mapping[int, type[DaccError]] = {30: AlreadyExists, 40: Busy, 50: NoSpace, 60: Unavailable}
+"""By the exit codes of node/common.py."""
+
+
+@dataclass(frozen=True)
+class Remote:
+    """The hosts of one request. ``seconds``: what a command may take."""
+
+    context: Context
+    seconds: float
+
+    def run(self, hosts: Sequence[str], argv: Argv, stdin: bytes = b"") -> Mapping[str, CommandResult]:
+        """A command on all hosts at once, within the deadline. Raises Cancelled, or Unavailable when the deadline has passed."""
+        self.context.cancel.check()
+        self.context.deadline.check("a step of the provider gluster")
+        return self.context.hosts.run(hosts, argv, timeout=self.context.deadline.remaining(self.seconds), stdin=stdin)
+
+    def help(
+        self, hosts: Sequence[str], helper: Helper, action: str, what: Callable[[str], Mapping[str, Any]]
+    ) -> Mapping[str, CommandResult]:
+        """An action of a helper on all hosts; ``what`` gives what it needs on a host."""
+        python = self.context.hosts.python
+        return self.run(hosts, lambda host: (python, "-I", "-", action, json.dumps(what(host))), source(helper))
+
+
+@cache
+def source(helper: Helper) -> bytes:
+    """A helper's program, which needs nothing but Python on the host."""
+    node = files(__package__) / "node"
+    return b"\n".join((node / f"{name}.py").read_bytes() for name in ("common", helper))
+
+
+def outcome(results: Mapping[str, CommandResult]) -> PerHost:
+    """How a helper's action ended on each host."""
+    return PerHost(hosts={host: _error(result) for host, result in results.items()})
+
+
+def told(results: Mapping[str, CommandResult]) -> dict[str, Any]:
+    """What a helper's action told on each host. Raises the first error."""
+    outcome(results).check()
+    return {host: json.loads(result.stdout) for host, result in results.items()}
+
+
+def _error(result: CommandResult) -> DaccError | None:
+    kind = None if result.error else _CLASSES.get(result.returncode)
+    return kind(why=f"host {result.host}: {result.why()}") if kind else result.failure()
