@@ -88,13 +88,22 @@ class Gluster:
 
     def delete(self, known: Known, gone: Sequence[str]) -> None:
         """Stop the volume and make gluster forget it; ``gone``: its bricks on hosts that will not come back."""
+        try:
+            self._stop(known, [brick for brick in known.bricks if brick in gone])
+            forgotten = self._forget(known.name)
+        except Unavailable:
+            if self.known(known.name):  # otherwise another call was faster
+                raise
+            return
+        if forgotten:
+            self._sweep()
+
+    def _stop(self, known: Known, lost: Sequence[str]) -> None:
         if known.started:
             self.call("volume", "stop", known.name, "force")
-        lost = [brick for brick in known.bricks if brick in gone]
         if lost and len(lost) < len(known.bricks):
+            # The pool gives up no host that has bricks of a volume.
             self.call("volume", "remove-brick", known.name, *lost, "force")
-        if self._forget(known.name):
-            self._sweep()
 
     def _forget(self, name: str) -> bool:
         """Delete a stopped volume, or mark it: gluster deletes none while any host of the pool is away, be it one without its bricks."""
