@@ -69,6 +69,7 @@ class GlusterProvider(Provider, RestoreProvider, UsageProvider):
             return
         if found := knower(remote, alive, layout.name):
             gluster, known = found
+            outcome(remote.help(alive, "storage", "halt", self._on_storage(layout))).check()
             gluster.delete(known, layout.gluster_bricks(*request.gone) if request.gone else [])
         outcome(remote.help(alive, "storage", "release", self._on_storage(layout))).check()
 

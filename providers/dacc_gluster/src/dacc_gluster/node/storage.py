@@ -15,13 +15,16 @@ if TYPE_CHECKING:
         NO_SPACE,
         UNAVAILABLE,
         Failure,
+        command_line,
         do,
+        end,
         end_clients,
         last_line,
         main,
         make_owned,
         mount_client,
         mounted_at,
+        processes,
         remove_directory,
         run,
         umount,
@@ -169,15 +172,25 @@ def release_client(place: str) -> None:
     remove_directory(place)
 
 
+def halt(what: Dict[str, Any]) -> None:
+    """End what serves this host's bricks. When gluster stops a volume, it waits a second for each brick, one after the other."""
+    places = [brick["place"] + "/brick" for brick in what["bricks"]]
+    for pid in processes():
+        words = command_line(pid)
+        if os.path.basename(words[0]) == "glusterfsd" and any(place in words for place in places):
+            end(pid)
+
+
 def release(what: Dict[str, Any]) -> None:
-    """Unmount this host's bricks and clean them. The volume is stopped; what serves it may take a moment to end."""
+    """Unmount this host's bricks and clean them. The volume is stopped."""
+    halt(what)
     release_client(what["directory"] + "/client")
     each(what["bricks"], lambda brick: release_brick(brick, what["volume"]))
     remove_directory(what["directory"])
 
 
 def release_brick(brick: Dict[str, str], volume: str) -> None:
-    umount(brick["place"], 20.0)
+    umount(brick["place"], 5.0)
     check_device(brick["device"])
     label = label_of(brick["device"])
     if label in (volume, volume + NEW):
@@ -211,6 +224,7 @@ if __name__ == "__main__":
         "attach": attach,
         "usage": usage,
         "make_global": make_global,
+        "halt": halt,
         "release": release,
     }
     sys.exit(main(actions))
