@@ -239,4 +239,3 @@ class LocalSite:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-

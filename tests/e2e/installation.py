@@ -17,7 +17,7 @@ from pathlib import Path
 from .slurm import BIN, NOBODY, as_user
 
 SYSTEM_PYTHON = "/usr/bin/python3"
-OURS = {"dacc": ("dacc_core", "fakewarp"), "dacc-provider-fake": ("dacc_fake",)}
+OURS = {"dacc": ("dacc_core", "fakewarp"), "dacc-provider-fake": ("dacc_fake",), "dacc-provider-gluster": ("dacc_gluster",)}
 ENTRY = "#!{python}\nimport sys\nfrom {module} import {main}\nsys.exit({main}())\n"
 
 
@@ -32,7 +32,7 @@ class Installation:
 def usable_by_everyone() -> Iterator[tuple[Installation | None, str]]:
     """The running environment if others can use it, else a copy for the system's interpreter; or what is lacking for that."""
     # Through a shell: setpriv itself still has root's rights when it starts a program.
-    probe = [*as_user(NOBODY), "sh", "-c", f"exec {BIN}/python3 -I -c 'import fakewarp.frontend, dacc_fake'"]
+    probe = [*as_user(NOBODY), "sh", "-c", f"exec {BIN}/python3 -I -c 'import fakewarp.frontend, dacc_fake, dacc_gluster'"]
     if subprocess.run(probe, capture_output=True).returncode == 0:
         yield Installation(BIN), ""
     elif _system_version() != sys.version_info[:2]:
@@ -61,7 +61,7 @@ def _copy(place: Path) -> Installation:
     library.mkdir(parents=True)
     (programs / "python3").symlink_to(SYSTEM_PYTHON)
     (place / "pyvenv.cfg").write_text(f"home = {Path(SYSTEM_PYTHON).parent}\ninclude-system-site-packages = false\n")
-    for name in sorted(_needed("dacc") | {"dacc-provider-fake"}):
+    for name in sorted(_needed("dacc") | set(OURS)):
         copy_distribution(name, library)
     _copy_scripts(programs)
     subprocess.run([f"{programs}/python3", "-I", "-m", "compileall", "-q", str(library)], check=True, capture_output=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dacc_core.testing.etcd import EtcdCluster
+from dacc_core.testing.gluster import GlusterServers
 from dacc_core.testing.site import CONTROLLER, LocalSite
 
 from . import configuration
@@ -30,7 +31,8 @@ USERS = ("games", "www-data")
 class Cluster:
     """Compute nodes ``c1…``, brick hosts ``dac1…`` and a controller. ``programs``: where Slurm's user finds fakewarp.
 
-    ``members``: further hosts, on which an etcd runs that has dacc's state; without any it is in SQLite.
+    ``members``: further hosts, on which an etcd runs that has dacc's state; without any it is in SQLite. ``gluster``: bricks are
+    block devices of 512 MiB and the provider is ``gluster``, with its servers on the brick hosts.
     """
 
     directory: Path
@@ -41,6 +43,7 @@ class Cluster:
     granularity: int = 32 * MIB
     runner: str = "ssh"
     members: Sequence[str] = ()
+    gluster: bool = False
     extra: dict[str, Any] = field(default_factory=dict)
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
@@ -60,6 +63,7 @@ class Cluster:
         self.etcd = EtcdCluster(self.directory / "etcd", machines=self.site.machines, hosts=self.members)
         if self.members:
             self.site.extra = {**self.site.extra, "keystore": self.etcd.settings}
+        self.servers = GlusterServers(self.directory / "gluster", self.site.machines, self.site.brick_hosts)
 
     # --- the whole ---
 
@@ -71,6 +75,8 @@ class Cluster:
         if self.members:
             self.etcd.directory.mkdir()
             self.etcd.start()
+        if self.gluster:
+            self._open_gluster()
         self.site.start()
         self.conf = configuration.write(self.directory, self.site, self.programs)
         for name, owner in (("state", "slurm"), ("log", "slurm"), ("munge", "root")):
@@ -86,10 +92,22 @@ class Cluster:
         """Stop everything and remove every trace."""
         for name in ("backup", "slurmctld", *self.site.compute_nodes, "munged"):
             self.stop(name)
+        if self.gluster:
+            self.servers.close()
         self.site.close(keep=keep)
         self.etcd.close()
         if not keep:
             shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _open_gluster(self) -> None:
+        self.servers.open(self.bricks)
+        self.site.extra = {
+            **self.site.extra,
+            "pools": {"default": {"granularity": self.granularity, "provider": "gluster"}},
+            "bricks": {host: [{"device": device} for device in devices] for host, devices in self.servers.devices.items()},
+            "providers": {"gluster": {"seed": self.site.brick_hosts[0], "brick_root": "/run/dacc-gluster"}},
+        }
+        self.site.configure()
 
     # --- daemons ---
 

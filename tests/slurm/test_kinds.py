@@ -40,7 +40,7 @@ def test_each_component_of_a_heterogeneous_job_has_a_buffer(cluster: Cluster) ->
 
 
 def test_a_requeued_job_gets_a_new_buffer(cluster: Cluster) -> None:
-    body = "ls $DW_JOB_STRIPED; touch $DW_JOB_STRIPED/x; echo run-$SLURM_RESTART_COUNT; [ -n \"$SLURM_RESTART_COUNT\" ] || sleep 60"
+    body = 'ls $DW_JOB_STRIPED; touch $DW_JOB_STRIPED/x; echo run-$SLURM_RESTART_COUNT; [ -n "$SLURM_RESTART_COUNT" ] || sleep 60'
     job = cluster.sbatch("games", STRIPED, body=body, options=["--requeue", "--open-mode=append"])
     job.until_said("run-")
     assert cluster.run("games", "scontrol", "requeue", job.id).returncode == 0

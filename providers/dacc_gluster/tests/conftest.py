@@ -50,13 +50,6 @@ LEAST = 400 * MIB
 UID, GID = 65534, 65534
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A cluster for all of this, so one worker runs it; the tests without a cluster are quick."""
-    for item in items:
-        if "site" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("gluster"))
-
-
 class Entering(LocalRunner):
     """Runs the commands of a host in its namespaces, the network's too."""
 

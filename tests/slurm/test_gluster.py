@@ -1,0 +1,55 @@
+"""Slurm in front of a real distributed filesystem, with the state in etcd: all the way from a user's script to GlusterFS and back."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from dacc_core.testing import etcd, gluster
+
+from .conftest import opened
+
+BODY = """
+srun sh -c 'cat $DW_JOB_STRIPED/input > $DW_JOB_STRIPED/from-$SLURMD_NODENAME'
+srun sh -c 'touch $DW_JOB_PRIVATE/$SLURMD_NODENAME; ls $DW_JOB_PRIVATE > $DW_JOB_STRIPED/private-$SLURMD_NODENAME'
+(cd $DW_JOB_STRIPED; grep . from-* private-*) | sort > $DW_JOB_STRIPED/result
+echo started
+until [ -e go ]; do sleep 0.1; done
+"""
+
+
+@pytest.fixture
+def needed() -> None:
+    """Skip without etcd or GlusterFS; fail where everything must run."""
+    if words := etcd.lacking() or gluster.lacking():
+        assert os.environ.get("DACC_REQUIRE_ALL") != "1", f"needs {words}"
+        pytest.skip(f"needs {words}")
+
+
+@pytest.mark.usefixtures("needed")
+def test_two_nodes_of_a_job_share_a_directory_that_is_on_bricks_of_two_hosts(programs: Path) -> None:
+    options = {"nodes": 2, "hosts": 2, "bricks": 1, "granularity": 400 << 20, "members": ("etcd1",), "gluster": True}
+    with opened(programs, **options) as cluster:
+        home = cluster.home("games")
+        (home / "source").write_text("input\n")
+        job = cluster.sbatch(
+            "games",
+            "#DW jobdw capacity=800MiB access_mode=striped,private type=scratch",
+            f"#DW stage_in source={home}/source destination=$DW_JOB_STRIPED/input type=file",
+            f"#DW stage_out source=$DW_JOB_STRIPED/result destination={home}/result type=file",
+            body=BODY,
+            options=["--nodes=2"],
+        )
+        job.until_said("started")
+        kinds = {cluster.on(node, "findmnt", "-no", "FSTYPE", f"/mnt/dac/{job.id}_job").strip() for node in ("c1", "c2")}
+        assert kinds == {"fuse.glusterfs"}
+        volume = cluster.on("dac1", "gluster", "volume", "info")
+        assert [f": {host}:/run/dacc-gluster/" in volume for host in ("dac1", "dac2")] == [True, True]
+        (home / "go").touch()
+        job.completes()
+        assert (home / "result").read_text().splitlines() == ["from-c1:input", "from-c2:input", "private-c1:c1", "private-c2:c2"]
+        assert cluster.free() == 2
+        assert [cluster.mounts(node) for node in cluster.site.compute_nodes] == [[], []]
+        assert cluster.on("dac1", "gluster", "volume", "info") == ""
