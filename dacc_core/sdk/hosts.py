@@ -44,7 +44,10 @@ class CommandResult:
         return lines[-1].strip() if lines else f"exit status {self.returncode}"
 
     def failure(self) -> DaccError | None:
-        """The error to raise or to return for the host, which it names; ``None`` when the command succeeded."""
+        """The error to raise or to return for the host, which it names; ``None`` when the command succeeded.
+
+        That is ``error``, or Unavailable with :meth:`why` when the command failed. For another class look at ``returncode``.
+        """
         return None if self.ok else self.error or Unavailable(why=f"host {self.host}: {self.why()}")
 
 
@@ -90,6 +93,9 @@ class HostRunner(Protocol):
     ) -> Mapping[str, CommandResult]:
         """Run ``argv`` on every host in parallel; one result per host, one dead host delays no other.
 
+        Commands run in ``/`` with umask 022, ``PATH`` with the system's directories and ``LC_ALL=C``. Of standard output the first MiB
+        is kept, of standard error the last. What a command leaves in its process group is ended with it; a daemon that makes a session
+        of its own stays.
         ``timeout`` (seconds) is enforced on the host too: the command and its children are ended there.
         ``on_output`` gets each piece of standard output as it comes, from other threads; it must neither block nor raise.
         """

@@ -60,6 +60,7 @@ class Provider(Protocol):
 
     def create(self, request: rq.Create) -> rq.Created:
         """Build the filesystem. Raises :class:`~dacc_core.errors.NoSpace`, :class:`~dacc_core.errors.Unavailable`,
+        :class:`~dacc_core.errors.AlreadyExists` (a brick holds something else, which is not touched),
         :class:`~dacc_core.errors.InvalidRequest`."""
         ...
 

@@ -85,7 +85,7 @@ class Delete(VolumeRequest):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mount(VolumeRequest):
-    """Mount the volume at ``path`` on each host, ``nodev,nosuid``.
+    """Mount the volume at ``path`` on each host, ``nodev,nosuid``. Directories that are missing above ``path`` and ``link`` are made.
 
     ``owner``, ``group`` and ``mode`` are those of ``global``, and of the private directories if there are any.
     """
@@ -94,7 +94,7 @@ class Mount(VolumeRequest):
     """Role ``job``: the session's compute nodes. Role ``mover``: the one host that copies."""
 
     path: str
-    """Where. For a mover, a path that only root may enter."""
+    """Where. For a mover, a path that only root may enter: the directory above it has mode 700 if it must be made."""
 
     role: Role = "job"
     read_only: bool = False
@@ -111,7 +111,7 @@ class Mount(VolumeRequest):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unmount(VolumeRequest):
-    """Undo a :class:`Mount` with the same path and link. What is not mounted is unmounted already."""
+    """Undo a :class:`Mount` with the same path and link, which are removed. What is not mounted is unmounted already."""
 
     hosts: tuple[str, ...]
     path: str

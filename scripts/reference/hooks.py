@@ -100,6 +100,7 @@ def page() -> str:
         OPERATIONS,
         *_things(protocols),
         "## Requests and results",
+        "Sizes are bytes, owners are numbers, paths are absolute. Their fields are named when one is made: `PerHost(hosts=…)`.",
         *_things(asked),
         FIELDS,
         *_things(records),
