@@ -203,9 +203,7 @@ class Executor:
 
         def work() -> fx.Event:
             begun = clock().mono
-            outcome = perform(
-                effect.order, self._tools, cancel, lambda progress: self._events.put(fx.Progressed(effect.ref, progress))
-            )
+            outcome = perform(effect.order, self._tools, cancel, lambda progress: self._events.put(fx.Progressed(effect.ref, progress)))
             self._cancels.pop(effect.ref, None)
             tell(self._observer.step, effect.order, outcome, clock().mono - begun)
             return fx.StepEnded(effect.ref, outcome)

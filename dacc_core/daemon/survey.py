@@ -26,9 +26,7 @@ def survey(view: View) -> Survey:
 
 
 def _bricks(view: View) -> Counter[tuple[str, str]]:
-    return Counter(
-        (brick.pool, brick_state(view, host, brick)) for host, entry in view.hosts.items() for brick in entry.record.bricks
-    )
+    return Counter((brick.pool, brick_state(view, host, brick)) for host, entry in view.hosts.items() for brick in entry.record.bricks)
 
 
 def _hosts(view: View) -> Counter[str]:

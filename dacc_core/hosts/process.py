@@ -163,9 +163,7 @@ class _Pump:
         return not chunk
 
 
-def run_process(
-    argv: Sequence[str], streams: Streams, *, environment: Mapping[str, str], cancel: CancelToken | None = None
-) -> Outcome:
+def run_process(argv: Sequence[str], streams: Streams, *, environment: Mapping[str, str], cancel: CancelToken | None = None) -> Outcome:
     """Run one command to its end, in a session of its own, without a shell.
 
     When ``cancel`` is set it gets a SIGTERM; after the time of ``streams`` a SIGKILL. Raises OSError when it cannot start.

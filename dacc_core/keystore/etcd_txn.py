@@ -97,4 +97,3 @@ class Transactions:
 def _ended(ops: Sequence[Op]) -> str:
     leased = [op for op in ops if isinstance(op, Put) and op.lease]
     return " or ".join(f"lease {op.lease} of key {op.key}" for op in leased) + " has ended"
-

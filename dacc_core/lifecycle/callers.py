@@ -183,5 +183,3 @@ class Callers:
             caller.abandon()
         self.active.clear()
         self._waiting.clear()
-
-

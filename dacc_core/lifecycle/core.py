@@ -252,5 +252,3 @@ def _log_bug(bug: Exception) -> None:
 
 def _ignore(_: Any) -> None:
     """An answer that nobody waits for any more."""
-
-

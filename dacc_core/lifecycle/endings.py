@@ -120,9 +120,7 @@ def count_pre_run(view: View, draft: Draft, session: Session, status: Status, at
     known, former = view.histories.get(session.token), view.status(session.token)
     record = known.record if known else History(token=session.token, owner=session.request.owner)
     if goals.failed(session, status) and not goals.failed(session, former) and status.failure is not None:
-        counted = msgspec.structs.replace(
-            record, pre_run_failures=record.pre_run_failures + 1, status=status.failure.text[:400], ended=at
-        )
+        counted = msgspec.structs.replace(record, pre_run_failures=record.pre_run_failures + 1, status=status.failure.text[:400], ended=at)
         draft.put(counted, "history", session.token)
     elif status.done_seq >= session.goal_seq and record.pre_run_failures:
         draft.put(msgspec.structs.replace(record, pre_run_failures=0, status=""), "history", session.token)

@@ -203,9 +203,7 @@ class _Performer:
         private = mounted.own and mounted.owner.request.private
         link = layout.private_link(self.tools.mount_root, self.session.mounted_as) if private else ""
         result = self.tools.providers(mounted.volume.provider).unmount(
-            sdk.Unmount(
-                context=self.context, volume=mounted.volume, state=mounted.state, hosts=hosts, path=mounted.path, link=link
-            )
+            sdk.Unmount(context=self.context, volume=mounted.volume, state=mounted.state, hosts=hosts, path=mounted.path, link=link)
         )
         return _complete(result, hosts, mounted.volume.provider, "unmount")
 
@@ -301,9 +299,7 @@ class _Performer:
         return None
 
 
-def _complete(
-    result: sdk.PerHost, hosts: tuple[str, ...], provider: str, where: str
-) -> Mapping[str, DaccError | None]:
+def _complete(result: sdk.PerHost, hosts: tuple[str, ...], provider: str, where: str) -> Mapping[str, DaccError | None]:
     """The provider's answer, if it names every host it was asked for."""
     missing = [host for host in hosts if host not in result.hosts]
     if missing:
@@ -326,9 +322,7 @@ def _raise_first(results: Mapping[str, DaccError | None]) -> None:
             raise error
 
 
-def _per_host(
-    results: Mapping[str, DaccError | None], what: str, session: Session, *, tolerate_gone: bool = False
-) -> Outcome:
+def _per_host(results: Mapping[str, DaccError | None], what: str, session: Session, *, tolerate_gone: bool = False) -> Outcome:
     bad = {host: error for host, error in results.items() if error is not None and not (tolerate_gone and is_gone(error))}
     if not bad:
         return Outcome(hosts=results)
@@ -337,5 +331,3 @@ def _per_host(
     failed = StepFailed(step=f"{what} on {host}{more}", token=session.token, why=str(error))
     failed.retryable = all(one.retryable for one in bad.values())
     return Outcome(hosts=results, error=failed)
-
-

@@ -114,4 +114,3 @@ def _pay(session: Session, status: Status) -> Step:
     if session.kind == "kept":
         return Step("refuse", reason="its stage-out failed again")
     return Step("keep", reason="its stage-out failed")
-

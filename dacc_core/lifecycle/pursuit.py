@@ -282,9 +282,7 @@ class Pursuit:
             self._fenced(fx.Fenced(0, {}), session, status)
             return
         log.info("fencing", extra={"session": self.token, "generation": status.generation, "hosts": fold(hosts)})
-        self.core.ask(
-            lambda ref: fx.Fence(ref, session.key, status.generation, hosts), lambda event: self._fenced(event, session, status)
-        )
+        self.core.ask(lambda ref: fx.Fence(ref, session.key, status.generation, hosts), lambda event: self._fenced(event, session, status))
 
     def _fenced(self, event: fx.Fenced, session: Session, status: Status) -> None:
         self._busy = ""

@@ -181,6 +181,7 @@ def _detach(scene: Scene, name: str) -> Verb[None]:
 
 def vanished(view: View, former: Session) -> Callable[[], bool | None]:
     """What a :class:`Wait` asks: whether this very session is gone."""
+
     def ready() -> bool | None:
         session = view.session(former.token)
         return True if session is None or session.born != former.born else None

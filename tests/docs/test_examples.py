@@ -19,6 +19,7 @@ import pytest
 
 from dacc_core.config import SYSTEM_FILE, parse_text
 from dacc_core.errors import BadConfig, BadDirectives
+from dacc_core.plugins import load_provider
 from fakewarp.directives import parse_script
 
 from .pages import DOCS, ROOT, Block, blocks, shows
@@ -175,6 +176,14 @@ def test_the_guides_configuration_is_right_and_its_error_is_what_is_said() -> No
     with pytest.raises(BadConfig) as wrong:
         parse_text(example.text.replace("20GiB", "1.5TiB"), SYSTEM_FILE, {})
     assert f"dacd: {wrong.value}\n" in (GUIDES / "install.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("page", [GUIDES / "gluster.md", ROOT / "providers" / "dacc_gluster" / "README.md"], ids=["guide", "README"])
+def test_configurations_for_gluster_are_right(page: Path) -> None:
+    (example,) = (block for block in blocks(page) if block.info.startswith("yaml"))
+    config = parse_text(example.text, SYSTEM_FILE, {})
+    assert config.pools["default"].provider == "gluster"
+    assert load_provider("gluster", config=config).name == "gluster"
 
 
 def test_the_guides_configuration_of_several_providers_is_right_and_its_job_goes_to_its_pool() -> None:
