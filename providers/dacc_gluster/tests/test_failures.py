@@ -74,7 +74,9 @@ def test_a_rebooted_storage_host_serves_again_after_a_restore(site: Site) -> Non
 def test_a_rebooted_storage_host_can_be_cleaned_without_a_restore(site: Site) -> None:
     volume = site.volume()
     site.create(volume)
+    site.mount(volume)
     site.servers.crash("dac2")
+    assert site.unmount(volume).hosts == dict.fromkeys(NODES)
     site.servers.launch("dac2")
     site.servers.await_server("dac2")
     site.delete(volume)
@@ -120,6 +122,17 @@ def test_volumes_are_made_at_once_on_hosts_that_they_share(site: Site) -> None:
     for volume in (first, second):
         site.unmount(volume, ["c1"], f"/mnt/dac/{volume.name}")
     site.together(site.delete, [first, second])
+    assert site.left() == []
+
+
+def test_hosts_join_one_pool_although_volumes_are_made_at_once(site: Site) -> None:
+    for host in ("dac2", "dac3"):
+        site.on("dac1", "gluster", "--mode=script", "peer", "detach", host, check=False)  # it may not have joined yet
+    assert len(site.on("dac1", "gluster", "pool", "list").splitlines()) == 2
+    volumes = [site.volume("dac2", bricks=1), site.volume("dac3", bricks=1), site.volume("dac2", "dac3", bricks=1, first=1)]
+    site.together(site.create, volumes)
+    assert set(site.known()) == {volume.name for volume in volumes}
+    site.together(site.delete, volumes)
     assert site.left() == []
 
 

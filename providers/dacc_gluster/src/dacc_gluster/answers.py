@@ -21,9 +21,10 @@ class Known:
 
 @dataclass(frozen=True)
 class Peers:
-    """The trusted pool as one host sees it: ``own`` is that host's id, ``connected`` the ids that it is in touch with, its own included."""
+    """The trusted pool as one host sees it, by ids: its ``own``, all ``known`` ones and those it is ``connected`` to, its own included."""
 
     own: str
+    known: frozenset[str]
     connected: frozenset[str]
 
 
@@ -47,8 +48,8 @@ def online(answer: bytes) -> frozenset[str]:
 def peers(answer: bytes) -> Peers:
     """Of ``gluster pool list``: lines of id, name and state, the host itself being ``localhost``."""
     rows = [line.split() for line in answer.decode(errors="replace").splitlines()[1:]]
-    own = [row[0] for row in rows if row[1:2] == ["localhost"]]
-    return Peers(own[0] if own else "", frozenset(row[0] for row in rows if row[-1:] == ["Connected"]))
+    own = next((row[0] for row in rows if row[1] == "localhost"), "")
+    return Peers(own, frozenset(row[0] for row in rows), frozenset(row[0] for row in rows if row[-1] == "Connected"))
 
 
 def is_locked(why: str) -> bool:

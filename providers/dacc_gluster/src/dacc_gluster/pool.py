@@ -19,28 +19,28 @@ _LOOKS = 40
 
 def join(remote: Remote, layout: Layout) -> None:
     """See that all storage hosts of the volume are in the pool and in touch with each other. Raises Unavailable."""
-    hosts = layout.volume.hosts
-    if is_whole(_look(remote, hosts)):
+    hosts, seed = layout.volume.hosts, layout.settings.seed
+    if not strangers(_look(remote, hosts), seed):
         return
     for host in hosts:
-        _probe(remote, layout.settings.seed, layout.address(host))
+        if host != seed:
+            _probe(remote, seed, layout.address(host))
     for _ in range(_LOOKS):
-        seen = _look(remote, hosts)
-        if is_whole(seen):
+        left = strangers(_look(remote, hosts), seed)
+        if not left:
             return
         remote.context.cancel.wait(0.3)
-    raise Unavailable(why=f"storage hosts are not in touch with each other: {strangers(seen)}: see gluster peer status there")
+    raise Unavailable(why=f"storage hosts are not in touch with each other: {left}: see gluster peer status there")
 
 
-def is_whole(seen: Mapping[str, Peers]) -> bool:
-    """Whether each of these hosts is in touch with all."""
-    return not strangers(seen)
+def strangers(seen: Mapping[str, Peers], seed: str) -> str:
+    """Which of these hosts are not in the pool, or not in touch with another one, in words; nothing when all are.
 
-
-def strangers(seen: Mapping[str, Peers]) -> str:
-    """Those that are not, in words."""
-    pairs = [f"{host} and {other}" for host, peers in seen.items() for other in seen if seen[other].own not in peers.connected]
-    return ", ".join(pairs[:3])
+    Only the seed takes hosts in, so whoever is not alone is in its pool. A volume on a host that is alone would keep it out for ever.
+    """
+    alone = [f"{host} is in no pool" for host, peers in seen.items() if host != seed and len(peers.known) < 2]
+    apart = [f"{host} and {other}" for host, peers in seen.items() for other in seen if seen[other].own not in peers.connected]
+    return ", ".join([*alone, *apart][:3])
 
 
 def _look(remote: Remote, hosts: Sequence[str]) -> Mapping[str, Peers]:
