@@ -170,6 +170,15 @@ class Site:
             for one in [pool.submit(call, volume) for volume in volumes]:
                 one.result()
 
+    def restart(self, host: str) -> None:
+        """Start a glusterd again, and wait until the others have noticed."""
+        self.servers.launch(host)
+        self.servers.await_server(host)
+        end = time.monotonic() + 30
+        while "Disconnected" in self.on("dac1", "gluster", "pool", "list"):
+            assert time.monotonic() < end, f"{host} is not back in the pool"
+            time.sleep(0.2)
+
     def exists(self, host: str, path: str) -> bool:
         return subprocess.run([*self.machines.enter(host), "test", "-e", path]).returncode == 0
 

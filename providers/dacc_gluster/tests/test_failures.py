@@ -58,8 +58,7 @@ def test_a_rebooted_storage_host_serves_again_after_a_restore(site: Site) -> Non
     for number in range(20):
         site.write("c1", f"{JOB}/global/{number}", str(number))
     site.servers.crash("dac2")
-    site.servers.launch("dac2")
-    site.servers.await_server("dac2")
+    site.restart("dac2")
     with pytest.raises(Unavailable, match=r"host dac2: .* is not mounted: restore volume"):
         site.provider.usage(site.about(volume))
     site.provider.restore(site.about(volume))
@@ -77,8 +76,7 @@ def test_a_rebooted_storage_host_can_be_cleaned_without_a_restore(site: Site) ->
     site.mount(volume)
     site.servers.crash("dac2")
     assert site.unmount(volume).hosts == dict.fromkeys(NODES)
-    site.servers.launch("dac2")
-    site.servers.await_server("dac2")
+    site.restart("dac2")
     site.delete(volume)
     assert site.left() == []
 
@@ -155,8 +153,7 @@ def test_a_glusterd_that_is_away_is_named(site: Site) -> None:
         with pytest.raises(Unavailable, match=r"host dac2: glusterd does not answer .*: start it with systemctl start glusterd"):
             site.check("dac2", *site.servers.devices["dac2"])
     finally:
-        site.servers.launch("dac2")
-        site.servers.await_server("dac2")
+        site.restart("dac2")
     site.create(volume)
 
 
@@ -172,8 +169,7 @@ def test_a_volume_is_deleted_while_a_host_of_the_pool_that_has_none_of_it_is_awa
         assert not any(site.holds(brick.device) for brick in volume.bricks)
         assert site.known() == [volume.name]  # gluster forgets it when all are back
     finally:
-        site.servers.launch("dac3")
-        site.servers.await_server("dac3")
+        site.restart("dac3")
     other = site.volume("dac2")
     site.create(other)
     site.delete(other)
@@ -189,8 +185,7 @@ def test_hosts_that_are_gone_are_left_alone_and_the_others_cleaned(site: Site) -
         assert [bool(site.holds(brick.device)) for brick in volume.bricks] == [False, False, True, True]
         assert "dac2:" not in site.on("dac1", "gluster", "volume", "info", volume.name)  # so that the pool can detach it
     finally:
-        site.servers.launch("dac2")
-        site.servers.await_server("dac2")
+        site.restart("dac2")
         for brick in volume.bricks[2:]:
             subprocess.run(["wipefs", "-a", "-q", brick.device], check=True)
 
