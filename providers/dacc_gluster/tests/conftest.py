@@ -174,9 +174,14 @@ class Site:
         """Start a glusterd again, and wait until the others have noticed."""
         self.servers.launch(host)
         self.servers.await_server(host)
+        self.wait(lambda: "Disconnected" not in self.on("dac1", "gluster", "pool", "list"), f"{host} is back in the pool")
+
+    @staticmethod
+    def wait(come: Callable[[], bool], what: str) -> None:
+        """Until it is so."""
         end = time.monotonic() + 30
-        while "Disconnected" in self.on("dac1", "gluster", "pool", "list"):
-            assert time.monotonic() < end, f"{host} is not back in the pool"
+        while not come():
+            assert time.monotonic() < end, f"it did not come: {what}"
             time.sleep(0.2)
 
     def exists(self, host: str, path: str) -> bool:

@@ -157,6 +157,21 @@ def test_a_glusterd_that_is_away_is_named(site: Site) -> None:
     site.create(volume)
 
 
+def test_a_volume_is_deleted_while_the_glusterd_of_one_of_its_hosts_is_away(site: Site) -> None:
+    volume = site.volume()
+    site.create(volume)
+    site.servers.stop("dac1")
+    try:
+        site.delete(volume)
+        assert not any(site.holds(brick.device) for brick in volume.bricks)
+    finally:
+        site.servers.launch("dac1")
+        site.servers.await_server("dac1")
+    site.wait(lambda: "Connected" in site.on("dac1", "gluster", "peer", "status"), "dac1 finds its pool again")
+    site.delete(volume)
+    assert site.left() == []
+
+
 def test_a_volume_is_deleted_while_a_host_of_the_pool_that_has_none_of_it_is_away(site: Site) -> None:
     site.create(site.volume(*STORAGE))  # all three are in the pool
     site.delete(site.volumes[0])

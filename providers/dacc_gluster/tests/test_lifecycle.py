@@ -127,6 +127,18 @@ def test_a_read_only_mount_refuses_writes_and_can_become_writable(site: Site) ->
     site.on("c1", "touch", f"{JOB}/global/x")
 
 
+def test_a_path_with_a_link_above_it_is_one_mount(site: Site) -> None:
+    volume = site.volume("dac1", bricks=1)
+    site.create(volume)
+    site.on("c1", "ln", "-sfT", "/mnt", "/run/linked")
+    path = "/run/linked/dac/9_job"
+    for _ in range(2):
+        assert site.mount(volume, ["c1"], path).hosts == {"c1": None}
+    assert site.mounts("c1", "9_job") == ["/mnt/dac/9_job"]
+    assert site.unmount(volume, ["c1"], path).hosts == {"c1": None}
+    assert site.mounts("c1", "9_job") == []
+
+
 def test_a_mount_in_use_is_not_reported_as_unmounted(site: Site) -> None:
     volume = site.volume("dac1", bricks=1)
     site.create(volume)

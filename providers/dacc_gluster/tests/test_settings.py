@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from dacc_core.sdk import BrickRef, RestoreProvider, SwapProvider, UsageProvider
 
 from dacc_gluster import GlusterProvider
 from dacc_gluster.layout import Layout
+from dacc_gluster.remote import Helper, source
 from dacc_gluster.settings import GlusterSettings
 
 BRICKS = (BrickRef(host="dac1", device="/dev/a"), BrickRef(host="dac2", device="/dev/b"), BrickRef(host="dac1", device="/dev/c"))
@@ -47,3 +49,8 @@ def test_names_and_paths_come_from_the_volumes_name() -> None:
 
 def test_every_brick_must_have_room_for_its_share_rounded_up() -> None:
     assert Layout(VOLUME, GlusterSettings(seed="dac1")).least == 334
+
+
+@pytest.mark.parametrize("helper", ["storage", "client"])
+def test_helpers_are_programs_for_old_interpreters_too(helper: Helper) -> None:
+    ast.parse(source(helper), feature_version=(3, 6))

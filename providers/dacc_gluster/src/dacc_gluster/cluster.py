@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dacc_core.sdk import Busy, CommandResult, Unavailable
+from dacc_core.sdk import Busy, CommandResult, DaccError, Unavailable
 
 from . import answers
 from .answers import Known
@@ -135,9 +135,18 @@ def volume_of(result: CommandResult, name: str) -> Known | None:
 
 
 def knower(remote: Remote, hosts: Sequence[str], name: str) -> tuple[Gluster, Known] | None:
-    """The first of these hosts whose gluster knows the volume; ``None`` when all say that there is none."""
+    """The first of these hosts whose gluster knows the volume; ``None`` when all say that there is none.
+
+    Some may not answer as long as one knows it. Raises the first error when none does.
+    """
     results = remote.run(hosts, (*_QUIET, "volume", "info", name))
+    errors: list[DaccError] = []
     for host in hosts:
-        if known := volume_of(results[host], name):
-            return Gluster(remote, host), known
+        try:
+            if known := volume_of(results[host], name):
+                return Gluster(remote, host), known
+        except Unavailable as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
     return None

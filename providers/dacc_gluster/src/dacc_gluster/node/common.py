@@ -60,7 +60,7 @@ def last_line(done: "subprocess.CompletedProcess[str]") -> str:
 
 def mounted_at(place: str) -> Optional[Mounted]:
     """The topmost mount at a place (proc_pid_mountinfo(5))."""
-    found = None
+    found, place = None, real(place)
     with open("/proc/self/mountinfo") as table:
         for line in table:
             words = line.split()
@@ -68,6 +68,11 @@ def mounted_at(place: str) -> Optional[Mounted]:
                 rest = words[words.index("-") + 1 :]
                 found = Mounted(words[2], unescaped(rest[1]), rest[0], "ro" in words[5].split(","))
     return found
+
+
+def real(place: str) -> str:
+    """As the kernel and the client know it: without links above it. The place itself is not looked at, for nobody may serve it."""
+    return os.path.join(os.path.realpath(os.path.dirname(place)), os.path.basename(place))
 
 
 def unescaped(word: str) -> str:
@@ -90,7 +95,7 @@ def umount(place: str, seconds: float = 0.0) -> None:
 
 def held_by(place: str) -> str:
     """Who has files open below a place or works there, in words."""
-    users = [pid for pid in processes() if any(uses(link, place) for link in links(pid))]
+    users = [pid for pid in processes() if any(uses(link, real(place)) for link in links(pid))]
     return ": end the processes {0}".format(", ".join(map(str, users[:5]))) if users else ": see who uses it"
 
 
@@ -128,7 +133,7 @@ def end_clients(place: str) -> None:
     """End what is left of GlusterFS clients of a place: a mount that was killed leaves one, which could mount later."""
     for pid in processes():
         words = command_line(pid)
-        if os.path.basename(words[0]) == "glusterfs" and words[-1] == place:
+        if os.path.basename(words[0]) == "glusterfs" and words[-1] in (place, real(place)):
             end(pid)
 
 
