@@ -65,7 +65,10 @@ class Entering(LocalRunner):
 
 @dataclass
 class Site:
-    """Requests about volumes; each volume is on the first two storage hosts with two bricks each, unless told otherwise."""
+    """Requests about volumes; each volume is on the first two storage hosts with two bricks each, unless told otherwise.
+
+    ``volumes``: those that are not deleted yet.
+    """
 
     machines: Namespaces
     servers: gluster.GlusterServers
@@ -97,6 +100,8 @@ class Site:
 
     def delete(self, volume: Volume, gone: Sequence[str] = (), **more: Any) -> None:
         self.provider.delete(Delete(context=self.context(volume, **more), volume=volume, state={}, gone=tuple(gone)))
+        if volume in self.volumes and not gone:
+            self.volumes.remove(volume)
 
     def mount(self, volume: Volume, hosts: Sequence[str] = NODES, path: str = JOB, **more: Any) -> PerHost:
         what = {"owner": UID, "group": GID, **more}
@@ -133,7 +138,7 @@ class Site:
 
     def known(self) -> list[str]:
         """The volumes that gluster knows."""
-        return self.on("dac1", "gluster", "volume", "list").split()
+        return [name for name in self.on("dac1", "gluster", "volume", "list", check=False).split() if name.startswith("t0")]
 
     def holds(self, device: str) -> str:
         """What blkid says of a device; nothing when it is clean."""
@@ -149,7 +154,7 @@ class Site:
         for host in NODES:
             found += self.mounts(host, "/mnt/dac") + self.on(host, "find", "/mnt/dac", "-mindepth", "1", check=False).splitlines()
             found += [f"{host}: {pid}" for pid in self.servers.processes(host)]
-        return [one for one in found if "No such file" not in one] + [name for name in self.known() if name in _names(self.volumes)]
+        return [one for one in found if "No such file" not in one] + self.known()
 
     @contextmanager
     def working(self, host: str, directory: str) -> Iterator[int]:
@@ -188,10 +193,6 @@ class Site:
         return subprocess.run([*self.machines.enter(host), "test", "-e", path]).returncode == 0
 
 
-def _names(volumes: Sequence[Volume]) -> set[str]:
-    return {volume.name for volume in volumes}
-
-
 def _command(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/cmdline").read_text()
@@ -225,7 +226,7 @@ def _opened(directory: Path) -> Iterator[Site]:
 def site(cluster: Site) -> Iterator[Site]:
     """The hosts, without any volume; a test may leave some."""
     yield cluster
-    for volume in cluster.volumes:
+    for volume in list(cluster.volumes):
         cluster.unmount(volume)
         cluster.delete(volume)
     assert cluster.left() == []

@@ -64,9 +64,9 @@ def test_a_create_that_died_between_any_two_commands_goes_on(site: Site) -> None
 
 def test_what_a_create_left_that_died_anywhere_can_be_deleted(site: Site) -> None:
     after = 0
-    while died(site, site.volume(bricks=1), after, site.create):
+    while died(site, volume := site.volume(bricks=1), after, site.create):
         after += 1
-        site.delete(site.volumes[-1])
+        site.delete(volume)
         assert site.left() == []
     assert after > 5
 
@@ -81,7 +81,7 @@ def test_a_delete_that_died_between_any_two_commands_goes_on(site: Site) -> None
     assert site.left() == []
 
 
-@pytest.mark.parametrize("milliseconds", [100, 150, 250, 400])
+@pytest.mark.parametrize("milliseconds", [120, 200, 350])
 def test_commands_that_are_killed_in_their_midst_can_be_given_again(site: Site, milliseconds: int) -> None:
     volume = site.volume()
 
@@ -96,5 +96,14 @@ def test_commands_that_are_killed_in_their_midst_can_be_given_again(site: Site, 
     assert site.unmount(volume).hosts == WELL
     with suppress(Unavailable, Busy):
         site.delete(volume, runner=hasty)
+    site.delete(volume)
+    assert site.left() == []
+
+
+@pytest.mark.parametrize("milliseconds", [100, 130, 160])
+def test_what_a_create_left_that_was_killed_in_its_midst_can_be_deleted(site: Site, milliseconds: int) -> None:
+    volume = site.volume()
+    with suppress(Unavailable, Busy):
+        site.create(volume, runner=Hasty(site.context(volume).hosts, milliseconds / 1000))
     site.delete(volume)
     assert site.left() == []

@@ -111,8 +111,8 @@ def test_a_brick_that_holds_something_is_not_formatted(site: Site, label: str) -
 
 
 def test_volumes_are_made_at_once_on_hosts_that_they_share(site: Site) -> None:
-    site.together(lambda volume: site.create(volume), [site.volume(bricks=1, first=0), site.volume(bricks=1, first=1)])
-    first, second = site.volumes
+    first, second = site.volume(bricks=1, first=0), site.volume(bricks=1, first=1)
+    site.together(site.create, [first, second])
     for volume in (first, second):
         site.mount(volume, ["c1"], f"/mnt/dac/{volume.name}")
         site.write("c1", f"/mnt/dac/{volume.name}/global/name", volume.name)
@@ -173,8 +173,9 @@ def test_a_volume_is_deleted_while_the_glusterd_of_one_of_its_hosts_is_away(site
 
 
 def test_a_volume_is_deleted_while_a_host_of_the_pool_that_has_none_of_it_is_away(site: Site) -> None:
-    site.create(site.volume(*STORAGE))  # all three are in the pool
-    site.delete(site.volumes[0])
+    wide = site.volume(*STORAGE)
+    site.create(wide)  # now all three are in the pool
+    site.delete(wide)
     volume = site.volume("dac1")
     site.create(volume)
     site.servers.stop("dac3")

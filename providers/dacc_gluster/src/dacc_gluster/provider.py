@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dacc_core.sdk import (
@@ -67,11 +67,18 @@ class GlusterProvider(Provider, RestoreProvider, UsageProvider):
         alive = [host for host in request.volume.hosts if host not in request.gone]
         if not alive:
             return
-        if found := knower(remote, alive, layout.name):
+        self._forget(remote, layout, alive, request.gone)
+        outcome(remote.help(alive, "storage", "release", self._on_storage(layout))).check()
+        # A create that was ended may have left glusterd at work, which makes the volume only now.
+        self._forget(remote, layout, alive, request.gone)
+
+    def _forget(self, remote: Remote, layout: Layout, alive: Sequence[str], gone: Sequence[str]) -> None:
+        """Stop the volume and make gluster forget it, if it knows it."""
+        found = knower(remote, alive, layout.name)
+        if found:
             gluster, known = found
             outcome(remote.help(alive, "storage", "halt", self._on_storage(layout))).check()
-            gluster.delete(known, layout.gluster_bricks(*request.gone) if request.gone else [])
-        outcome(remote.help(alive, "storage", "release", self._on_storage(layout))).check()
+            gluster.delete(known, layout.gluster_bricks(*gone) if gone else [])
 
     def mount(self, request: Mount) -> PerHost:
         """Mount on each host, and make the private directories and links."""
