@@ -54,9 +54,9 @@ class Gluster:
 
     def create(self, name: str, bricks: Sequence[str], options: dict[str, str]) -> None:
         """Make and start the volume; also when a former call came half-way."""
-        if not self.known(name):
-            self._define(name, bricks)
         known = self.known(name)
+        if not known:
+            self._define(name, bricks)
         missing = [word for pair in options.items() if not known or known.options.get(pair[0]) != pair[1] for word in pair]
         if missing:
             self.call("volume", "set", name, *missing)

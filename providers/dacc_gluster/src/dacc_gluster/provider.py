@@ -67,18 +67,21 @@ class GlusterProvider(Provider, RestoreProvider, UsageProvider):
         alive = [host for host in request.volume.hosts if host not in request.gone]
         if not alive:
             return
-        self._forget(remote, layout, alive, request.gone)
+        was_known = self._forget(remote, layout, alive, request.gone)
         outcome(remote.help(alive, "storage", "release", self._on_storage(layout))).check()
-        # A create that was ended may have left glusterd at work, which makes the volume only now.
-        self._forget(remote, layout, alive, request.gone)
+        if not was_known:
+            # A create that was ended may have left glusterd at work, which makes the volume only now.
+            self._forget(remote, layout, alive, request.gone)
 
-    def _forget(self, remote: Remote, layout: Layout, alive: Sequence[str], gone: Sequence[str]) -> None:
-        """Stop the volume and make gluster forget it, if it knows it."""
+    def _forget(self, remote: Remote, layout: Layout, alive: Sequence[str], gone: Sequence[str]) -> bool:
+        """Stop the volume and make gluster forget it; whether it knew it."""
         found = knower(remote, alive, layout.name)
-        if found:
-            gluster, known = found
-            outcome(remote.help(alive, "storage", "halt", self._on_storage(layout))).check()
-            gluster.delete(known, layout.gluster_bricks(*gone) if gone else [])
+        if not found:
+            return False
+        gluster, known = found
+        outcome(remote.help(alive, "storage", "halt", self._on_storage(layout))).check()
+        gluster.delete(known, layout.gluster_bricks(*gone) if gone else [])
+        return True
 
     def mount(self, request: Mount) -> PerHost:
         """Mount on each host, and make the private directories and links."""

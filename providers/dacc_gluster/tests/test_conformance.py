@@ -1,0 +1,21 @@
+"""The provider keeps the contract of the SDK."""
+
+from __future__ import annotations
+
+import pytest
+from dacc_core.sdk import BrickRef
+from dacc_core.testing import ProviderConformance, Scratch
+
+from .conftest import LEAST, NODES, ROOT, STORAGE, Site
+
+
+class TestGluster(ProviderConformance):
+    """On a brick of each of two storage hosts."""
+
+    provider = "gluster"
+
+    @pytest.fixture
+    def scratch(self, site: Site) -> Scratch:
+        bricks = tuple(BrickRef(host=host, device=site.servers.devices[host][0]) for host in STORAGE[:2])
+        settings = {"seed": STORAGE[0], "brick_root": ROOT}
+        return Scratch(site.runner, bricks, NODES, settings=settings, capacity=LEAST, watch=(ROOT,))
