@@ -1,0 +1,84 @@
+"""Fronts of real programs: for Lustre's name in the table of mounts, nodes that a private ``/dev`` must be given, and knobs."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+
+from .wire import Mount, Wire
+
+_FOLDERS = ("/usr/bin", "/bin")
+
+
+def program(wire: Wire, name: str) -> str:
+    """The program that a stand-in hides."""
+    for folder in (wire.path("..", "real"), *_FOLDERS):
+        if os.access(f"{folder}/{name}", os.X_OK):
+            return f"{folder}/{name}"
+    sys.stderr.write(f"{name}: not found\n")
+    raise SystemExit(127)
+
+
+def real(wire: Wire, argv: list[str]) -> int:
+    """The program itself."""
+    path = program(wire, sys.argv[0].rpartition("/")[2])
+    os.execv(path, [path, *argv])
+
+
+def changes_nodes(wire: Wire, argv: list[str]) -> int:
+    """A program after which partitions come and go."""
+    done = subprocess.run([program(wire, sys.argv[0].rpartition("/")[2]), *argv])
+    sync(wire)
+    return done.returncode
+
+
+def udevadm(wire: Wire, argv: list[str]) -> int:
+    """``settle``: every node is there already."""
+    if argv[:1] != ["settle"]:
+        sys.stderr.write("udevadm: only settle is played here\n")
+        return 1
+    return 0
+
+
+def sync(wire: Wire) -> None:
+    """Make the nodes of this host's partitions, and remove those of partitions that are gone: what devtmpfs does for all hosts at once."""
+    for disk in wire.me().get("disks", []):
+        folder = f"/sys/class/block/{disk}"
+        wanted = {name for name in os.listdir(folder) if re.fullmatch(rf"{disk}p\d+", name)}  # noqa: PTH208
+        for name in os.listdir("/dev"):  # noqa: PTH208
+            if re.fullmatch(rf"{disk}p\d+", name) and name not in wanted:
+                os.unlink(f"/dev/{name}")  # noqa: PTH108
+        for name in wanted:
+            _node(f"/dev/{name}", f"{folder}/{name}/dev")
+
+
+def _node(path: str, described: str) -> None:
+    with open(described) as file:  # noqa: PTH123
+        major, minor = map(int, file.read().split(":"))
+    device = os.makedev(major, minor)
+    if os.path.exists(path):  # noqa: PTH110
+        if os.stat(path).st_rdev == device:  # noqa: PTH116
+            return
+        os.unlink(path)  # noqa: PTH108
+    os.mknod(path, 0o60600, device)
+
+
+def findmnt(wire: Wire, argv: list[str]) -> int:
+    """findmnt over a table in which Lustre's mounts are of type lustre."""
+    served = {(record["device"], record["place"]) for record in wire.targets(wire.host)}
+    with open("/proc/self/mountinfo") as file:  # noqa: PTH123
+        lines = [_shown(line, served) for line in file]
+    with tempfile.NamedTemporaryFile("w", prefix="mountinfo-", dir="/run") as table:
+        table.writelines(lines)
+        table.flush()
+        return subprocess.run([program(wire, "findmnt"), "--tab-file", table.name, *argv]).returncode
+
+
+def _shown(line: str, served: set[tuple[str, str]]) -> str:
+    mount = Mount(line)
+    if mount.client or (mount.device, mount.place) in served:
+        return line.replace(f" - {mount.kind} ", " - lustre ", 1)
+    return line
