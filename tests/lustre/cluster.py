@@ -268,6 +268,8 @@ class LustreCluster:
         """Remove all. Raises AssertionError for what is left."""
         for runner in self._runners:
             runner.close()
+        for machine in self.machines.values():
+            machine.strike()
         for host in self.machines:
             self.kill(host)
         if hasattr(self, "switch"):
