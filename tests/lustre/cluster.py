@@ -149,6 +149,10 @@ class LustreCluster:
         for host in hosts:
             self.machines[host].await_sshd()
 
+    def unload(self, host: str) -> None:
+        """Unload Lustre's modules, LNet's too."""
+        self._write(f"modules/{host}.json", '{"loaded": []}')
+
     # --- stand-ins ---
 
     @property
@@ -280,11 +284,15 @@ class LustreCluster:
         shutil.rmtree(self.directory)
         assert not left, left
 
+    @property
+    def _alive(self) -> bool:
+        return any(machine.pid for machine in self.machines.values())
+
     def left(self) -> list[str]:
         """Loop devices, mounts and processes that there still are of the cluster; with the last process its namespaces are gone."""
         word = str(self.directory)
         end = time.monotonic() + 10
-        while (found := [*_lines(word), *_processes(word)]) and time.monotonic() < end:
+        while (found := [*_lines(word), *_processes(word)]) and not self._alive and time.monotonic() < end:
             time.sleep(0.05)  # a namespace's mounts go when its last process is reaped
         return found
 
