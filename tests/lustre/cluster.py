@@ -77,6 +77,7 @@ class LustreCluster:
     nets: Sequence[str] = ("o2ib1",)
     bricks: dict[str, list[str]] = field(default_factory=dict)
     machines: dict[str, Machine] = field(default_factory=dict)
+    _cut: set[str] = field(default_factory=set)
     _runners: list[SshRunner] = field(default_factory=list)
 
     def __enter__(self) -> LustreCluster:
@@ -106,8 +107,8 @@ class LustreCluster:
         return subprocess.run(self.machines[host].enter(argv), capture_output=True, text=True, timeout=timeout, input=stdin)
 
     def spawn(self, host: str, argv: Sequence[str]) -> subprocess.Popen[bytes]:
-        """Start a command on a host, and leave it running."""
-        return subprocess.Popen(self.machines[host].enter(argv), stdin=subprocess.DEVNULL)
+        """Start a command on a host, and leave it running; it ends with the process that stands for it here."""
+        return subprocess.Popen(self.machines[host].enter(["setpriv", "--pdeathsig", "KILL", *argv]), stdin=subprocess.DEVNULL)
 
     def check(self, host: str, *argv: str) -> str:
         """Run a command on a host that must succeed; what it wrote."""
@@ -119,7 +120,7 @@ class LustreCluster:
         """dacc's own runner over ssh, from the switch's network. It is closed with the cluster."""
         addresses = {host: machine.address for host, machine in self.machines.items()}
         ssh = self.directory / "ssh"
-        access = Access(addresses=addresses, identity=f"{ssh}/identity", known_hosts=f"{ssh}/known_hosts", connect_timeout=3)
+        access = Access(addresses=addresses, identity=f"{ssh}/identity", known_hosts=f"{ssh}/known_hosts", connect_timeout=10)
         runner = self.switch.runner(access, fence_dir="/run/dacc/fence", python="/usr/bin/python3")
         self._runners.append(runner)
         return runner
@@ -127,14 +128,18 @@ class LustreCluster:
     def cut(self, host: str) -> None:
         """Pull a host's cable."""
         self.switch.plug(self.machines[host], False)
+        self._cut.add(host)
 
     def mend(self, host: str) -> None:
         """Put it back."""
-        self.switch.plug(self.machines[host], True)
+        if host in self._cut:
+            self._cut.remove(host)
+            self.switch.plug(self.machines[host], True)
 
     def kill(self, host: str) -> None:
         """End a host: its processes die, its mounts are gone, its disks stay."""
         (self.wire / "hosts" / f"{host}.json").unlink(missing_ok=True)
+        self._cut.discard(host)
         self.machines[host].kill()
 
     def boot(self, *hosts: str) -> None:

@@ -11,6 +11,14 @@ MIB = 1 << 20
 PLACE = "/mnt/lustre"
 _PARTS = {"dacc-mgt": (1, 33), "dacc-mdt": (33, 97), "dacc-ost": (97, 0)}
 
+_RESET = """
+modprobe lustre
+for place in {place} /run/targets/*; do
+    while mountpoint -q $place; do umount $place || exit 1; done
+done
+for part in {parts}; do wipefs -qa $part || exit 1; done
+"""
+
 
 @dataclass
 class ByHand:
@@ -52,20 +60,24 @@ class ByHand:
         self.cluster.check(host, "mkdir", "-p", place)
         return self.cluster.run(host, ["mount.lustre", self.part(part, host, brick), place, "-o", "rw"])
 
+    @staticmethod
+    def _made(done: subprocess.CompletedProcess[str]) -> None:
+        assert done.returncode == 0, done
+
     def start_mgs(self) -> None:
-        assert self.format("mgs", 0, "--reformat").returncode == 0
-        assert self.start("dacc-mgt").returncode == 0
+        self._made(self.format("mgs", 0, "--reformat"))
+        self._made(self.start("dacc-mgt"))
 
     def start_mdt(self) -> None:
-        assert self.format("mdt", 0, "--reformat").returncode == 0
-        assert self.start("dacc-mdt").returncode == 0
+        self._made(self.format("mdt", 0, "--reformat"))
+        self._made(self.start("dacc-mdt"))
 
     def start_osts(self) -> None:
         """One on each brick."""
         places = [(host, brick) for host, bricks in self.cluster.bricks.items() for brick in range(len(bricks))]
         for index, (host, brick) in enumerate(places):
-            assert self.format("ost", index, "--reformat", host=host, brick=brick).returncode == 0
-            assert self.start("dacc-ost", host=host, brick=brick).returncode == 0
+            self._made(self.format("ost", index, "--reformat", host=host, brick=brick))
+            self._made(self.start("dacc-ost", host=host, brick=brick))
 
     def start_all(self) -> None:
         self.start_mgs()
@@ -79,14 +91,11 @@ class ByHand:
 
     def reset(self) -> None:
         """Unmount all, mend what is spoilt, and wipe all."""
-        cluster = self.cluster
-        cluster.unknob()
-        for host in reversed(cluster.hosts):
-            cluster.mend(host)
-            cluster.check(host, "modprobe", "lustre")
-            while cluster.run(host, ["umount", PLACE]).returncode == 0:
-                pass
-            cluster.check(host, "sh", "-c", "for place in /run/targets/*; do ! mountpoint -q $place || umount $place; done")
-        for host, bricks in cluster.bricks.items():
-            for brick in range(len(bricks)):
-                cluster.check(host, "wipefs", "-qa", *(self.part(name, host, brick) for name in _PARTS))
+        self.cluster.unknob()
+        for host in reversed(self.cluster.hosts):
+            if not self.cluster.machines[host].pid:
+                self.cluster.boot(host)
+            self.cluster.mend(host)
+            bricks = range(len(self.cluster.bricks.get(host, [])))
+            parts = " ".join(self.part(name, host, brick) for brick in bricks for name in _PARTS)
+            self.cluster.check(host, "sh", "-c", _RESET.format(place=PLACE, parts=parts))

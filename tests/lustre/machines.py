@@ -43,7 +43,9 @@ class Machine:
 
     def start(self, switch: Switch, directory: Path) -> None:
         """Begin to start it. Not from a thread that ends: the host would end with it."""
-        script = _SETUP.format(port=self.port, switch=switch.pid, address=self.address, directory=shlex.quote(str(directory)), host=self.host)
+        script = _SETUP.format(
+            port=self.port, switch=switch.pid, address=self.address, directory=shlex.quote(str(directory)), host=self.host
+        )
         self._log = directory / f"log_{self.host}"
         with self._log.open("ab") as log:
             argv = [*_WITH_US, "unshare", "--net", "sh", "-ec", script]
@@ -99,7 +101,9 @@ class Switch:
     """A bridge in a network namespace of its own, with the address of whoever drives the hosts."""
 
     def __init__(self) -> None:
-        setup = f"ip link add br0 type bridge; ip addr add {_NET}.0.1/16 dev br0; ip link set br0 up; ip link set lo up; echo; exec sleep inf"
+        setup = (
+            f"ip link add br0 type bridge; ip addr add {_NET}.0.1/16 dev br0; ip link set br0 up; ip link set lo up; echo; exec sleep inf"
+        )
         argv = [*_WITH_US, "unshare", "--net", "sh", "-ec", setup]
         self._process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
         self.pid = self._process.pid

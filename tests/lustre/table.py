@@ -21,6 +21,7 @@ class Row(NamedTuple):
 _MKFS = "lustre/utils/mkfs_lustre.c"
 _LDISKFS = "lustre/utils/libmount_utils_ldiskfs.c"
 _MOUNT = "lustre/utils/mount_lustre.c main"
+_PARSE_LDD = "lustre/utils/mount_lustre.c parse_ldd"
 _OBD = "lustre/utils/obd.c"
 
 TABLE = [
@@ -38,7 +39,7 @@ TABLE = [
     Row("mkfs.lustre", "a_device_of_sixteen_mebibytes", 22, "too small", f"{_LDISKFS} ldiskfs_make_lustre"),
     # Lustre looks for the node once, and then runs mke2fs with a size; data-acc's issue 120 is what happens if it goes in between.
     Row("mkfs.lustre", "a_device_whose_node_has_gone", 0, "", f"{_LDISKFS} is_block, ldiskfs_make_lustre"),
-    Row("mount.lustre", "a_device_that_is_not_formatted", 19, "has not been formatted with mkfs.lustre", "lustre/utils/mount_lustre.c parse_ldd"),
+    Row("mount.lustre", "a_device_that_is_not_formatted", 19, "has not been formatted with mkfs.lustre", _PARSE_LDD),
     Row("mount.lustre", "a_mount_point_that_is_missing", 2, "inaccessible", _MOUNT),
     Row("mount.lustre", "a_new_target_while_no_mgs_runs", 5, "Is the MGS running?", "lustre/target/tgt_mount.c server_register_target"),
     Row("mount.lustre", "a_registered_target_while_no_mgs_runs", 0, "", "lustre/target/tgt_mount.c server_register_target"),

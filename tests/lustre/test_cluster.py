@@ -53,7 +53,7 @@ def test_a_full_filesystem_is_full_for_all(cluster: LustreCluster) -> None:
 def test_a_mount_in_use_is_busy_on_its_own_host_only(cluster: LustreCluster) -> None:
     holder = cluster.spawn("c1", ["sh", "-c", f"cd {PLACE} && exec sleep 60"])
     try:
-        cluster.check("c1", "sh", "-c", f"until fuser -sm {PLACE} 2>/dev/null || ls -l /proc/[0-9]*/cwd | grep -q {PLACE}; do sleep 0.01; done")
+        cluster.check("c1", "sh", "-c", f"until readlink /proc/[0-9]*/cwd | grep -qx {PLACE}; do sleep 0.01; done")
         assert cluster.run("c1", ["umount", PLACE]).returncode == 32
         assert cluster.run("c2", ["umount", PLACE]).returncode == 0
     finally:
@@ -83,7 +83,7 @@ def test_a_host_that_dies_loses_its_mounts_and_keeps_its_disks(fs: ByHand) -> No
     fs.cluster.kill("dac2")
     assert "Cannot send after transport endpoint shutdown" in fs.cluster.run("c1", ["lfs", "check", "osts"]).stderr
     fs.cluster.boot("dac2")
-    assert fs.cluster.run("dac2", ["findmnt", "-t", "lustre"]).returncode == 1
+    assert fs.cluster.run("dac2", ["findmnt", "-t", "lustre"]).stdout == ""
     assert list(fs.cluster.labels("dac2").values()) == ["fs1-OST0002"]
     assert fs.start("dacc-ost", host="dac2").returncode == 0
     fs.cluster.check("c1", "lfs", "check", "osts")

@@ -21,8 +21,17 @@ class Failed(Exception):
 def main(wire: Wire, argv: list[str]) -> int:
     """lctl."""
     verbs = {
-        **{"dl": _dl, "device_list": _dl, "list_nids": _list_nids, "ping": _ping, "get_param": _get_param, "set_param": _set_param},
-        **{"conf_param": _conf_param, "lcfg_erase": _erase, "erase_lcfg": _erase, "pool_new": _on_mgs, "pool_add": _on_mgs},
+        "dl": _dl,
+        "device_list": _dl,
+        "list_nids": _list_nids,
+        "ping": _ping,
+        "get_param": _get_param,
+        "set_param": _set_param,
+        "conf_param": _conf_param,
+        "lcfg_erase": _erase,
+        "erase_lcfg": _erase,
+        "pool_new": _on_mgs,
+        "pool_add": _on_mgs,
     }
     verb = argv[0] if argv else ""
     called = _on_mgs if verb.startswith("nodemap_") else verbs.get(verb)
