@@ -1,10 +1,11 @@
-"""The Lustre provider: not usable yet."""
+"""The Lustre provider: burst buffers on NVMe bricks."""
 
 from __future__ import annotations
 
 from dacc_core.sdk import Provider, hookimpl
 
-from .provider import LustreProvider, LustreSettings
+from .provider import LustreProvider
+from .settings import Settings as LustreSettings
 
 __all__ = ["LustreProvider", "LustreSettings", "dacc_register_provider"]
 

@@ -1,56 +1,91 @@
-"""The skeleton of a provider: it holds the name `lustre` and refuses everything."""
+"""The provider: each operation handed to the side that does it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, NoReturn
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
-from dacc_core.sdk import Capabilities, CheckHost, Create, Created, Delete, Mount, PerHost, Provider, Unmount, Unsupported
+from dacc_core.sdk import (
+    Capabilities,
+    CheckHost,
+    Create,
+    Created,
+    Delete,
+    InvalidRequest,
+    Mount,
+    PerHost,
+    Swap,
+    Unavailable,
+    Unmount,
+    VolumeRequest,
+)
 
-REASON = "Lustre is an issue of its own and not usable yet"
+from . import clients, fitness
+from .settings import Settings as LustreSettings
+from .targets import check_device
+from .volumes import Servers
 
 
-@dataclass(frozen=True, kw_only=True)
-class LustreSettings:
-    """The section ``providers.lustre`` of the configuration; it has no settings yet."""
-
-
-class LustreProvider(Provider):
-    """Raises :class:`~dacc_core.sdk.Unsupported` from every operation."""
+class LustreProvider:
+    """Lustre on the slices of NVMe bricks. The commands run through the node helper; state is read from the disks each time."""
 
     name: ClassVar[str] = "lustre"
     api: ClassVar[tuple[int, int]] = (1, 0)
-    Settings: ClassVar[type[LustreSettings]] = LustreSettings
-    incomplete: ClassVar[str] = REASON
+    Settings: ClassVar[type[Any]] = LustreSettings
 
     def __init__(self, settings: LustreSettings) -> None:
-        self.settings = settings
+        self._settings = settings
 
     @property
     def capabilities(self) -> Capabilities:
-        """What Lustre can do, once this is written."""
-        return Capabilities()
+        """All; no swap where root is squashed, since root on a compute node then may not open its swap file."""
+        return Capabilities(capacity_enforced=True, real_mounts=True, swap=not self._settings.root_squash)
 
     def check_host(self, request: CheckHost) -> None:
-        """Refuse."""
-        _refuse("check a host")
+        """See that modules, LNet, slices and MGT are there. Raises Unavailable with what to mend."""
+        devices = [brick.device for brick in request.bricks if brick.host == request.host]
+        for device in devices:
+            check_device(device)
+        findings = fitness.look(request.context, self._settings, {request.host: devices})
+        errors = [one for one in findings if one.host == request.host and one.level == "error"]
+        if errors:
+            raise Unavailable(why="; ".join(f"host {one.host}: {one.text}" for one in errors[:3]))
 
     def create(self, request: Create) -> Created:
-        """Refuse."""
-        _refuse("create a filesystem")
+        """Build the filesystem, or what is missing of it. Raises NoSpace, AlreadyExists (a brick holds something else), Unavailable."""
+        servers = Servers(request.context, request.volume, self._settings)
+        state, room = servers.create({"owner": request.owner, "group": request.group, "mode": request.mode})
+        return Created(state=state, capacity=room)
 
     def delete(self, request: Delete) -> None:
-        """Refuse."""
-        _refuse("delete a filesystem")
+        """Stop and wipe everything of it. Raises Busy while it is in use, AlreadyExists for a brick with something else on it."""
+        Servers(request.context, request.volume, self._settings, request.state).delete(request.gone)
 
     def mount(self, request: Mount) -> PerHost:
-        """Refuse."""
-        _refuse("mount")
+        """Mount on each host. A host's error: AlreadyExists (something else is there), Unavailable."""
+        return clients.mount(request, self._settings)
 
     def unmount(self, request: Unmount) -> PerHost:
-        """Refuse."""
-        _refuse("unmount")
+        """Unmount on each host, ending who holds it. A host's error: Busy, Unavailable (the node is dirty), AlreadyExists."""
+        return clients.unmount(request, self._settings)
 
+    def swap_on(self, request: Swap) -> PerHost:
+        """Enable a swap file on each host's mount. A host's error: NoSpace, NotFound (not mounted), Unsupported, Unavailable."""
+        if self._settings.root_squash:
+            raise InvalidRequest(why="swap needs root on compute nodes, and root_squash takes it: ask for no swap, or unset root_squash")
+        return clients.swap("swap-on", request, self._settings)
 
-def _refuse(what: str) -> NoReturn:
-    raise Unsupported(why=f"provider lustre cannot {what}: {REASON}")
+    def swap_off(self, request: Swap) -> PerHost:
+        """Disable and remove it."""
+        return clients.swap("swap-off", request, self._settings)
+
+    def usage(self, request: VolumeRequest) -> Mapping[str, int]:
+        """``{"capacity": bytes, "used": bytes}``. Raises NotFound, Unavailable."""
+        state = clients.checked_state(request)
+        found = Servers(request.context, request.volume, self._settings, state).at_primary("usage", {}, state)
+        return {"capacity": found["capacity"], "used": found["used"]}
+
+    def restore(self, request: VolumeRequest) -> None:
+        """After a restart of its hosts: start what does not run. Raises NotFound (a target is gone), Unavailable."""
+        state = clients.checked_state(request)
+        Servers(request.context, request.volume, self._settings, state).restore(state["partuuids"])

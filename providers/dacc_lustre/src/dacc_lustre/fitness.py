@@ -1,0 +1,85 @@
+"""Whether a host is fit to serve: facts of the helper's ``check`` judged, with what mends each problem."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from dacc_core.sdk import Context, DaccError
+
+from . import lnet, remote
+from .probe import HostFacts, check_health, check_slice, facts_of
+from .settings import Settings
+from .targets import Kind, Target
+
+OLDEST = (2, 15)
+KINDS: tuple[Kind, ...] = ("mdt", "ost")
+# Lustre's own choice for Omni-Path since 2.12 (lustre/conf/ko2iblnd.conf, alias ko2iblnd-opa).
+OMNI_PATH = {"peer_credits": 32, "peer_credits_hiw": 16, "credits": 1024, "concurrent_sends": 64, "ntx": 2048, "map_on_demand": 256}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What is wrong with a host, or a version that it has."""
+
+    host: str
+    level: Literal["error", "warning", "info"]
+    text: str
+
+
+def look(context: Context, settings: Settings, devices: Mapping[str, Sequence[str]]) -> list[Finding]:
+    """Ask hosts and judge; a host that does not answer is a finding too."""
+    jobs = {host: {"disks": list(some), "names": lnet.names_of(settings.nids, host)} for host, some in devices.items()}
+    common = {"mgs_device": settings.mgs_device}
+    answers = remote.call(context, settings, "check", common, jobs, seconds=settings.probe_seconds)
+    return [one for host, found in answers.items() for one in judge(host, found, devices[host], settings)]
+
+
+def judge(host: str, found: remote.Answer, devices: Sequence[str], settings: Settings) -> Iterator[Finding]:
+    """The findings of one host."""
+    if isinstance(found, DaccError):
+        yield Finding(host, "error", str(found))
+        return
+    facts = facts_of(host, found)
+    for text in found["errors"]:
+        yield Finding(host, "error", text)
+    yield from _errors(facts, devices, settings, bool(found["errors"]))
+    yield from _version(host, found["version"])
+    if found["omni_path"]:
+        yield from _tuning(host, found["tuning"])
+
+
+def _errors(facts: HostFacts, devices: Sequence[str], settings: Settings, broken: bool) -> Iterator[Finding]:
+    host = facts.host
+    checks: list[Any] = [lambda: check_health(facts)]
+    checks += [] if broken else [lambda: lnet.host_nids(facts, settings)]
+    targets = [Target(kind, 0, host, device) for device in devices for kind in KINDS]
+    checks += [lambda one=one: check_slice(facts, one) for one in targets]
+    for check in checks:
+        try:
+            check()
+        except DaccError as error:
+            yield Finding(host, "error", str(error).removeprefix(f"host {host}: "))
+    if devices and settings.mgs_host in ("", host) and (facts.mgt is None or facts.mgt.label != "MGS"):
+        yield Finding(host, "error", f"there is no formatted MGT: run dacc lustre prepare {host}")
+
+
+def _version(host: str, text: str) -> Iterator[Finding]:
+    words = text.replace("lustre:", "").split()
+    numbers = tuple(int(part) for part in words[0].split(".")[:2] if part.isdigit()) if words else ()
+    if not numbers:
+        yield Finding(host, "warning", "lctl get_param version says nothing: is the lustre module loaded?")
+    elif numbers < OLDEST:
+        yield Finding(host, "warning", f"Lustre {words[0]} is older than {OLDEST[0]}.{OLDEST[1]}, the oldest meant to work: upgrade it")
+    else:
+        yield Finding(host, "info", f"Lustre {words[0]}")
+
+
+def _tuning(host: str, tuning: Mapping[str, str]) -> Iterator[Finding]:
+    if not tuning:
+        yield Finding(host, "warning", "there is an Omni-Path interface and ko2iblnd is not loaded: lnetctl net add --net o2ib1 --if ib0")
+    for name, wanted in OMNI_PATH.items():
+        if tuning.get(name, "").lstrip("-").isdigit() and int(tuning[name]) < wanted:
+            text = f"ko2iblnd {name}={tuning[name]} is below {wanted}, Lustre's choice for Omni-Path: see /etc/modprobe.d/ko2iblnd.conf"
+            yield Finding(host, "warning", text)

@@ -1,0 +1,78 @@
+"""The command lines of Lustre, made from checked values. Pure: ``dacc plan`` shows what these give."""
+
+from typing import Any, Dict, List
+
+RUN_DIRECTORY = "/run/dacc/lustre"
+MGS_POINT = RUN_DIRECTORY + "/MGS"
+
+
+def target_point(fsname: str, name: str) -> str:
+    """Where a target is mounted; ``client`` is where a storage host looks at its own filesystem."""
+    return "{}/{}/{}".format(RUN_DIRECTORY, fsname, name)
+
+
+def format_target(job: Dict[str, Any], target: Dict[str, Any], path: str) -> List[str]:
+    """mkfs.lustre for an MDT or OST."""
+    kind = target["kind"]
+    words = ["mkfs.lustre", "--" + kind, "--reformat", "--fsname=" + job["fsname"], "--index={}".format(target["index"])]
+    words += ["--mgsnode=" + nid for nid in job["mgsnode"]]
+    if job[kind + "_mkfs_options"]:
+        words.append("--mkfsoptions=" + job[kind + "_mkfs_options"])
+    words += ["--param", "sys.timeout={}".format(job["timeout"])] if kind == "mdt" else []
+    words += ["--param", "failover.mode=failout"] if kind == "ost" and job["failout"] else []
+    return [*words, path]
+
+
+def format_mgt(path: str) -> List[str]:
+    """mkfs.lustre for the MGT of a host."""
+    return ["mkfs.lustre", "--mgs", path]
+
+
+def mount_target(path: str, point: str) -> List[str]:
+    """Start a target."""
+    return ["mount", "-t", "lustre", path, point]
+
+
+def unmount_target(point: str) -> List[str]:
+    """Stop a target for good: its clients are gone, and there is nothing to recover."""
+    return ["umount", "-f", point]
+
+
+def mount_client(source: str, point: str, options: List[str]) -> List[str]:
+    """Mount the filesystem."""
+    return ["mount", "-t", "lustre", "-o", ",".join(options), source, point]
+
+
+def set_layout(words: List[str], point: str) -> List[str]:
+    """The default layout of files below a directory."""
+    return ["lfs", "setstripe", *words, point]
+
+
+def spread_directories(point: str) -> List[str]:
+    """New directories go to the MDTs in turn."""
+    return ["lfs", "setdirstripe", "-D", "-c", "1", "-i", "-1", "--max-inherit-rr", "3", point]
+
+
+def set_parameters(pairs: List[str]) -> List[str]:
+    """Parameters for all clients and servers, kept by the MGS."""
+    return ["lctl", "set_param", "-P", *pairs]
+
+
+def unset_parameter(name: str) -> List[str]:
+    """Forget one of them."""
+    return ["lctl", "set_param", "-P", "-d", name]
+
+
+def erase_logs(fsname: str) -> List[str]:
+    """Remove a filesystem's configuration from the MGS."""
+    return ["lctl", "lcfg_erase", fsname]
+
+
+def wipe(path: str) -> List[str]:
+    """Remove all signatures."""
+    return ["wipefs", "-a", path]
+
+
+def discard_blocks(path: str) -> List[str]:
+    """Give all blocks back to the device."""
+    return ["blkdiscard", "-f", path]

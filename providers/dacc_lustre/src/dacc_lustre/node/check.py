@@ -1,0 +1,47 @@
+"""What an operator has to know of a host before it serves."""
+
+import os
+from typing import TYPE_CHECKING, Any, Dict
+
+if TYPE_CHECKING:
+    from .common import Failure, Job, last_line, mounts, parameter, read, run, verb
+    from .devices import find_mgt, is_block, nids, resolve, slices
+
+TUNING = "/sys/module/ko2iblnd/parameters"
+
+
+@verb("check")
+def check(job: Job) -> Dict[str, Any]:
+    """The facts; what cannot be had is said in ``errors``, since one broken thing must not hide the others."""
+    errors = []
+    loaded = run("modprobe", "lustre")
+    if loaded.rc:
+        errors.append("modprobe lustre failed ({}): install the Lustre modules for this kernel".format(last_line(loaded.text)))
+    found = {"nids": [], "mgt": None}  # type: Dict[str, Any]
+    table = mounts()
+    try:
+        found["nids"] = nids()
+        found["mgt"] = find_mgt(job, table)
+    except Failure as error:
+        errors.append(str(error))
+    disks = job.get("disks", [])
+    found.update(
+        missing=[disk for disk in disks if not is_block(disk)],
+        slices=[one for disk in disks for one in slices(disk, table)],
+        mounts=[],
+        resolved=resolve(job.get("names", [])),
+        health=" ".join(parameter("health_check")),
+        version=" ".join(parameter("version")),
+        boot=read("/proc/sys/kernel/random/boot_id"),
+        omni_path=any(name.startswith("hfi") for name in _list("/sys/class/infiniband")),
+        tuning={name: read("{}/{}".format(TUNING, name)) for name in _list(TUNING)},
+        errors=errors,
+    )
+    return found
+
+
+def _list(path: str) -> "list[str]":
+    try:
+        return sorted(os.listdir(path))
+    except OSError:
+        return []

@@ -1,0 +1,108 @@
+"""What a storage host does as a client of a new filesystem: see that it is whole, set its layout, make its directories."""
+
+import os
+import time
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Dict, Iterator
+
+if TYPE_CHECKING:
+    from .argv import mount_client, set_layout, spread_directories, target_point
+    from .common import CommandFailed, Failure, Job, attempts, left, locked, mounted_at, must, parameter, place, run, verb
+
+
+def own_directory(path: str, job: Job) -> None:
+    """Make a directory of the job's owner; one that is complete keeps the mode that its owner gave it."""
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        found = os.lstat(path)
+        if (found.st_uid, found.st_gid) == (job["owner"], job["group"]) != (0, 0):
+            return
+    # The owner comes last: after a crash in between, the next call sees that it is unfinished.
+    os.chmod(path, job["mode"])
+    os.chown(path, job["owner"], job["group"])
+
+
+@contextmanager
+def looked_at(job: Job) -> Iterator[str]:
+    """The filesystem mounted for a moment, where only root sees it."""
+    point = target_point(job["fsname"], "client")
+    with locked(job["fsname"] + ".client"):
+        os.makedirs(point, 0o700, exist_ok=True)
+        if mounted_at(point) is None:
+            attempts(job, "mount.lustre", lambda: _mount(job, point))
+        try:
+            yield point
+        finally:
+            done = run("umount", point)
+            if done.rc and mounted_at(point) is not None:
+                raise CommandFailed("umount", point, done)
+            with suppress(OSError):
+                os.rmdir(point)
+
+
+def _mount(job: Job, point: str) -> None:
+    done = run(*mount_client(job["source"], point, job["options"]), seconds=left())
+    if done.rc:
+        raise CommandFailed("mount.lustre", job["source"], done)
+
+
+@verb("settle")
+def settle(job: Job) -> Dict[str, Any]:
+    """Wait until all targets are seen, then set layouts and make ``global``; how much the filesystem holds."""
+    with looked_at(job) as point:
+        _whole(job)
+        if job["layout"]:
+            must(point, *set_layout(job["layout"], point))
+        if job["spread"]:
+            must(point, *spread_directories(point))
+        place(job, "laid-out")
+        own_directory(os.path.join(point, "global"), job)
+        os.makedirs(os.path.join(point, "private"), 0o755, exist_ok=True)
+        return _room(point)
+
+
+@verb("whole")
+def whole(job: Job) -> Dict[str, Any]:
+    """Wait until all targets are seen; how much the filesystem holds."""
+    with looked_at(job) as point:
+        _whole(job)
+        return _room(point)
+
+
+@verb("usage")
+def usage(job: Job) -> Dict[str, Any]:
+    """How full it is."""
+    with looked_at(job) as point:
+        return _room(point)
+
+
+@verb("private")
+def private(job: Job) -> None:
+    """Make the private directories of hosts, where root on those hosts is nobody."""
+    with looked_at(job) as point:
+        for name in job["names"]:
+            own_directory(os.path.join(point, "private", name), job)
+
+
+def _whole(job: Job) -> None:
+    end = time.monotonic() + min(job["settle"], left() - 5.0)
+    names = ("lov.{}-clilov-*.activeobd", "lmv.{}-clilmv-*.activeobd")
+    wanted = dict(zip((name.format(job["fsname"]) for name in names), (job["osts"], job["mdts"])))
+    while True:
+        found = {name: parameter(name) for name in wanted}
+        if all(found[name] and {int(value) for value in found[name]} == {number} for name, number in wanted.items()):
+            return
+        if time.monotonic() >= end:
+            seen = ", ".join("{}: {} of {}".format(name, "/".join(found[name]) or 0, number) for name, number in wanted.items())
+            raise Failure("Unavailable", "the filesystem does not see all its targets ({}): look at lctl dl on its hosts".format(seen))
+        time.sleep(0.2)
+
+
+def _room(point: str) -> Dict[str, Any]:
+    """Bytes used and in all, without what nobody can use, from the last line of ``lfs df``."""
+    rows = [line.split() for line in must(point, "lfs", "df", point).splitlines() if line.startswith("filesystem_summary:")]
+    if not rows:
+        raise Failure("Unavailable", "lfs df {} gives no summary".format(point))
+    used, free = int(rows[-1][2]) << 10, int(rows[-1][3]) << 10
+    return {"capacity": used + free, "used": used}
