@@ -39,10 +39,10 @@ class World:
 
     def _facts(self, host: str) -> HostFacts:
         disks = [one.device for one in self.layout.osts if one.host == host]
-        points = tuple(f"/run/dacc/lustre/{FSNAME}/{name}" for where, name in sorted(self.running) if where == host)
+        names = tuple(name for where, name in sorted(self.running) if where == host)
         slices = tuple(self._slice(host, disk, kind) for disk in disks for kind in ("mdt", "ost"))
         mgt = Slice("", "/dev/mgt", "mgt", "uuid-mgt", "MGS", "ext4", ("/run/dacc/lustre/MGS",) if self.mgs_runs else ())
-        return HostFacts(host, slices, mounts=points, nids=(f"10.0.0.{host[1:]}@o2ib1",), mgt=mgt)
+        return HostFacts(host, slices, running=names, nids=(f"10.0.0.{host[1:]}@o2ib1",), mgt=mgt)
 
     def _slice(self, host: str, disk: str, kind: str) -> Slice:
         label = self.labels.get((host, disk, kind), "")

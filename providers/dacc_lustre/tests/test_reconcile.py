@@ -261,4 +261,4 @@ def test_root_squash_spares_the_storage_hosts() -> None:
 
 
 def test_facts_of_hosts_have_defaults_that_mean_nothing_is_there() -> None:
-    assert HostFacts("h0").running(FSNAME) == ()
+    assert HostFacts("h0").running == ()

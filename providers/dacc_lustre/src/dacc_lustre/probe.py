@@ -12,7 +12,6 @@ from dacc_core.sdk import AlreadyExists, Unavailable
 from .targets import Target
 
 LABEL = re.compile(r"([A-Za-z0-9_-]{1,8})([-:=])((?:MDT|OST)[0-9a-f]{4})")
-POINTS = "/run/dacc/lustre"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +54,8 @@ class HostFacts:
     host: str
     slices: tuple[Slice, ...] = ()
     missing: tuple[str, ...] = ()
-    mounts: tuple[str, ...] = ()
-    """Where something of the filesystem is mounted by us."""
+    running: tuple[str, ...] = ()
+    """What of the filesystem is mounted by us: names of targets, and ``client``."""
 
     nids: tuple[str, ...] = ()
     resolved: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -69,11 +68,6 @@ class HostFacts:
         found = [one for one in self.slices if one.device == target.device and one.kind == target.kind]
         return found[0] if len(found) == 1 else None
 
-    def running(self, fsname: str) -> tuple[str, ...]:
-        """The names of what of a filesystem is mounted by us: targets, and ``client``."""
-        prefix = f"{POINTS}/{fsname}/"
-        return tuple(sorted({point.removeprefix(prefix) for point in self.mounts if point.startswith(prefix)}))
-
 
 def facts_of(host: str, found: Mapping[str, Any]) -> HostFacts:
     """The facts of a helper's answer to ``probe``."""
@@ -81,7 +75,7 @@ def facts_of(host: str, found: Mapping[str, Any]) -> HostFacts:
         host=host,
         slices=tuple(_slice(one) for one in found["slices"]),
         missing=tuple(found["missing"]),
-        mounts=tuple(point for point, _ in found["mounts"]),
+        running=tuple(found["running"]),
         nids=tuple(found["nids"]),
         resolved={name: tuple(addresses) for name, addresses in found["resolved"].items()},
         mgt=_slice(found["mgt"]) if found["mgt"] else None,

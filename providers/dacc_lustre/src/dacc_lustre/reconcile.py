@@ -38,7 +38,7 @@ def create(layout: Layout, facts: Facts, settings: Settings, owner: Mapping[str,
     _check(layout, facts)
     found = {one: check_slice(facts[one.host], one) for one in layout.targets}
     blank = [one for one in layout.targets if _must_format(layout, facts[one.host], one, found[one])]
-    known = any(one.started_before for one in found.values()) or any(facts[host].running(layout.fsname) for host in layout.hosts)
+    known = any(one.started_before for one in found.values()) or any(facts[host].running for host in layout.hosts)
     uuids = uuids_of(layout, facts)
     last = {**_look(layout, facts, settings), **owner, "layout": _file_layout(layout, settings), "spread": _spreads(layout, settings)}
     phases = (
@@ -72,7 +72,7 @@ def delete(layout: Layout, facts: Facts, settings: Settings) -> Plan:
     It goes by what is there, not by the layout. The logs on the MGS go while slices still have their labels, so a call after a crash
     knows that they may be there.
     """
-    running = {host: one.running(layout.fsname) for host, one in facts.items()}
+    running = {host: one.running for host, one in facts.items()}
     labelled = [host for host, one in facts.items() if any(part.fsname == layout.fsname for part in one.slices)]
     if not labelled and not any(running.values()):
         return Plan(layout.fsname)

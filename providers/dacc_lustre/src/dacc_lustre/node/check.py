@@ -17,18 +17,17 @@ def check(job: Job) -> Dict[str, Any]:
     loaded = run("modprobe", "lustre")
     if loaded.rc:
         errors.append("modprobe lustre failed ({}): install the Lustre modules for this kernel".format(last_line(loaded.text)))
-    found = {"nids": [], "mgt": None}  # type: Dict[str, Any]
     table = mounts()
+    disks = job.get("disks", [])
+    found = {"nids": [], "mgt": None, "slices": [one for disk in disks for one in slices(disk, table)]}  # type: Dict[str, Any]
     try:
         found["nids"] = nids()
-        found["mgt"] = find_mgt(job, table)
+        found["mgt"] = find_mgt(job, table, found["slices"])
     except Failure as error:
         errors.append(str(error))
-    disks = job.get("disks", [])
     found.update(
         missing=[disk for disk in disks if not is_block(disk)],
-        slices=[one for disk in disks for one in slices(disk, table)],
-        mounts=[],
+        running=[],
         resolved=resolve(job.get("names", [])),
         health=" ".join(parameter("health_check")),
         version=" ".join(parameter("version")),

@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Dict, List, Optional
 
 if TYPE_CHECKING:
+    from .argv import target_point
     from .common import Failure, Job, Mounted, last_line, mounts, parameter, read, run, verb
 
 BY_NAME = "/dev/disk/by-partlabel/dacc-mgt"
@@ -85,13 +86,16 @@ def find_slice(disk: str, kind: str, partuuid: str, table: List[Mounted]) -> Dic
     return found[0]
 
 
-def find_mgt(job: Job, table: List[Mounted]) -> Optional[Dict[str, Any]]:
-    """The MGT of this host: the device that the settings name, else the one partition called dacc-mgt, if there is one."""
+def find_mgt(job: Job, table: List[Mounted], known: List[Dict[str, Any]]) -> Optional[Dict[str, Any]]:
+    """The MGT of this host: the device that the settings name, else the one partition called dacc-mgt, if there is one.
+
+    ``known``: the slices of the bricks that the call is about, which were looked at already.
+    """
     named = job.get("mgs_device") or (BY_NAME if is_block(BY_NAME) else "")
     if named:
         return slice_of(os.path.realpath(named), named, table) if is_block(named) else None
     disks = job.get("disks", [])
-    found = [one for disk in disks for one in slices(disk, table) if one["kind"] == "mgt"]
+    found = [one for one in known if one["kind"] == "mgt"]
     if not found:
         others = [disk for disk in _all_disks() if disk not in {os.path.realpath(one) for one in disks}]
         found = [one for disk in others for one in slices(disk, table) if one["kind"] == "mgt"]
@@ -132,17 +136,17 @@ def resolve(names: List[str]) -> Dict[str, List[str]]:
 def probe(job: Job) -> Dict[str, Any]:
     """All facts that a plan for this host needs."""
     table = mounts()
-    ours = "/{}/".format(job["fsname"])
+    ours = target_point(job["fsname"], "")
     disks = job.get("disks", [])
+    found = [one for disk in disks for one in slices(disk, table)]
     return {
         "missing": [disk for disk in disks if not is_block(disk)],
-        "slices": [one for disk in disks for one in slices(disk, table)],
-        "mounts": [[one.point, one.source] for one in table if ours in one.point + "/" and one.point.startswith("/run/dacc/lustre/")],
-        "mgt": find_mgt(job, table) if job.get("mgs") else None,
+        "slices": found,
+        "running": sorted({one.point[len(ours) :] for one in table if one.point.startswith(ours)}),
+        "mgt": find_mgt(job, table, found) if job.get("mgs") else None,
         "nids": nids(),
         "resolved": resolve(job.get("names", [])),
         "health": " ".join(parameter("health_check")),
         "version": " ".join(parameter("version")),
-        "devices": [line.split()[3] for line in run("lctl", "dl").out.splitlines() if len(line.split()) > 3],
         "boot": read("/proc/sys/kernel/random/boot_id"),
     }

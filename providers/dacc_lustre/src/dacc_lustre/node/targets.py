@@ -196,7 +196,8 @@ def mgs_start(job: Job) -> None:
 
 
 def _mgs_start(job: Job) -> None:
-    found = find_mgt(job, mounts())
+    table = mounts()
+    found = find_mgt(job, table, [one for disk in job.get("disks", []) for one in slices(disk, table)])
     if found is None or found["label"] != "MGS":
         where = "no partition named dacc-mgt" if found is None else "{} with label {!r}, not MGS".format(found["path"], found["label"])
         raise Failure("Unavailable", "this host has {}: run dacc lustre prepare for it, or set mgs_device".format(where))
