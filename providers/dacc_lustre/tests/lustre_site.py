@@ -60,6 +60,10 @@ class Played:
                 "type": "ext4",
             }
 
+    def labels(self) -> list[str]:
+        """Every label here but the MGT's."""
+        return [one["label"] for one in self.slices.values() if one["label"] not in ("", "MGS")]
+
     def helper(self) -> dict[str, Any]:
         """The helper's names, its hands on this host."""
         names: dict[str, Any] = {"__name__": "helper"}
@@ -154,7 +158,7 @@ class Played:
         if words[0] == "list_nids":
             return 0, self.nid + "\n", ""
         if words[0] == "lcfg_erase":
-            assert not self.site.running(), "the logs of a live filesystem were erased"
+            assert not self.site.running(reached=True), "the logs of a live filesystem were erased"
             known = self.site.logs.pop(words[1], None)
             return (0, "", "") if known else (2, "", "No such file or directory")
         if words[:2] == ["get_param", "-n"]:
@@ -202,14 +206,14 @@ class Site:
         bricks = tuple(BrickRef(host=f"b{host}", device=f"/dev/nvme{n}n1") for host in range(self.storage) for n in range(2))
         return Volume(name=FSNAME, pool="default", provider="lustre", capacity=1 << 30, bricks=bricks)
 
-    def running(self) -> list[str]:
-        """The names of targets that run."""
-        points = [row[0] for host in self.hosts.values() for row in host.table]
+    def running(self, reached: bool = False) -> list[str]:
+        """The names of targets that run; ``reached``: on hosts that can be."""
+        points = [row[0] for host in self.hosts.values() for row in host.table if not (reached and host.name in self.unreachable)]
         return [Path(point).name for point in points if Path(point).name[:3] in ("MDT", "OST")]
 
     def labels(self) -> list[str]:
         """Every label but those of MGTs."""
-        return sorted(one["label"] for host in self.hosts.values() for one in host.slices.values() if one["label"] not in ("", "MGS"))
+        return sorted(label for host in self.hosts.values() for label in host.labels())
 
     def mgs_runs(self) -> bool:
         return any(row[0].endswith("/MGS") for host in self.hosts.values() for row in host.table)
