@@ -16,8 +16,10 @@ from .backup import backup, restore
 from .demo import demo
 from .hosts import drain, forget, hosts, undrain
 from .operator import discard, release, retry, show, stage_out, status
+from .plan import plan
 from .provider import provider
 from .providers import providers
+from .site import OperatorSite
 from .why import why
 
 
@@ -81,11 +83,13 @@ def _unexpected(error: Exception) -> int:
 
 @click.group(cls=Cli, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="dacc")
-def main() -> None:
+@click.pass_context
+def main(context: click.Context) -> None:
     """The Data Accelerator: burst buffers on NVMe storage nodes."""
+    context.obj = OperatorSite()
 
 
 OF_PROVIDERS = (provider, providers)
-OF_OPERATORS = (demo, status, show, why, hosts, drain, undrain, forget, stage_out, discard, release, retry, backup, restore)
+OF_OPERATORS = (demo, status, show, why, hosts, drain, undrain, forget, stage_out, discard, release, retry, backup, restore, plan)
 for command in (*OF_PROVIDERS, *OF_OPERATORS):
     main.add_command(command)

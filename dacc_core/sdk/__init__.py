@@ -17,6 +17,7 @@ from ..model import Brick, BrickRef, Progress, Volume
 from .context import CancelToken, Context, Deadline
 from .hookspecs import hookimpl, hookspec
 from .hosts import Argv, CommandResult, HostRunner, PerHost
+from .planning import PlanCreate, PlannedStep, PlanProvider
 from .provider import API_VERSION, Capabilities, Provider, RestoreProvider, SwapProvider, UsageProvider
 from .requests import (
     MAX_STATE_BYTES,
@@ -31,6 +32,7 @@ from .requests import (
     VolumeRequest,
 )
 from .settings import AbsolutePath, Count, Seconds, Size
+from .site import Site, current_site
 
 __all__ = [
     "API_VERSION",
@@ -60,12 +62,16 @@ __all__ = [
     "NoSpace",
     "NotFound",
     "PerHost",
+    "PlanCreate",
+    "PlanProvider",
+    "PlannedStep",
     "Progress",
     "Provider",
     "ProviderBug",
     "RestoreProvider",
     "Role",
     "Seconds",
+    "Site",
     "Size",
     "Swap",
     "SwapProvider",
@@ -75,6 +81,7 @@ __all__ = [
     "UsageProvider",
     "Volume",
     "VolumeRequest",
+    "current_site",
     "hookimpl",
     "hookspec",
 ]

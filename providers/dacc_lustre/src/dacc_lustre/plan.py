@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-KEPT = "kept: the MGT belongs to the host"
-GONE = "goes with the filesystem"
+KEPT = "nothing: the MGT belongs to the host"
+GONE = "nothing: it goes with the filesystem"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ input: nothing has to be installed. An installed helper gets the verb as its one
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
@@ -45,6 +46,12 @@ def helper() -> str:
     """The helper's text: its files joined."""
     folder = files(__package__) / "node"
     return "\n\n".join((folder / f"{name}.py").read_text("utf-8") for name in PARTS)
+
+
+@cache
+def verbs() -> tuple[str, ...]:
+    """The verbs that the helper has."""
+    return tuple(sorted(re.findall(r'^@verb\("([a-z-]+)"\)$', helper(), re.MULTILINE)))
 
 
 def program(version: str) -> str:

@@ -88,7 +88,7 @@ class Servers:
     def perform(self, plan: Plan, facts: Mapping[str, HostFacts]) -> dict[str, Mapping[str, Any]]:
         """Do the phases in order; the answers to the last. Raises the first error of a phase, when all its hosts are done."""
         found: dict[str, Mapping[str, Any]] = {}
-        common = self._formatting(facts) if any(phase.verb == "format" for phase in plan.phases) else {}
+        common = self.formatting(facts) if any(phase.verb == "format" for phase in plan.phases) else {}
         for phase in plan.phases:
             jobs = {host: {**self._host(host), **arguments} for host, arguments in phase.arguments().items()}
             found = remote.results_of(self._call(phase.verb, common, jobs, seconds=phase.seconds, tries=phase.tries))
@@ -121,7 +121,8 @@ class Servers:
     def _host(self, host: str) -> dict[str, Any]:
         return {"disks": [one.device for one in self.layout.osts if one.host == host]}
 
-    def _formatting(self, facts: Mapping[str, HostFacts]) -> dict[str, Any]:
+    def formatting(self, facts: Mapping[str, HostFacts]) -> dict[str, Any]:
+        """What all hosts need to know to format."""
         settings = self.settings
         return {
             "mgsnode": lnet.mgsnode(lnet.mgs_nids(self.layout, facts, settings)),
@@ -129,4 +130,5 @@ class Servers:
             "ost_mkfs_options": settings.ost_mkfs_options,
             "timeout": settings.timeout,
             "failout": settings.failout,
+            "discard": settings.discard,
         }

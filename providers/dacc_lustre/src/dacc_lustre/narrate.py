@@ -1,0 +1,97 @@
+"""A plan as commands for people: what ``dacc plan`` shows. The node helper makes its commands with the same functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from dacc_core.sdk import PlanCreate, PlannedStep
+
+from . import reconcile
+from .node import argv
+from .plan import Phase, Step
+from .probe import HostFacts, Slice
+from .settings import Settings
+from .targets import Layout
+from .volumes import Servers
+
+Command = tuple[str, ...]
+Facts = Mapping[str, HostFacts]
+OWNER = {"owner": 0, "group": 0, "mode": 0o700}
+
+
+def create(request: PlanCreate, settings: Settings) -> Sequence[PlannedStep]:
+    """The steps of a create."""
+    servers = Servers(request.context, request.volume, settings)
+    facts = servers.facts() if request.look else supposed(servers.layout, settings)
+    plan = reconcile.create(servers.layout, facts, settings, OWNER)
+    formatting = servers.formatting(facts)
+    return [_planned(phase, step, facts, {**formatting, "fsname": plan.fsname}) for phase in plan.phases for step in phase.steps]
+
+
+def supposed(layout: Layout, settings: Settings) -> dict[str, HostFacts]:
+    """Facts of hosts as ``dacc lustre prepare`` leaves them, with NIDs as the settings write them, names unresolved."""
+    return {host: _supposed(host, layout, settings) for host in dict.fromkeys((*layout.hosts, layout.mgs_host))}
+
+
+def _supposed(host: str, layout: Layout, settings: Settings) -> HostFacts:
+    disks = [one.device for one in layout.osts if one.host == host]
+    slices = [Slice(disk, f"{disk}:dacc-{kind}", kind) for disk in disks for kind in ("mdt", "ost")]
+    network = settings.networks[0] if settings.networks else "tcp"
+    nids = tuple(nid.replace("%h", host) for nid in settings.nids) or (f"{host}@{network}",)
+    names = {nid.rpartition("@")[0]: (nid.rpartition("@")[0],) for nid in nids}
+    return HostFacts(host, tuple(slices), nids=nids, resolved=names, mgt=Slice("", settings.mgs_device or "dacc-mgt", "mgt", label="MGS"))
+
+
+def _planned(phase: Phase, step: Step, facts: Facts, job: Mapping[str, Any]) -> PlannedStep:
+    made = COMMANDS[phase.verb](step, facts[step.host], job)
+    return PlannedStep(phase=phase.name, host=step.host, commands=tuple(made), seconds=phase.seconds, undo=phase.undo)
+
+
+def _start_mgt(step: Step, facts: HostFacts, job: Mapping[str, Any]) -> Iterator[Command]:
+    if facts.mgt and not facts.mgt.mounted:
+        yield ("mkdir", "-p", argv.MGS_POINT)
+        yield tuple(argv.mount_target(facts.mgt.path, argv.MGS_POINT))
+    if step.arguments["erase"]:
+        yield tuple(argv.erase_logs(job["fsname"]))
+
+
+def _format(step: Step, facts: HostFacts, job: Mapping[str, Any]) -> Iterator[Command]:
+    yield ("modprobe", "lustre")
+    for target in step.arguments["targets"]:
+        path = _path(facts, target)
+        if job["discard"]:
+            yield tuple(argv.discard_blocks(path))
+        yield tuple(argv.wipe(path))
+        yield tuple(argv.format_target(dict(job), target, path))
+
+
+def _start(step: Step, facts: HostFacts, job: Mapping[str, Any]) -> Iterator[Command]:
+    for target in step.arguments["targets"]:
+        point = argv.target_point(job["fsname"], target["name"])
+        yield ("mkdir", "-p", point)
+        yield tuple(argv.mount_target(_path(facts, target), point))
+
+
+def _tune(step: Step, facts: HostFacts, job: Mapping[str, Any]) -> Iterator[Command]:
+    if step.arguments["parameters"]:
+        yield tuple(argv.set_parameters(list(step.arguments["parameters"])))
+
+
+def _settle(step: Step, facts: HostFacts, job: Mapping[str, Any]) -> Iterator[Command]:
+    wished, point = step.arguments, argv.target_point(job["fsname"], "client")
+    yield ("mkdir", "-p", point)
+    yield tuple(argv.mount_client(wished["source"], point, list(wished["options"])))
+    if wished["layout"]:
+        yield tuple(argv.set_layout(list(wished["layout"]), point))
+    if wished["spread"]:
+        yield tuple(argv.spread_directories(point))
+    yield ("install", "-d", "-m", f"{wished['mode']:o}", "-o", str(wished["owner"]), "-g", str(wished["group"]), f"{point}/global")
+    yield ("umount", point)
+
+
+def _path(facts: HostFacts, target: Mapping[str, Any]) -> str:
+    return next(one.path for one in facts.slices if (one.device, one.kind) == (target["device"], target["kind"]))
+
+
+COMMANDS = {"mgs-start": _start_mgt, "format": _format, "start": _start, "tune": _tune, "settle": _settle}
