@@ -103,7 +103,7 @@ def run(*argv: str, seconds: float = 60.0) -> Done:
     try:
         out, text = child.communicate(timeout=min(seconds, left()))
     except subprocess.TimeoutExpired:
-        raise Failure("Unavailable", _ended(child, " ".join(argv[:1] + argv[-2:]))) from None
+        raise Failure("Unavailable", _ended(child, "{} of {}".format(argv[0], argv[-1]))) from None
     return Done(child.returncode, out, text.strip())
 
 

@@ -1,0 +1,201 @@
+"""The node helper as a program: what it may use, what it accepts, how its calls end."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import dacc_lustre
+from dacc_lustre import remote
+
+NODE = sorted((Path(dacc_lustre.__file__).parent / "node").glob("*.py"))
+SOURCES = sorted(Path(dacc_lustre.__file__).parent.rglob("*.py"))
+VERBS = {
+    *("probe", "check", "prepare", "mgs-start", "mgs-erase", "format", "start", "stop", "wipe", "tune"),
+    *("settle", "whole", "usage", "private", "mount", "unmount", "evict", "swap-on", "swap-off"),
+}
+NEEDS = {"common": {"seconds": 20, "retry": {"codes": {}, "tries": 1, "wait": 0}}, "hosts": {}}
+
+
+def imports(path: Path) -> set[str]:
+    """The modules that a file imports, type checkers' imports too."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        if isinstance(node, ast.ImportFrom) and not node.level:
+            found.add(str(node.module) if "dacc" in str(node.module) else str(node.module).partition(".")[0])
+    return found
+
+
+def test_the_joined_helper_is_python_3_6() -> None:
+    ast.parse(remote.program("1.0"), feature_version=(3, 6))
+
+
+@pytest.mark.parametrize("path", NODE, ids=lambda path: path.stem)
+def test_the_helper_imports_the_standard_library_only(path: Path) -> None:
+    assert imports(path) <= sys.stdlib_module_names
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+def test_of_dacc_the_provider_imports_only_the_sdk(path: Path) -> None:
+    assert {name for name in imports(path) if name.startswith(("dacc_core", "fakewarp"))} <= {"dacc_core.sdk"}
+
+
+def test_no_file_of_the_helper_hides_a_name_of_another() -> None:
+    tree = ast.parse(remote.helper())
+    names = [node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+
+    assert len(names) == len(set(names))
+
+
+def test_every_file_of_the_helper_is_joined() -> None:
+    assert {path.stem for path in NODE} - {"__init__"} == set(remote.PARTS)
+
+
+def test_its_verbs_are_these() -> None:
+    assert set(remote.verbs()) == VERBS
+
+
+def test_nothing_in_it_runs_a_shell() -> None:
+    calls = [node for node in ast.walk(ast.parse(remote.helper())) if isinstance(node, ast.Call)]
+
+    assert not [one for one in calls for word in one.keywords if word.arg == "shell"]
+    assert not {"system", "popen"} & {one.func.attr for one in calls if isinstance(one.func, ast.Attribute)}
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Path:
+    path = tmp_path / "helper"
+    path.write_text(remote.program("1.0"))
+    return path
+
+
+def call(program: Path, *arguments: str, asked: str | None = None, document: Any = None) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": os.environ["PATH"], **({"SSH_ORIGINAL_COMMAND": asked} if asked is not None else {})}
+    text = json.dumps(document or NEEDS)
+    return subprocess.run([sys.executable, "-IS", str(program), *arguments], input=text, env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    ["", "rm", "probe ", " probe", "probe; reboot", "probe\nreboot", "$(probe)", "PROBE", "probe probe", "../probe", "mount -o suid"],
+)
+def test_as_a_forced_command_it_takes_exactly_one_verb(program: Path, asked: str) -> None:
+    done = call(program, "probe", asked=asked)
+
+    assert (done.returncode, done.stdout) == (64, "")
+    assert "is no verb; the verbs are check, evict" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [(), ("probe", "more"), ("--help",), ("probe;",)])
+def test_as_a_program_it_takes_exactly_one_verb(program: Path, arguments: tuple[str, ...]) -> None:
+    assert call(program, *arguments).returncode == 64
+
+
+def test_as_a_forced_command_the_verb_that_was_asked_for_counts(program: Path) -> None:
+    done = call(program, asked="evict", document={**NEEDS, "common": {**NEEDS["common"], "clients": [], "fsname": "dacc0001"}})
+
+    # Without Lustre: an answer all the same, which says what is missing.
+    assert done.returncode == 0
+    answer = json.loads(done.stdout)
+    assert answer == {"result": {"evicted": []}} or "program lctl is missing" in answer["text"]
+
+
+def load() -> dict[str, Any]:
+    names: dict[str, Any] = {"__name__": "helper"}
+    exec(compile(remote.helper(), "helper", "exec"), names)
+    return names
+
+
+def test_a_program_that_does_not_end_is_killed_with_its_children() -> None:
+    names = load()
+    names["END"][0] = time.monotonic() + 30
+
+    with pytest.raises(names["Failure"], match="sh of .* did not end in time and was killed"):
+        names["run"]("sh", "-c", "sleep 987 & sleep 987 & wait; true", seconds=0.3)
+
+    assert not [one for one in Path("/proc").glob("[0-9]*/cmdline") if b"sleep\x00987" in _read(one)]
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def test_a_missing_program_is_named() -> None:
+    names = load()
+
+    with pytest.raises(names["Failure"], match="program no-such-program is missing"):
+        names["run"]("no-such-program")
+
+
+def test_what_a_program_says_is_capped() -> None:
+    names = load()
+
+    failed = names["CommandFailed"]("x", "y", names["Done"](1, "", "z" * 100000))
+
+    assert len(failed.answer["text"]) == names["MOST_OUTPUT"]
+
+
+def test_a_lock_that_another_call_holds_is_waited_for_and_named(tmp_path: Path) -> None:
+    names = load()
+    names["RUN"] = str(tmp_path)
+    names["END"][0] = time.monotonic() + 1.2
+
+    with names["locked"]("brick"), pytest.raises(names["Failure"], match="another call holds the lock of brick"), names["locked"]("brick"):
+        pass
+    with names["locked"]("brick"):
+        pass
+
+
+def test_all_that_runs_at_once_is_finished_before_an_error_is_raised() -> None:
+    names, done = load(), []
+
+    def work(number: int) -> None:
+        if number == 0:
+            raise OSError("first")
+        time.sleep(0.05)
+        done.append(number)
+
+    with pytest.raises(OSError, match="first"):
+        names["all_at_once"](work, [0, 1, 2])
+
+    assert sorted(done) == [1, 2]
+
+
+def test_a_regular_file_is_no_block_device(tmp_path: Path) -> None:
+    # data-acc issue 120: mkfs.lustre had made a file where the partition's node was missing.
+    names = load()
+    (tmp_path / "nvme0n1p2").write_text("")
+
+    assert not names["is_block"](str(tmp_path / "nvme0n1p2"))
+    assert not names["is_block"](str(tmp_path / "missing"))
+
+
+@pytest.mark.parametrize(
+    ("label", "name", "state"),
+    [
+        ("", "OST0000", "blank"),
+        ("dacc0001:OST0000", "OST0000", "new"),
+        ("dacc0001:OST0001", "OST0000", "stale"),
+        ("dacc0001-OST0000", "OST0000", "ours"),
+        ("dacc0001=OST0000", "OST0000", "ours"),
+        ("dacc0001-OST0001", "OST0000", "foreign"),
+        ("dacc0002:OST0000", "OST0000", "foreign"),
+        ("MGS", "OST0000", "foreign"),
+        ("home", "OST0000", "foreign"),
+    ],
+)
+def test_a_label_says_what_a_slice_is(label: str, name: str, state: str) -> None:
+    assert load()["state_of"](label, "dacc0001", name) == state
