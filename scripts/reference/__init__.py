@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from . import commands, conformance, directives, errors, fake, hooks, keys, metrics, settings
+from . import commands, conformance, directives, errors, fake, hooks, keys, lustre, metrics, settings
 
 PAGES: Mapping[str, Callable[[], str]] = {
     "settings.md": settings.page,
@@ -16,6 +16,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "conformance.md": conformance.page,
     "directives.md": directives.page,
     "fake-provider.md": fake.page,
+    "lustre-provider.md": lustre.page,
     "metrics.md": metrics.page,
 }
 

@@ -57,7 +57,8 @@ OPERATIONS = """
     ## What a provider does
 
     This version calls `check_host` when a brick host's daemon starts, `create`, `delete`, `mount`, `unmount`, and `swap_on` and
-    `swap_off` where the capabilities say `swap`. It does not call `usage` and `restore` yet.
+    `swap_off` where the capabilities say `swap`. It does not call `usage` and `restore` yet. `dacc plan` calls `plan` of a
+    `PlanProvider`.
 """
 VERSIONS = """
     ## Versions

@@ -39,7 +39,7 @@ def page() -> str:
     """The page."""
     rows = describe()
     sections = [_section(name, list(group)) for name, group in groupby(rows, key=_top)]
-    provider = "The settings of a provider are on its own page: [fake](fake-provider.md)."
+    provider = "The settings of a provider are on its own page: [fake](fake-provider.md), [lustre](lustre-provider.md)."
     return md.page("Settings", "dacc_core/config/settings.py", INTRO, FORMS, *sections, provider, EMBEDDED)
 
 

@@ -94,10 +94,9 @@ def test_a_host_without_bricks_is_not_checked(make: Make) -> None:
     make("controller", providers={"fake": {"backing": "none", "faults": faults}})
 
 
-@pytest.mark.parametrize(("provider", "error"), [("nosuch", (NoSuchProvider, InvalidRequest)), ("lustre", ProviderLoadError)])
-def test_a_configured_provider_that_cannot_be_used_stops_the_daemon(make: Make, provider: str, error: Any) -> None:
-    with pytest.raises(error):
-        make(pools={"default": {"granularity": "64MiB", "provider": provider}})
+def test_a_configured_provider_that_does_not_exist_stops_the_daemon(make: Make) -> None:
+    with pytest.raises((NoSuchProvider, InvalidRequest)):
+        make(pools={"default": {"granularity": "64MiB", "provider": "nosuch"}})
 
 
 def test_the_cores_numbers_are_the_settings(make: Make) -> None:

@@ -67,7 +67,7 @@ def test_a_package_that_ends_the_program_while_it_adds_commands_does_not(install
 def test_a_disabled_package_adds_nothing(install: Install) -> None:
     install(provider() + COMMAND)
     cli = click.Group()
-    assert add_commands(cli, ["toy"]) == []
+    assert add_commands(cli, ["toy", "lustre"]) == []
     assert cli.commands == {}
 
 

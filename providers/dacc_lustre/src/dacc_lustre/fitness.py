@@ -39,7 +39,7 @@ def look(context: Context, settings: Settings, devices: Mapping[str, Sequence[st
 def judge(host: str, found: remote.Answer, devices: Sequence[str], settings: Settings) -> Iterator[Finding]:
     """The findings of one host."""
     if isinstance(found, DaccError):
-        yield Finding(host, "error", str(found))
+        yield Finding(host, "error", str(found).removeprefix(f"host {host}: "))
         return
     facts = facts_of(host, found)
     for text in found["errors"]:

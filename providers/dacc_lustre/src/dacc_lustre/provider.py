@@ -51,7 +51,7 @@ class LustreProvider:
         findings = fitness.look(request.context, self.settings, {request.host: devices})
         errors = [one for one in findings if one.host == request.host and one.level == "error"]
         if errors:
-            raise Unavailable(why="; ".join(f"host {one.host}: {one.text}" for one in errors[:3]))
+            raise Unavailable(why=f"host {request.host}: " + "; ".join(one.text for one in errors[:3]))
 
     def create(self, request: Create) -> Created:
         """Build the filesystem, or what is missing of it. Raises NoSpace, AlreadyExists (a brick holds something else), Unavailable."""

@@ -35,18 +35,18 @@ class Settings:
     nids: tuple[str, ...] = ()
     """The LNet NIDs of a storage host, one for each interface, ``%h`` being its name: ``[%h-opa@o2ib1]``, or with two HFIs
     ``[%h-opa1@o2ib1, %h-opa2@o2ib1]``. Names are resolved on the host and have to be among its NIDs. Empty: the NIDs that LNet has
-    there. LM "LNet Configuration"."""
+    there. LM "Configuring Lustre Networking (LNet)"."""
 
     networks: tuple[str, ...] = ()
     """Without ``nids``: the LNet networks to use, such as ``[o2ib1]``. Empty: all but loopback."""
 
     client_nids: tuple[str, ...] = ()
     """The NIDs of a compute node, as ``nids``; used to evict a node that is dead. Empty: as ``nids``; if that is empty too, the node's
-    name is resolved on the storage hosts. LM "Handling Client Eviction"."""
+    name is resolved on the storage hosts. LM "Client Eviction"."""
 
     mgs_host: str = ""
     """The host that serves the MGT of all filesystems. It needs no bricks. Empty: the first brick host of each filesystem, which
-    spreads the load. LM "Setting Up a Lustre File System", MGS."""
+    spreads the load. LM "Configuring a Simple Lustre File System"."""
 
     mgs_device: AbsolutePath = ""
     """The MGT's device on the MGS host. Empty: the partition there that ``dacc lustre prepare`` named ``dacc-mgt``."""
@@ -56,46 +56,48 @@ class Settings:
     LM "Determining MDT Space Requirements"."""
 
     mgt_slice: Size = GIB
-    """How much ``dacc lustre prepare`` sets aside for the MGT. LM "Determining Space Requirements": below 100 MB."""
+    """How much ``dacc lustre prepare`` sets aside for the MGT. LM "Determining MGT Space Requirements": less than 100 MB."""
 
     mdts_per_host: Count = 1
     """MDTs of a filesystem on each of its hosts, at most; never more than the host has bricks of the filesystem.
-    LM "Adding a New MDT"."""
+    LM "Adding a New MDT to a Lustre File System"."""
 
     max_mdts: Count = 24
     """MDTs of a filesystem at most. With more hosts than that, some have none."""
 
     layout: tuple[str, ...] = ("64K mdt", "16M 1 16M", "1G 2", "4G 4", "16G 8", "64G 16", "-1 -1")
     """The default layout of files: components as ``END COUNT [STRIPE SIZE]``, END and COUNT of the last being -1; ``mdt`` instead of a
-    count keeps that part on the MDT. Counts are clipped to the OSTs there are. Empty: Lustre's own. LM "Progressive File Layout"."""
+    count keeps that part on the MDT. Counts are clipped to the OSTs there are. Empty: Lustre's own. LM "Progressive File Layout (PFL)"."""
 
     data_on_mdt: bool = True
-    """Whether the ``mdt`` components of the layout count. LM "Data on MDT"."""
+    """Whether the ``mdt`` components of the layout count. LM "Data on MDT (DoM)"."""
 
     spread_directories: bool = True
-    """Spread new directories over the MDTs (``lfs setdirstripe -D -c 1 -i -1 --max-inherit-rr 3``). LM "Striped Directories"."""
+    """Spread new directories over the MDTs (``lfs setdirstripe -D -c 1 -i -1 --max-inherit-rr 3``). LM "Creating a
+    directory striped across multiple MDTs"."""
 
     parameters: Mapping[str, str] = field(default_factory=lambda: dict(PARAMETERS))
     """What ``lctl set_param -P`` sets on the MGS for each filesystem, ``%f`` being its name. Each must contain ``%f-``, since these are
     global to the MGS; they are unset when it is deleted. LM "Setting Permanent Parameters"."""
 
     timeout: Count = 100
-    """Lustre's ``sys.timeout`` in seconds. LM "Configuring Timeouts"."""
+    """Lustre's ``sys.timeout`` in seconds. LM "Setting Static Timeouts"."""
 
     mdt_mkfs_options: str = "-E nodiscard,lazy_itable_init=1"
-    """``--mkfsoptions`` of MDTs. LM "Setting Formatting Options for an MDT"."""
+    """``--mkfsoptions`` of MDTs. LM "Setting Formatting Options for an ldiskfs MDT"."""
 
     ost_mkfs_options: str = "-m 0 -E nodiscard,lazy_itable_init=1"
-    """``--mkfsoptions`` of OSTs. LM "Setting Formatting Options for an OST"."""
+    """``--mkfsoptions`` of OSTs. LM "Setting Formatting Options for an ldiskfs OST"."""
 
     discard: bool = True
     """Discard all blocks (``blkdiscard``) before formatting and after deleting. Devices that cannot are left alone."""
 
     failout: bool = True
-    """Clients get an error, rather than wait, while an OST is gone, so that jobs and unmounts end. LM "Failover Mode"."""
+    """Clients get an error, rather than wait, while an OST is gone, so that jobs and unmounts end. LM "Specifying
+    Failout/Failover Mode for OSTs"."""
 
     mount_options: tuple[str, ...] = ("flock", "noatime")
-    """Options of client mounts; ``nodev,nosuid`` are always added. LM "Mounting a Client"."""
+    """Options of client mounts; ``nodev,nosuid`` are always added. LM "mount.lustre"."""
 
     root_squash: str = ""
     """``UID:GID`` that root has on compute nodes, such as ``65534:65534``; storage hosts are excepted. There is no swap
