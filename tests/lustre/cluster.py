@@ -198,6 +198,13 @@ class LustreCluster:
         file = self.wire / "calls" / host
         return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
+    def await_command(self, host: str, command: str, since: int = 0) -> None:
+        """Wait until a command has begun on a host, after so many of its calls."""
+        end = time.monotonic() + 60
+        while command not in (argv[0] for argv in self.commands(host)[since:]):
+            assert time.monotonic() < end, f"{command} was not called on {host}"
+            time.sleep(0.01)
+
     def forget_commands(self) -> None:
         """Begin the logs anew."""
         for file in (self.wire / "calls").iterdir():

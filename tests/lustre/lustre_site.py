@@ -8,7 +8,20 @@ from typing import Any
 
 from dacc_lustre import LustreProvider, LustreSettings, remote
 
-from dacc_core.sdk import Argv, BrickRef, CommandResult, Context, Create, Deadline, Delete, HostUnreachable, Mount, PerHost, Unmount, Volume
+from dacc_core.sdk import (
+    Argv,
+    BrickRef,
+    CommandResult,
+    Context,
+    Create,
+    Deadline,
+    Delete,
+    Mount,
+    PerHost,
+    Unmount,
+    Volume,
+    VolumeRequest,
+)
 
 from .cluster import LustreCluster
 
@@ -80,6 +93,9 @@ class Volumes:
     def delete(self, **more: Any) -> None:
         self.provider.delete(Delete(context=self.context(), volume=self.volume, state=self.state, **more))
 
+    def restore(self) -> None:
+        self.provider.restore(VolumeRequest(context=self.context(), volume=self.volume, state=self.state))
+
     def mount(self, *hosts: str, **more: Any) -> PerHost:
         fields: dict[str, Any] = {"path": self.path, "owner": 0, "group": 0, **more}
         return self.provider.mount(Mount(context=self.context(), volume=self.volume, state=self.state, hosts=hosts, **fields))
@@ -114,6 +130,3 @@ class Volumes:
 def reached(results: PerHost) -> list[str]:
     """The hosts on which all went well."""
     return [host for host, error in results.items() if error is None]
-
-
-__all__ = ["FSNAME", "HostUnreachable", "Lost", "Volumes", "reached"]
