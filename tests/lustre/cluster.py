@@ -141,6 +141,7 @@ class LustreCluster:
         (self.wire / "hosts" / f"{host}.json").unlink(missing_ok=True)
         self._cut.discard(host)
         self.machines[host].kill()
+        self.switch.remove(self.machines[host])
 
     def boot(self, *hosts: str) -> None:
         """Start hosts, with Lustre's modules loaded."""
@@ -286,8 +287,8 @@ class LustreCluster:
             runner.close()
         for machine in self.machines.values():
             machine.strike()
-        for host in self.machines:
-            self.kill(host)
+        for machine in self.machines.values():
+            machine.kill()
         if hasattr(self, "switch"):
             self.switch.close()
         for brick in (brick for bricks in self.bricks.values() for brick in bricks):

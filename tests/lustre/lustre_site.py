@@ -129,4 +129,4 @@ class Volumes:
 
 def reached(results: PerHost) -> list[str]:
     """The hosts on which all went well."""
-    return [host for host, error in results.items() if error is None]
+    return [host for host, error in results.hosts.items() if error is None]

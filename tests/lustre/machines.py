@@ -119,6 +119,11 @@ class Switch:
         """Whether a host's cable is plugged in."""
         self._ip(f"link set {machine.port} {'up' if plugged else 'down'}\n")
 
+    def remove(self, machine: Machine) -> None:
+        """Take out the plug of a host that has died: the kernel does it too, but some time later."""
+        argv = ["nsenter", "-t", str(self.pid), "-n", "ip", "link", "delete", machine.port]
+        subprocess.run(argv, capture_output=True)
+
     def _ip(self, lines: str) -> None:
         subprocess.run(["nsenter", "-t", str(self.pid), "-n", "ip", "-batch", "-"], input=lines.encode(), check=True)
 

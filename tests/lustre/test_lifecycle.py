@@ -83,7 +83,7 @@ def test_a_coordinator_that_dies_before_a_call_of_create_is_replaced(volume: Vol
     assert reached(volume.mount("c1")) == ["c1"]
 
 
-@pytest.mark.parametrize("call", range(1, CREATE_CALLS + 1))
+@pytest.mark.parametrize("call", [1, 3, 5, CREATE_CALLS])
 def test_what_a_dead_coordinator_began_can_be_deleted(volume: Volumes, call: int) -> None:
     """D12: a session that lost a race could never be deleted."""
     volume.dies_at = call
@@ -138,7 +138,7 @@ def test_a_dead_node_does_not_keep_others_from_unmounting(mounted: Volumes) -> N
     mounted.cluster.kill("c1")
     results = mounted.unmount("c1", "c2")
     assert reached(results) == ["c2"]
-    assert isinstance(results["c1"], HostUnreachable)
+    assert isinstance(results.hosts["c1"], HostUnreachable)
     mounted.delete()
     mounted.assert_gone()
 
@@ -223,11 +223,10 @@ def test_two_volumes_with_the_same_primary_host_do_not_meet(volume: Volumes) -> 
     assert len(volume.running()) == 4
 
 
-@pytest.mark.parametrize("name", ["a b", "a;touch x", "$(touch x)", "a'b\"c", "-rf", "ü"])
-def test_a_hostile_path_reaches_no_shell(volume: Volumes, name: str) -> None:
+def test_hostile_paths_reach_no_shell(volume: Volumes) -> None:
     volume.create()
-    path = f"/mnt/dacc/{name}"
-    volume.mount("c1", path=path)
-    volume.unmount("c1", path=path)
+    for name in ("a b", "a;touch x", "$(touch x)", "a'b\"c", "-rf", "ü"):
+        volume.mount("c1", path=f"/mnt/dacc/{name}")
+        volume.unmount("c1", path=f"/mnt/dacc/{name}")
     assert volume.cluster.run("c1", ["sh", "-c", "find /mnt /root /run -name x"]).stdout == ""
     assert FSNAME not in volume.cluster.run("c1", ["cat", "/proc/self/mounts"]).stdout
