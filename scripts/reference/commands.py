@@ -15,8 +15,8 @@ from . import markdown as md
 INTRO = """
     Two programs are for people. `dacc` is for operators, users and provider authors: all but `demo`, `plan`, `provider`,
     `providers`, `backup` and `restore` ask a running dacd over its [socket](socket-protocol.md). `dacd` is the daemon. What Slurm calls,
-    `fakewarp` and `dwstat`, is on [a page of its own](functions.md); `fakewarp install-slurm`, which people call, is here. All exit with the [codes of
-    errors](errors.md).
+    `fakewarp` and `dwstat`, is on [a page of its own](functions.md); `fakewarp install-slurm`, which people call, is here. All exit with
+    the [codes of errors](errors.md).
 
     Who may do what: root, the setting `slurm_user` and the user who runs dacd may do everything. Anyone may call `status` and `hosts`;
     `show`, `why`, `stage-out` and `discard` are for the owner of a session, too. Others see the class of an error instead of its text.
