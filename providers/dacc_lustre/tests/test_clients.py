@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 from dacc_core.sdk import AlreadyExists, HostUnreachable, InvalidRequest, Swap, Unavailable
 from lustre_site import FSNAME, Site
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, since directories are given to their owner")
+pytestmark = pytest.mark.usefixtures("as_root")
 
 
 @pytest.fixture
@@ -221,3 +220,24 @@ def test_odd_paths_reach_programs_as_one_word(made: Site, name: str) -> None:
 
     assert made.hosts["c0"].ran[-1] != []
     assert [argv[-1] for argv in made.hosts["c0"].ran if argv[0] == "mount"] == [where]
+
+
+def test_a_mount_after_a_reboot_of_the_servers_starts_them(made: Site) -> None:
+    for host in ("b0", "b1"):
+        made.hosts[host].power_off()
+        made.hosts[host].power_on()
+
+    done = made.mount("c0", "c1")
+
+    assert done.hosts == {"c0": None, "c1": None}
+    assert len(made.running()) == 6
+
+
+def test_a_mount_that_fails_for_another_reason_is_not_tried_once_more(made: Site) -> None:
+    made.hosts["c0"].answers["mount -t lustre"] = [(110, "timed out")] * 9
+
+    done = made.mount("c0", "c1")
+
+    assert done.hosts["c1"] is None
+    assert [verb for verb, hosts in made.calls if verb == "mount"] == ["mount"]
+    assert len(made.commands("c0", "mount -t lustre")) == 3

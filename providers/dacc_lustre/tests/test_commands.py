@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -194,7 +193,7 @@ def plan(site: Site, *, look: bool) -> list[tuple[str, str, tuple[str, ...]]]:
     return [(step.phase, step.host, command) for step in narrate.create(request, LustreSettings()) for command in step.commands]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, since directories are given to their owner")
+@pytest.mark.usefixtures("as_root")
 def test_a_plan_shows_the_commands_that_create_then_runs(site: Site) -> None:
     shown = {command for _, host, command in plan(site, look=True) if host == "b1" and command[0] != "mkdir"}
 

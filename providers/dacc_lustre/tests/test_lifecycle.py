@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ from dacc_core.sdk import (
 )
 from lustre_site import FSNAME, Site
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, since directories are given to their owner")
+pytestmark = pytest.mark.usefixtures("as_root")
 
 ALL = ["MDT0000", "MDT0001", "OST0000", "OST0001", "OST0002", "OST0003"]
 
