@@ -186,7 +186,7 @@ def test_a_brick_that_gets_another_filesystem_between_look_and_format_is_spared(
     with pytest.raises(AlreadyExists, match="home-OST0001"):
         site.create()
 
-    assert not site.commands("b1", "wipefs -a /dev/nvme1n1p2", "blkdiscard -f /dev/nvme1n1p2")
+    assert not site.commands("b1", "wipefs -a /dev/nvme1n1p2", "blkdiscard /dev/nvme1n1p2")
 
 
 def test_a_device_in_use_is_never_formatted(site: Site) -> None:

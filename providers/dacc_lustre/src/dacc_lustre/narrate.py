@@ -60,9 +60,9 @@ def _format(step: Step, facts: HostFacts, job: Mapping[str, Any]) -> Iterator[Co
     yield ("modprobe", "lustre")
     for target in step.arguments["targets"]:
         path = _path(facts, target)
+        yield tuple(argv.wipe(path))
         if job["discard"]:
             yield tuple(argv.discard_blocks(path))
-        yield tuple(argv.wipe(path))
         yield tuple(argv.format_target(dict(job), target, path))
 
 

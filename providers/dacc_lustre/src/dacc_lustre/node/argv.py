@@ -74,5 +74,5 @@ def wipe(path: str) -> List[str]:
 
 
 def discard_blocks(path: str) -> List[str]:
-    """Give all blocks back to the device."""
-    return ["blkdiscard", "-f", path]
+    """Give all blocks of a wiped slice back to the device. Without ``-f``, which old versions lack: a device in use is then refused."""
+    return ["blkdiscard", path]

@@ -203,10 +203,15 @@ def mounts() -> List[Mounted]:
     """What is mounted here, as findmnt says, in the order of the mount table."""
     found = run("findmnt", "-J", "-l", "-o", "TARGET,SOURCE,FSTYPE,OPTIONS", seconds=20.0)
     rows = json.loads(found.out)["filesystems"] if found.out.strip() else []
-    return [_mounted(row) for row in rows]
+    made = []
+    while rows:  # some versions nest them all the same
+        row = rows.pop(0)
+        made.append(_mounted(row))
+        rows = row.get("children", []) + rows
+    return made
 
 
-def _mounted(row: Dict[str, str]) -> Mounted:
+def _mounted(row: Dict[str, Any]) -> Mounted:
     return Mounted(row["target"], row["source"] or "", row["fstype"] or "", (row["options"] or "").split(","))
 
 

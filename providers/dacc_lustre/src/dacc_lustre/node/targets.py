@@ -83,9 +83,9 @@ def _occupied(found: Dict[str, Any]) -> str:
 
 def clean(path: str, discard: bool) -> None:
     """Remove what is on a slice. Some devices have nothing to discard."""
+    must(path, *wipe(path))
     if discard:
         run(*discard_blocks(path), seconds=left())
-    must(path, *wipe(path))
 
 
 @verb("start")
