@@ -71,7 +71,8 @@ def as_text(volume: Volume, steps: Steps) -> str:
     lines = [f"volume {volume.name}: {format_size(volume.capacity)} on {len(volume.bricks)} bricks of {len(volume.hosts)} hosts"]
     for number, (name, some) in enumerate(phases(steps), 1):
         undo = f"; undone by: {some[0].undo}" if some[0].undo else ""
-        lines.append(f"\n{number}. {name} ({len(some)} hosts at once, at most {some[0].seconds:g} s{undo})")
+        where = f"{len(some)} hosts at once" if len(some) > 1 else "1 host"
+        lines.append(f"\n{number}. {name} ({where}, at most {some[0].seconds:g} s{undo})")
         lines += [f"  {step.host}: {shlex.join(command)}" for step in some for command in step.commands]
     return "\n".join(lines) + "\n"
 
