@@ -24,7 +24,7 @@ _WITH_US = ["setpriv", "--pdeathsig", "KILL"]
 _SETUP = """
 ip -batch - <<END
 link set lo up
-link add eth0 type veth peer name {port} netns {switch}
+link add eth0 address {mac} type veth peer name {port} netns {switch}
 address add {address}/16 dev eth0
 link set eth0 up
 END
@@ -38,6 +38,8 @@ class Machine:
     def __init__(self, host: str, number: int) -> None:
         self.host, self.port = host, f"port{number}"
         self.address = f"{_NET}.{number // 250}.{number % 250 + 2}"
+        # The same after a restart: others remember it.
+        self.mac = f"02:00:00:00:{number // 256:02x}:{number % 256:02x}"
         self.pid = 0
         self._process: subprocess.Popen[bytes] | None = None
 
