@@ -46,7 +46,7 @@ class Machine:
     def start(self, switch: Switch, directory: Path) -> None:
         """Begin to start it. Not from a thread that ends: the host would end with it."""
         script = _SETUP.format(
-            port=self.port, switch=switch.pid, address=self.address, directory=shlex.quote(str(directory)), host=self.host
+            port=self.port, switch=switch.pid, mac=self.mac, address=self.address, directory=shlex.quote(str(directory)), host=self.host
         )
         self._log = directory / f"log_{self.host}"
         with self._log.open("ab") as log:
