@@ -41,7 +41,9 @@ from dacc_gluster.settings import GlusterSettings
 
 STORAGE = ("dac1", "dac2", "dac3")
 NODES = ("c1", "c2")
-ROOT = "/run/dacc-gluster"
+ROOT = f"/run/dacc-gluster-{os.getpid()}"
+"""Not that of another worker: a look at processes sees the whole machine's."""
+
 JOB = "/mnt/dac/7_job"
 MIB = 1 << 20
 LEAST = 400 * MIB
