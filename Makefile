@@ -11,7 +11,7 @@ EVENTS ?= 1000000
 SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo slurm-demo slurm-demo-down test simulate bench lint types reference clean
+.PHONY: help demo slurm-demo slurm-demo-down test test-long simulate bench lint types reference clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -27,6 +27,9 @@ slurm-demo-down: $(VENV)/.ready-dev  ## stop it and remove every trace
 
 test: $(VENV)/.ready-dev $(VENV)/.debian-tests  ## run every check: tests, lint, types, each provider from its wheel
 	$(VENV)/bin/tox run
+
+test-long: $(VENV)/.ready-dev $(VENV)/.debian-tests  ## run the tests that are too long for that: whole lives on GlusterFS and Lustre's stand-ins
+	DACC_TESTS=long $(VENV)/bin/tox run -e py,gluster
 
 simulate: $(VENV)/.ready-dev  ## run the seeded simulation: make simulate EVENTS=1000000 SEED=7
 	$(PYTHON) -m dacc_core.testing.simulate --events $(EVENTS) $(if $(SEED),--seed $(SEED))

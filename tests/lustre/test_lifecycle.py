@@ -14,6 +14,8 @@ from .cluster import LustreCluster, end
 from .conftest import OpenCluster
 from .lustre_site import FSNAME, MIB, PATH, Lost, Volumes, reached
 
+pytestmark = pytest.mark.long
+
 CREATE_CALLS = 8
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from .conftest import OpenCluster
 from .lustre_site import MIB, PATH, Volumes, reached
+
+pytestmark = pytest.mark.long
 
 
 def test_twelve_bricks_serve_twenty_four_nodes(open_cluster: OpenCluster) -> None:

@@ -11,6 +11,7 @@ from dacc_core.testing import ProviderConformance, Scratch
 from .conftest import LEAST, NODES, ROOT, STORAGE, Site
 
 
+@pytest.mark.long
 class TestGluster(ProviderConformance):
     """On a brick of each of two storage hosts."""
 
