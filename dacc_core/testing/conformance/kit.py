@@ -33,6 +33,7 @@ from ...sdk import (
     Unsupported,
     UsageProvider,
     Volume,
+    VolumeRequest,
 )
 from .outcomes import NotDeclared, NotPossible, expect, given
 from .scratch import Scratch, Snapshot, described, left_over
@@ -241,7 +242,7 @@ class Trial:
             return Create(**about | owned | more)
         about["state"] = copy.deepcopy(self.state)
         if call in ("delete", "usage", "restore"):
-            return Delete(**about | more)
+            return (Delete if call == "delete" else VolumeRequest)(**about | more)
         about |= {"hosts": self.hosts, "path": self.path}
         if call == "mount":
             return Mount(**about | owned | more)

@@ -35,7 +35,8 @@ def local_scratch(directory: Path, settings: Mapping[str, Any] | None = None) ->
     # Ordinary users own the data: they must be able to enter, and pytest's own directory is closed to them.
     with _namespaces(Path(tempfile.mkdtemp(prefix="dacc-check-"))) as hosts:
         runner = LocalRunner(fence_dir=directory / "fence", namespace=f"{hosts.directory}/%h")
-        yield Scratch(runner, bricks, CLIENTS, settings=settings or {})
+        # A name of its own: the hosts share this machine's table of processes with those of other runs.
+        yield Scratch(runner, bricks, CLIENTS, mount_root=f"/mnt/{hosts.directory.name}", settings=settings or {})
 
 
 @contextmanager
