@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from .clean import ROOT, Environment
+from .clean import ROOT, Environment, run
 from .conftest import open_site
 from .slurm import MIB, Job, Slurm, succeeded
 
@@ -70,6 +70,43 @@ def test_a_new_package_is_listed_as_usable_with_its_settings(environment: Enviro
     (setting,) = row["settings"]
     assert (setting["name"], setting["type"], setting["default"]) == ("command_seconds", "number", "30")
     assert setting["text"] == "How long one command may take on a host."
+
+
+def test_a_new_package_passes_the_checks_that_change_nothing(environment: Environment) -> None:
+    said = environment.run("dacc", "provider", "check", NAME).splitlines()
+    assert said[0].startswith("ok ")
+    assert [line for line in said if line.startswith(("FAILED", "not reached"))] == []
+
+
+@pytest.fixture(scope="module")
+def upgraded(place: Path, environment: Environment) -> Environment:
+    """An environment in which dacc was upgraded to a version whose SDK is another one."""
+    source = place / "dacc-next"
+    shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".*", "__pycache__", "tests", "providers", "bench"))
+    for file, old, new in (
+        ("dacc_core/sdk/provider.py", "API_VERSION = (1, 0)", "API_VERSION = (2, 0)"),
+        ("pyproject.toml", "0.1.0", "0.2.0"),
+    ):
+        text = (source / file).read_text()
+        assert old in text
+        (source / file).write_text(text.replace(old, new, 1))
+    made = Environment.make(place / "upgraded")
+    made.install(place / f"dacc-provider-{NAME}")
+    assert json.loads(made.run("dacc", "providers", "show", NAME, "--json"))[0]["state"] == "ok"
+    made.install(source)
+    return made
+
+
+def test_after_an_upgrade_to_another_api_a_provider_is_refused_and_told_why(upgraded: Environment) -> None:
+    (row,) = json.loads(upgraded.run("dacc", "providers", "list", "--json"))
+    assert (row["name"], row["state"]) == (NAME, "incompatible")
+    said = run("sh", "-c", f"{upgraded.bin}/dacc provider check {NAME}; echo $?").splitlines()
+    assert said == [
+        f"dacc: provider {NAME} cannot load: entry point `{NAME} = dacc_my_fs` of dacc-provider-{NAME} 0.1.0: {row['reason']}",
+        "81",
+    ]
+    assert "API 1.0" in row["reason"]
+    assert "2.0" in row["reason"]
 
 
 def fast(slurm: Slurm, *more: str, access: str = "striped") -> Job:
