@@ -26,7 +26,8 @@ slurm-demo-down: $(VENV)/.ready-dev  ## stop it and remove every trace
 	$(PYTHON) -m tests.slurm.demo down
 
 test: $(VENV)/.ready-dev $(VENV)/.debian-tests  ## run every check: tests, lint, types, each provider from its wheel
-	$(VENV)/bin/tox run
+	$(VENV)/bin/tox run -e lint,types,py
+	$(VENV)/bin/tox run-parallel --parallel-no-spinner -e fake,lustre,gluster
 
 test-long: $(VENV)/.ready-dev $(VENV)/.debian-tests  ## run the tests that are too long for that: whole lives on GlusterFS and Lustre's stand-ins
 	DACC_TESTS=long $(VENV)/bin/tox run -e py,gluster

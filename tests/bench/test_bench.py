@@ -28,6 +28,7 @@ ON_ETCD = {(on("etcd", LISTINGS), f"keystore requests of a call {size}"): 0 for 
 }
 
 
+@pytest.mark.long
 def test_a_quick_run_prints_every_row_and_judges_those_with_a_target(tmp_path: Path) -> None:
     file = tmp_path / "rows.json"
     argv = [sys.executable, "-m", "bench", "--quick", "--json", str(file)]

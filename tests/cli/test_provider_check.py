@@ -95,6 +95,7 @@ def test_the_checks_use_the_sites_own_bricks(here: Path) -> None:
     assert f"{here}/b1" in line
 
 
+@pytest.mark.long
 def test_all_checks_are_made_on_bricks_that_are_named_and_nothing_is_left(here: Path) -> None:
     remember(here, draining=True)
     result = check("fake", "--destructive", "--hosts", "h[1-2]", "--mount-on", "h1", "--repeat", "2")

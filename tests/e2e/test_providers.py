@@ -56,6 +56,7 @@ def serving(environment: Environment) -> Iterator[Slurm]:
         yield slurm
 
 
+@pytest.mark.long
 def test_a_new_package_passes_its_own_tests_unedited(environment: Environment, place: Path) -> None:
     shown = environment.run("python", "-m", "pytest", "-p", "no:cacheprovider", cwd=place / f"dacc-provider-{NAME}")
     assert re.search(r"\b\d+ passed, 10 skipped in", shown)

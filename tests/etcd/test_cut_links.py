@@ -20,6 +20,8 @@ from dacc_core.testing.rules import broken_rules
 from ..e2e.crash.harness import CALLS, Called, Job, contents, until
 from .network import TTL, NetworkSite
 
+pytestmark = pytest.mark.long
+
 END_SECONDS = 60.0
 
 

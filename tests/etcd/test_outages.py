@@ -25,7 +25,7 @@ SLACK = 8.0
 REPEATS = 3
 
 
-@pytest.mark.parametrize("seconds", [60, 15, 3])
+@pytest.mark.parametrize("seconds", [pytest.param(60, marks=pytest.mark.long), 15, 3])
 def test_jobs_live_on_after_an_outage_of(seconds: int, tmp_path: Path) -> None:
     with running(EtcdCluster(tmp_path / "etcd"), tmp_path / "site", bricks=4, provider=SLOW, slurm=SLURM) as site:
         before = site.records()

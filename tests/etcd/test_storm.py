@@ -135,5 +135,6 @@ def test_jobs_come_through_when(site: Site, fault: Fault) -> None:
     come_through(site, FEW, fault)
 
 
+@pytest.mark.long
 def test_sixty_four_jobs_at_once_come_through_all_of_it(site: Site) -> None:
     come_through(site, MANY, *FAULTS)

@@ -192,5 +192,5 @@ def test_random_histories_agree_with_the_model(make_backend: Callable[[Path], St
     machine = type("Comparison", (Comparison,), {"make_backend": staticmethod(make_backend)})
     run_state_machine_as_test(
         machine,
-        settings=settings(max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)),
+        settings=settings(max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)),
     )

@@ -11,6 +11,8 @@ from .cluster import LustreCluster, end
 from .conftest import OpenCluster
 from .filesystem import MIB, PLACE, ByHand
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def by_hand(open_cluster: OpenCluster) -> ByHand:

@@ -11,6 +11,8 @@ from .conftest import OpenCluster
 from .filesystem import MIB, PLACE, ByHand
 from .table import TABLE, Row
 
+pytestmark = pytest.mark.long
+
 Done = subprocess.CompletedProcess[str]
 
 

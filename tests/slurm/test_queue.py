@@ -12,6 +12,7 @@ from .cluster import Cluster
 JOBS = 60
 
 
+@pytest.mark.long
 def test_sixty_jobs_share_nine_bricks(cluster: Cluster, record_property: pytest.RecordProperty) -> None:
     """Each has two bricks, so at most four run at a time: none fails, and bricks do not wait long for their next user."""
     directive = "#DW jobdw capacity=64MiB access_mode=striped type=scratch"
