@@ -309,7 +309,8 @@ class Cluster:
 
     def _last_words(self) -> str:
         told = [line for line in self.log("slurmctld").splitlines() if "debug:" not in line]
-        return "\n".join(["slurmctld:", *told[-15:], self.run("root", "squeue").stdout, str(self.sessions())])
+        daemons = [line for host in self.site.daemons for line in [f"{host}:", *self.site.log(host).splitlines()[-15:]]]
+        return "\n".join(["slurmctld:", *told[-15:], *daemons, self.run("root", "squeue").stdout, str(self.sessions())])
 
     def _idle(self) -> int:
         return int(self.run("root", "sinfo", "-h", "-t", "idle", "-o", "%D").stdout.strip() or 0)
