@@ -248,11 +248,15 @@ class Event(Record, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Running(Record, frozen=True, kw_only=True, omit_defaults=True):
-    """A step whose effects may be under way: written before it starts, removed when its outcome is known."""
+    """A step whose effects may be under way: written before it starts, removed when its outcome is known.
+
+    ``boots``: of a step that makes brick hosts serve the filesystem, their boots when it began.
+    """
 
     step: str
     hosts: str = ""
     started: float = 0.0
+    boots: dict[str, str] = {}
 
 
 class Progress(Record, frozen=True, kw_only=True, omit_defaults=True):
@@ -283,7 +287,8 @@ class Status(Record, frozen=True, kw_only=True, omit_defaults=True):
     tried the owed stage-out. ``budget_from``: when the teardown began. ``gave_up``: why it cannot end by itself.
 
     ``coordinator``, ``incarnation`` and ``generation`` say who acts for the session. ``provider_state`` is what the provider's create
-    returned. ``events`` are the last lines of the timeline.
+    returned; ``boots``, by brick host, under which of its boots (the kernel's id) the filesystem is served. ``events`` are the last lines
+    of the timeline.
     """
 
     filesystem: Filesystem = "absent"
@@ -306,6 +311,7 @@ class Status(Record, frozen=True, kw_only=True, omit_defaults=True):
     incarnation: str = ""
     generation: int = 0
     provider_state: dict[str, Any] = {}
+    boots: dict[str, str] = {}
     buffers: tuple[Buffer, ...] = ()
     progress: Progress = Progress()
     events: tuple[Event, ...] = ()

@@ -114,6 +114,7 @@ class Deadlines(Section, frozen=True, kw_only=True):
     """How long one step of a session may take."""
 
     create: Annotated[Seconds, doc("Building a filesystem.")] = 600.0
+    restore: Annotated[Seconds, doc("Serving a filesystem again after storage hosts were booted.")] = 300.0
     mount: Annotated[Seconds, doc("Mounting it on all hosts of a job.")] = 120.0
     unmount: Annotated[Seconds, doc("Unmounting it from all hosts of a job.")] = 120.0
     delete: Annotated[Seconds, doc("Removing a filesystem and cleaning its bricks.")] = 240.0

@@ -48,6 +48,7 @@ def rules(config: Config) -> Rules:
         lease_ttl=config.lease_ttl,
         deadlines={
             "create": limits.create,
+            "restore": limits.restore,
             "mount": limits.mount,
             "unmount": limits.unmount,
             "delete": limits.delete,

@@ -13,10 +13,12 @@ from ..registry.ops import Verb
 from ..registry.verbs import Scene
 from ..registry.view import View
 from ..sizes import format_size
+from . import orders
 from .plan import plan
 
 WORDS = {
     "create": ("built the filesystem", "building the filesystem"),
+    "restore": ("brought the filesystem back after a boot", "bringing the filesystem back after a boot"),
     "stage_in": ("copied the data in", "copying the data in"),
     "mount": ("mounted it", "mounting it"),
     "unmount": ("unmounted it", "unmounting it"),
@@ -101,11 +103,11 @@ def waits_for(view: View, session: Session, now: float) -> str:
         where = f" on {status.running.hosts}" if status.running.hosts else ""
         since = f", for {max(0.0, now - status.running.started):.0f} s now"
         return WORDS[status.running.step][1] + where + since + _copied(status.progress)
-    return _next(session, status)
+    return _next(view, session, status)
 
 
-def _next(session: Session, status: Status) -> str:
-    step = plan(session, status)
+def _next(view: View, session: Session, status: Status) -> str:
+    step = plan(session, status, orders.rebooted(view, session, status))
     if step is None:
         return "nothing" if status.done_seq >= session.goal_seq else "its coordinator to write down that it is reached"
     last = status.events[-1] if status.events else None

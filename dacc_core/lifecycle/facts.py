@@ -31,9 +31,15 @@ class Outcome:
     unsure: bool = False
 
 
-def begin(step: Step, session: Session, status: Status, *, hosts: str, mover: str, at: float) -> Status:
-    """The facts while a step's effects may be under way. ``hosts``: every host on which it acts, to be fenced after a crash."""
-    changed: dict[str, Any] = {"running": Running(step=step.kind, hosts=hosts, started=at)}
+def begin(
+    step: Step, session: Session, status: Status, *, hosts: str, mover: str, at: float, boots: Mapping[str, str] | None = None
+) -> Status:
+    """The facts while a step's effects may be under way. ``hosts``: every host on which it acts, to be fenced after a crash.
+
+    ``boots``: the present boots of the brick hosts, for a step that makes them serve the filesystem.
+    """
+    serving = dict(boots or {}) if step.kind in ("create", "restore") else {}
+    changed: dict[str, Any] = {"running": Running(step=step.kind, hosts=hosts, started=at, boots=serving)}
     match step.kind:
         case "create":
             changed["filesystem"] = "creating"
@@ -54,9 +60,11 @@ def finish(step: Step, session: Session, status: Status, outcome: Outcome, *, at
     done = outcome.error is None
     match step.kind:
         case "create" if done:
-            changed |= {"filesystem": "ready", "provider_state": dict(outcome.state or {})}
+            changed |= {"filesystem": "ready", "provider_state": dict(outcome.state or {}), "boots": _boots(status)}
+        case "restore" if done:
+            changed["boots"] = status.boots | _boots(status)
         case "delete" if done:
-            changed |= {"filesystem": "absent", "provider_state": {}}
+            changed |= {"filesystem": "absent", "provider_state": {}, "boots": {}}
         case "stage_in" | "stage_out":
             changed |= {step.kind: "done" if done else "failed", "progress": outcome.progress}
             if not outcome.mover_left:
@@ -72,6 +80,10 @@ def finish(step: Step, session: Session, status: Status, outcome: Outcome, *, at
         case "evict" if done:
             changed["evicted"] = True
     return msgspec.structs.replace(status, **changed)
+
+
+def _boots(status: Status) -> dict[str, str]:
+    return status.running.boots if status.running else {}
 
 
 def is_gone(error: DaccError | None) -> bool:

@@ -37,7 +37,9 @@ def failing(session: Session, known: Status, step: Step, error: DaccError, attem
     ending = session.goal.filesystem == "absent"
     if step.kind == "stage_out" and ending:
         return msgspec.structs.replace(known, tried_seq=session.goal_seq)
-    if error.retryable and (ending or attempts < rules.attempts):
+    # Nobody waits for the restore of what was reached before; it goes on until the hosts that were booted are fit again.
+    patient = ending or (step.kind == "restore" and known.done_seq >= session.goal_seq)
+    if error.retryable and (patient or attempts < rules.attempts):
         return known
     if ending:
         return msgspec.structs.replace(known, gave_up=f"{step.kind}: {error}"[:400])

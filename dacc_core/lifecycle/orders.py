@@ -13,7 +13,7 @@ from .plan import Step
 def hosts_of(session: Session, step: Step, mover: str) -> str:
     """Every host on which a step acts (folded): where it must be fenced if its coordinator dies."""
     match step.kind:
-        case "create" | "delete":
+        case "create" | "restore" | "delete":
             return fold(session.brick_hosts)
         case "stage_in" | "stage_out" | "unmount_mover":
             return mover
@@ -21,6 +21,19 @@ def hosts_of(session: Session, step: Step, mover: str) -> str:
             return fold(host for eviction in session.goal.evict for host in expand(eviction.hosts))
         case _:
             return step.hosts
+
+
+def boots_of(view: View, session: Session) -> dict[str, str]:
+    """The present boot of each brick host whose daemon tells it."""
+    alive = {host: view.alive[host].record.boot for host in session.brick_hosts if host in view.alive}
+    return {host: boot for host, boot in alive.items() if boot}
+
+
+def rebooted(view: View, session: Session, status: Status) -> str:
+    """The brick hosts (folded) that are up, but were booted since they last served the session's filesystem."""
+    if status.filesystem != "ready":
+        return ""
+    return fold(host for host, boot in boots_of(view, session).items() if status.boots.get(host) != boot)
 
 
 def with_buffers(view: View, session: Session, status: Status, step: Step) -> Status:

@@ -88,6 +88,7 @@ class _Performer:
     def run(self) -> Outcome:
         steps: dict[str, Callable[[], Outcome]] = {
             "create": self.create,
+            "restore": self.restore,
             "delete": self.delete,
             "mount": self.mount,
             "unmount": self.unmount,
@@ -113,6 +114,14 @@ class _Performer:
         if size > sdk.MAX_STATE_BYTES:
             raise TooLarge(what=f"state of provider {volume.provider}", size=size, limit=sdk.MAX_STATE_BYTES, hint="store less")
         return Outcome(state=state)
+
+    def restore(self) -> Outcome:
+        """Have the filesystem served again by hosts that were booted. A provider that cannot has nothing that a boot ends."""
+        volume = self._volume()
+        provider = self.tools.providers(volume.provider)
+        if isinstance(provider, sdk.RestoreProvider):
+            provider.restore(sdk.VolumeRequest(context=self.context, volume=volume, state=self.status.provider_state))
+        return Outcome()
 
     def delete(self) -> Outcome:
         volume = self._volume()

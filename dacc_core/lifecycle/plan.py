@@ -12,6 +12,7 @@ from ..registry.goals import owes_stage_out
 
 StepKind = Literal[
     "create",
+    "restore",
     "stage_in",
     "mount",
     "unmount",
@@ -38,20 +39,25 @@ class Step:
     reason: str = ""
 
 
-def plan(session: Session, status: Status) -> Step | None:
-    """The next step towards the session's goal; ``None`` when the goal is met, or failed and waits for a new one."""
+def plan(session: Session, status: Status, rebooted: str = "") -> Step | None:
+    """The next step towards the session's goal; ``None`` when the goal is met, or failed and waits for a new one.
+
+    ``rebooted`` (folded): brick hosts that were booted since they last served the filesystem.
+    """
     if goals.failed(session, status):
         return None
     if session.goal.filesystem == "absent":
-        return _towards_absence(session, status)
-    return _towards_presence(session, status)
+        return _towards_absence(session, status, rebooted)
+    return _towards_presence(session, status, rebooted)
 
 
-def _towards_presence(session: Session, status: Status) -> Step | None:
+def _towards_presence(session: Session, status: Status, rebooted: str) -> Step | None:
     if status.filesystem in ("deleting", "quarantined"):
         return Step("refuse", reason=f"its filesystem is {status.filesystem}")
     if session.volume is not None and status.filesystem != "ready":
         return Step("create")
+    if rebooted:
+        return Step("restore", hosts=rebooted)
     wanted = session.goal.hosts if session.mountable else ""
     staging = _staging(session, status)
     # Data moves before any compute node has the mount and after the last one gave it back.
@@ -80,7 +86,7 @@ def _under_way(status: Status, step: Step) -> bool:
     return status.running is not None and status.running.step == step.kind
 
 
-def _towards_absence(session: Session, status: Status) -> Step:
+def _towards_absence(session: Session, status: Status, rebooted: str) -> Step:
     if status.gave_up:
         return _give_up(session, status)
     if session.goal.evict and not status.evicted:
@@ -91,7 +97,8 @@ def _towards_absence(session: Session, status: Status) -> Step:
     if status.mover and status.mover not in session.lost and not (payment and _under_way(status, payment)):
         return Step("unmount_mover")
     if payment:
-        return payment
+        # What is deleted anyway need not be served again.
+        return Step("restore", hosts=rebooted) if payment.kind == "stage_out" and rebooted else payment
     if session.bricks and status.filesystem in ("creating", "ready", "deleting"):
         return Step("delete")
     return Step("release", reason=_loss(session))

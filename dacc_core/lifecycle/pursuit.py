@@ -86,7 +86,7 @@ class Pursuit:
             # Its effects may still be under way somewhere, and not by us: end them first.
             self._fence(session, self._own(session, status, raised=True), status.running)
             return
-        if plan(session, status) is None and status.done_seq >= session.goal_seq:
+        if self._plan(session, status) is None and status.done_seq >= session.goal_seq:
             return
         if goals.failed(session, status):
             return
@@ -100,10 +100,13 @@ class Pursuit:
             status, coordinator=self.core.host, incarnation=self.core.incarnation, generation=status.generation + raised
         )
 
+    def _plan(self, session: Session, status: Status) -> Step | None:
+        return plan(session, status, orders.rebooted(self.core.view, session, status))
+
     def _advance(self, session: Session, status: Status) -> None:
         """Record facts that are known, together with the beginning of whatever they call for."""
         status = judge.within_budget(session, judge.asked(session, status), self.core.now.wall, self.core.rules)
-        step = plan(session, status)
+        step = self._plan(session, status)
         if step is None:
             self._write(session, judge.reached(session, status), self._idle)
         elif step.kind in STORE_ONLY:
@@ -116,7 +119,8 @@ class Pursuit:
     def _begin(self, session: Session, status: Status, step: Step) -> None:
         mover = status.mover or self.core.rules.mover_host or self.core.host
         hosts = orders.hosts_of(session, step, mover)
-        begun = facts.begin(step, session, status, hosts=hosts, mover=mover, at=self.core.now.wall)
+        boots = orders.boots_of(self.core.view, session)
+        begun = facts.begin(step, session, status, hosts=hosts, mover=mover, at=self.core.now.wall, boots=boots)
         begun = orders.with_buffers(self.core.view, session, begun, step)
         self._write(session, begun, lambda: self._act(step))
 
@@ -160,15 +164,16 @@ class Pursuit:
         if session.lost != self._without:
             self.cancel(f"host {fold(session.lost)} was forgotten")
             return
-        wanted = plan(session, status)
+        wanted = self._plan(session, status)
         if wanted is None or (wanted.kind, wanted.hosts) != (self._acting.kind, self._acting.hosts):
             if self._harmless(wanted):
                 return
             self.cancel(f"the goal is now {session.goal.verb}")
 
     def _harmless(self, wanted: Step | None) -> bool:
-        # An unmount that has become larger or smaller may end first; what it did is wanted or will be done again.
-        return self._acting is not None and self._acting.kind == "unmount" and wanted is not None and wanted.kind == "unmount"
+        # An unmount or a restore that has become larger or smaller may end first; what it did is wanted or will be done again.
+        acting = self._acting.kind if self._acting is not None else ""
+        return acting in ("unmount", "restore") and wanted is not None and wanted.kind == acting
 
     def cancel(self, why: str) -> None:
         """Stop the running step; what it started is fenced before anything else is done."""

@@ -303,12 +303,21 @@ class Simulation:
         while self._heap and self._heap[0][0] <= end:
             self.step()
 
+    def boot(self, host: str) -> None:
+        """A machine that was down or is reset comes up, and what it served is dark; its daemon starts with it."""
+        self.world.down.discard(host)
+        self.world.boot(host)
+        for node in self.nodes:
+            if node.machine == host:
+                node.crash()
+                node.boot += 1
+                node.start()
+
     def calm(self) -> None:
         """No more faults; every host and daemon up."""
         self.store_faults = self.world.faults = 0.0
-        for place in [place for place in self.world.mounts if place[0] in self.world.down]:
-            del self.world.mounts[place]  # it was rebooted
-        self.world.down.clear()
+        for host in tuple(self.world.down):
+            self.boot(host)
         for node in self.nodes:
             node.cut_until = 0.0
             if node.core is None:

@@ -211,9 +211,7 @@ class Workload:
         self.rebooted.add(host)
 
         def up() -> None:
-            world.down.discard(host)
-            for place in [place for place in world.mounts if place[0] == host]:
-                del world.mounts[place]  # it was rebooted
+            self.sim.boot(host)
 
         self.sim.later(self.sim.random.choice([1.0, 10.0, 60.0]), up)
 
@@ -228,6 +226,9 @@ class Workload:
             status = view.status(token)
             if not (goals.met(entry.record, status) or goals.failed(entry.record, status)):
                 self.sim.violations.append(f"session {token} hangs: goal {entry.record.goal}, status {status}")
+            dark = self.sim.world.dark(entry.record)
+            if status.filesystem == "ready" and dark and goals.met(entry.record, status) and not goals.failed(entry.record, status):
+                self.sim.violations.append(f"the filesystem of {token} is not served again by {dark}")
         self.sim.violations.extend(self._orphans(view))
         if self.sim.violations:
             raise AssertionError(f"seed {self.sim.seed}, at the end: " + "; ".join(self.sim.violations))

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from .. import sdk
 from ..errors import AlreadyExists, Busy, Cancelled, DaccError, HostLost, HostUnreachable, NoSpace, NotFound, Unavailable
 from ..hosts.without import Without
+from ..model import Session
 from ..movers.base import CopyOrder, CopyReport
 
 
@@ -23,10 +24,14 @@ class Crashed(BaseException):
 
 @dataclass
 class SimVolume:
-    """A filesystem that exists. ``precious``: a job may have written to it and its stage-out has not succeeded since."""
+    """A filesystem that exists. ``precious``: a job may have written to it and its stage-out has not succeeded since.
+
+    ``dark``: hosts of its bricks that do not serve it since they were booted.
+    """
 
     name: str
     bricks: tuple[str, ...]
+    dark: set[str] = field(default_factory=set)
     staged_in: bool = False
     precious: bool = False
     complete: bool = False
@@ -67,6 +72,19 @@ class World:
         volume = self.volumes.get(name)
         if volume is not None and not volume.bricks:
             del self.volumes[name]
+
+    def boot(self, host: str) -> None:
+        """A host starts anew: no mount is left on it, and nothing serves its bricks."""
+        for place in [place for place in self.mounts if place[0] == host]:
+            del self.mounts[place]
+        for volume in self.volumes.values():
+            if any(brick.startswith(f"{host}:") for brick in volume.bricks):
+                volume.dark.add(host)
+
+    def dark(self, session: Session) -> list[str]:
+        """The hosts that do not serve a session's filesystem since they were booted."""
+        volume = self.volumes.get(session.volume.name) if session.volume else None
+        return sorted(volume.dark) if volume is not None else []
 
     def clean(self, brick: str) -> None:
         """What an operator does before a brick is released."""
@@ -162,8 +180,16 @@ class SimProvider:
             volume = world.volumes.setdefault(name, SimVolume(name, ()))
             if str(brick) not in volume.bricks:
                 volume.bricks = (*volume.bricks, str(brick))
+            volume.dark.discard(brick.host)
         world.volumes[name].complete = True
         return sdk.Created(state={"volume": name}, capacity=request.volume.capacity)
+
+    def restore(self, request: sdk.VolumeRequest) -> None:
+        """Host by host."""
+        for host in request.volume.hosts:
+            _runner(request.context).touch(host)
+            if request.volume.name in self.world.volumes:
+                self.world.volumes[request.volume.name].dark.discard(host)
 
     def delete(self, request: sdk.Delete) -> None:
         """Brick by brick; a volume that is mounted somewhere reachable is busy. What is on hosts that are gone stays there."""
@@ -190,6 +216,8 @@ class SimProvider:
         volume = self.world.volumes.get(request.volume.name)
         if volume is None or not volume.complete:
             raise NotFound(why=f"volume {request.volume.name} is not there")
+        if volume.dark:
+            raise Unavailable(why=f"{sorted(volume.dark)[0]} does not serve {volume.name}")
         there = self.world.mounts.setdefault((host, request.path), volume.name)
         if there != volume.name:
             if self.world.owned(there):
@@ -234,6 +262,9 @@ class SimMover:
         volumes = [self.world.volumes[name] for name in names if name in self.world.volumes]
         if len(volumes) < len(order.roots):
             self.world.broken(f"copy {order.direction} on {order.host} without its mounts {dict(order.roots)}")
+        for volume in volumes:
+            if volume.dark:
+                raise Unavailable(why=f"{sorted(volume.dark)[0]} does not serve {volume.name}")
         job_mounts = [place for volume in volumes for place in self.world.mounted(volume.name) if "/movers/" not in place[1]]
         own = [place for place in job_mounts if place[1].endswith("_job")]
         if own and all(host not in self.world.down for host, _ in own):
