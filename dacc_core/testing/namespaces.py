@@ -9,11 +9,13 @@ import ctypes
 import os
 import socket
 import subprocess
+import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
 _SWITCH = "switch"
 _NET = "10.77"
 _CLONE_NEWNET = 0x40000000
@@ -73,6 +75,12 @@ class Namespaces:
     def mend(self, host: str) -> None:
         """Put it back."""
         self._on_switch("ip", "link", "set", _port(self.hosts.index(host)), "up")
+
+    def renew_boot(self, host: str) -> None:
+        """Let programs on a host that are started from now on see another boot of its kernel; ending the earlier ones is the caller's."""
+        file = self.directory.with_name(f"{self.directory.name}-{host}.boot")
+        file.write_text(f"{uuid.uuid4()}\n")
+        run(*self.enter(host), "mount", "--bind", str(file), BOOT_ID)
 
     def close(self) -> None:
         """Remove what :meth:`open` made; a namespace is gone when its last process is."""

@@ -9,6 +9,7 @@ import pytest
 
 from dacc_core.testing import etcd, gluster
 
+from .cluster import Cluster
 from .conftest import opened
 
 BODY = """
@@ -17,6 +18,8 @@ srun sh -c 'touch $DW_JOB_PRIVATE/$SLURMD_NODENAME; ls $DW_JOB_PRIVATE > $DW_JOB
 (cd $DW_JOB_STRIPED; grep . from-* private-*) | sort > $DW_JOB_STRIPED/result
 echo started
 until [ -e go ]; do sleep 0.1; done
+srun sh -c 'until cat $DW_JOB_STRIPED/input > $DW_JOB_STRIPED/again-$SLURMD_NODENAME; do sleep 0.5; done'
+(cd $DW_JOB_STRIPED; grep . again-*) | sort >> $DW_JOB_STRIPED/result
 """
 
 
@@ -29,7 +32,7 @@ def needed() -> None:
 
 
 @pytest.mark.usefixtures("needed")
-def test_two_nodes_of_a_job_share_a_directory_that_is_on_bricks_of_two_hosts(programs: Path) -> None:
+def test_two_nodes_share_a_directory_on_bricks_of_two_hosts_one_of_which_is_booted_meanwhile(programs: Path) -> None:
     options = {"nodes": 2, "hosts": 2, "bricks": 1, "granularity": 400 << 20, "members": ("etcd1",), "gluster": True}
     with opened(programs, **options) as cluster:
         home = cluster.home("games")
@@ -47,9 +50,24 @@ def test_two_nodes_of_a_job_share_a_directory_that_is_on_bricks_of_two_hosts(pro
         assert kinds == {"fuse.glusterfs"}
         volume = cluster.on("dac1", "gluster", "volume", "info")
         assert [f": {host}:/run/dacc-gluster/" in volume for host in ("dac1", "dac2")] == [True, True]
+        boot(cluster, "dac2")
+        cluster.wait(lambda: "restore" in [event["what"] for event in cluster.site.ask("why", job.id)["events"]], "it is served again")
         (home / "go").touch()
         job.completes()
-        assert (home / "result").read_text().splitlines() == ["from-c1:input", "from-c2:input", "private-c1:c1", "private-c2:c2"]
+        assert (home / "result").read_text().splitlines() == [
+            *("from-c1:input", "from-c2:input", "private-c1:c1", "private-c2:c2"),
+            *("again-c1:input", "again-c2:input"),
+        ]
         assert cluster.free() == 2
         assert [cluster.mounts(node) for node in cluster.site.compute_nodes] == [[], []]
         assert cluster.on("dac1", "gluster", "volume", "info") == ""
+
+
+def boot(cluster: Cluster, host: str) -> None:
+    """A storage host loses power and comes up again, with the services that its operator enabled."""
+    cluster.site.kill(host)
+    cluster.servers.crash(host)
+    cluster.site.machines.renew_boot(host)
+    cluster.servers.launch(host)
+    cluster.servers.await_server(host)
+    cluster.site.start(host)
