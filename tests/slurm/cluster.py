@@ -299,8 +299,11 @@ class Cluster:
                 found[name.partition("(")[0] if "Name" in entry else name] = entry
         return found
 
-    def wait(self, come: Callable[[], Any], what: str, seconds: float = 30.0) -> Any:
-        """Wait until something is true, and what it is then."""
+    def wait(self, come: Callable[[], Any], what: str, seconds: float = 75.0) -> Any:
+        """Wait until something is true, and what it is then.
+
+        slurmctld asks for pools each 30 s: who found none, because daemons were just restarted, lets its jobs wait that long.
+        """
         end = time.monotonic() + seconds
         while not (found := come()):
             assert time.monotonic() < end, f"it did not come in {seconds:g} s: {what}\n{self._last_words()}"
