@@ -103,8 +103,12 @@ class UsageProvider(Protocol):
 
 @runtime_checkable
 class RestoreProvider(Protocol):
-    """Optional: serve a volume again after its hosts were restarted."""
+    """Optional: serve a volume again after its hosts were restarted. For a provider without it, a boot ends nothing."""
 
     def restore(self, request: rq.VolumeRequest) -> None:
-        """Bring the filesystem back without touching its data."""
+        """Bring the filesystem back without touching its data.
+
+        Called when a brick host was booted; other hosts may serve the volume all the while, and nodes may have it mounted. A service
+        of the host that is not up yet is :class:`~dacc_core.errors.Unavailable`: the call is repeated.
+        """
         ...

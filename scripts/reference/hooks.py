@@ -57,7 +57,9 @@ OPERATIONS = """
     ## What a provider does
 
     This version calls `check_host` when a brick host's daemon starts, `create`, `delete`, `mount`, `unmount`, and `swap_on` and
-    `swap_off` where the capabilities say `swap`. It does not call `usage` and `restore` yet. `dacc plan` calls `plan` of a
+    `swap_off` where the capabilities say `swap`. It calls `restore` of a `RestoreProvider` when a brick host was booted (its kernel's
+    boot id is another than when the volume was created or restored last), before anything that needs the volume, and while a job runs
+    on it. It does not call `usage` yet. `dacc plan` calls `plan` of a
     `PlanProvider`.
 """
 VERSIONS = """
