@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -18,17 +17,10 @@ from types import TracebackType
 from dacc_core.hosts.remote import Access
 from dacc_core.hosts.ssh import SshRunner
 
+from .installation import install, make_brick, remove_loop
 from .machines import PATH, Machine, Switch
-from .standins.main import COMMANDS
 from .standins.wire import Record, nids
 
-_STANDINS = Path(__file__).parent / "standins"
-_LAUNCHER = """#!/usr/bin/python3 -IS
-import sys
-sys.path.insert(0, {root!r})
-from standins.main import main
-sys.exit(main({root!r}))
-"""
 _BOOT = """import sys
 sys.path.insert(0, {root!r})
 from standins.boot import main
@@ -50,7 +42,6 @@ MaxSessions 200
 LogLevel ERROR
 SetEnv PATH={path}
 """
-_LOOP_CTL_REMOVE = 0x4C81
 
 
 def lacking() -> str:
@@ -231,29 +222,19 @@ class LustreCluster:
 
     def _open(self) -> None:
         self.directory.mkdir(exist_ok=True)
-        for name in ("wire", "bin", "real", "ssh", "disks"):
-            (self.directory / name).mkdir(mode=0o700 if name == "ssh" else 0o755)
-        for name in ("proc", "hosts", "modules", "targets", "mgs", "disks", "knobs", "calls"):
-            (self.wire / name).mkdir()
-        self._install()
+        (self.directory / "ssh").mkdir(mode=0o700)
+        install(self.directory)
+        (self.wire / "proc").mkdir()
+        (self.directory / "boot").write_text(_BOOT.format(root=str(self.directory)))
         self.machines = {host: Machine(host, number) for number, host in enumerate(self.hosts, 1)}
         self._make_keys()
         lines = [f"{machine.address} {host} {host}-opa\n" for host, machine in self.machines.items()]
         self._write("../hosts", "127.0.0.1 localhost\n" + "".join(lines))
-        self.bricks = {host: [self._make_brick(host, number) for number in range(count)] for host, count in self.storage.items()}
+        for host, count in self.storage.items():
+            images = [self.directory / "disks" / f"{host}-{number}" for number in range(count)]
+            self.bricks[host] = [make_brick(image, self.brick_size) for image in images]
         self.switch = Switch()
         self.boot(*self.hosts)
-
-    def _install(self) -> None:
-        """A copy, because ``/root`` of the hosts is not the machine's, compiled, because each call is a process."""
-        shutil.copytree(_STANDINS, self.directory / "standins", ignore=shutil.ignore_patterns("__pycache__"))
-        subprocess.run(["/usr/bin/python3", "-m", "compileall", "-q", str(self.directory / "standins")], check=True)
-        launcher = self.directory / "launcher"
-        launcher.write_text(_LAUNCHER.format(root=str(self.directory)))
-        launcher.chmod(0o755)
-        (self.directory / "boot").write_text(_BOOT.format(root=str(self.directory)))
-        for name in COMMANDS:
-            (self.directory / "bin" / name).symlink_to(launcher)
 
     def _make_keys(self) -> None:
         ssh = self.directory / "ssh"
@@ -262,14 +243,6 @@ class LustreCluster:
         public = (ssh / "host.pub").read_text()
         (ssh / "known_hosts").write_text("".join(f"{host} {public}" for host in self.hosts))
         (self.directory / "sshd_config").write_text(_SSHD.format(root=self.directory, path=PATH))
-
-    def _make_brick(self, host: str, number: int) -> str:
-        image = self.directory / "disks" / f"{host}-{number}"
-        with image.open("wb") as file:
-            file.truncate(self.brick_size)
-        done = subprocess.run(["losetup", "-P", "-f", "--show", str(image)], capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
 
     def _record(self, host: str, pid: int) -> None:
         disks = [Path(brick).name for brick in self.bricks.get(host, [])]
@@ -308,18 +281,6 @@ class LustreCluster:
         while (found := [*_lines(word), *_processes(word)]) and not self._alive and time.monotonic() < end:
             time.sleep(0.05)  # a namespace's mounts go when its last process is reaped
         return found
-
-
-def remove_loop(device: str) -> None:
-    """Detach a loop device and remove its node."""
-    subprocess.run(["losetup", "-d", device], capture_output=True)
-    end = time.monotonic() + 10
-    while subprocess.run(["losetup", device], capture_output=True).returncode == 0 and time.monotonic() < end:
-        time.sleep(0.02)
-    number = int(device.removeprefix("/dev/loop"))
-    if number > 7:  # those that a machine has from its start stay
-        with contextlib.suppress(OSError), Path("/dev/loop-control").open("rb") as control:
-            fcntl.ioctl(control, _LOOP_CTL_REMOVE, number)
 
 
 def _lines(word: str) -> Iterator[str]:

@@ -53,7 +53,7 @@ def mounted(volume: Volumes) -> Volumes:
 
 def fill(cluster: LustreCluster, host: str) -> str:
     """What dd says when it has filled a mount."""
-    return cluster.run(host, ["dd", "if=/dev/zero", f"of={PATH}/global/large", "bs=1M", "count=400"]).stderr
+    return cluster.run(host, ["dd", "if=/dev/zero", f"of={PATH}/global/large", "bs=1M"]).stderr
 
 
 def test_what_one_node_writes_another_reads(mounted: Volumes) -> None:

@@ -10,7 +10,16 @@ from .fronts import sync
 from .wire import Wire
 
 _REC = 16384
-_NODES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0), "fuse": (10, 229)}
+_NODES = {
+    "null": (1, 3),
+    "zero": (1, 5),
+    "full": (1, 7),
+    "random": (1, 8),
+    "urandom": (1, 9),
+    "tty": (5, 0),
+    "fuse": (10, 229),
+    "loop-control": (10, 237),
+}
 
 
 def main(root: str, host: str) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import subprocess
 import sys
 import tempfile
 
+from .image import GET_FREE, LOOP_MAJOR
 from .wire import Mount, Wire
 
 _FOLDERS = ("/usr/bin", "/bin")
@@ -32,6 +34,23 @@ def changes_nodes(wire: Wire, argv: list[str]) -> int:
     """A program after which partitions come and go."""
     done = subprocess.run([program(wire, sys.argv[0].rpartition("/")[2]), *argv])
     sync(wire)
+    return done.returncode
+
+
+def losetup(wire: Wire, argv: list[str]) -> int:
+    """losetup, after the node of the device that it is about to find was made; it may find another."""
+    path = program(wire, "losetup")
+    for _ in range(20):
+        if {"-f", "--find"} & set(argv):
+            with open("/dev/loop-control") as control:  # noqa: PTH123
+                number = fcntl.ioctl(control, GET_FREE)
+            if not os.path.exists(f"/dev/loop{number}"):  # noqa: PTH110
+                os.mknod(f"/dev/loop{number}", 0o60600, os.makedev(LOOP_MAJOR, number))
+        done = subprocess.run([path, *argv], capture_output=True, text=True)
+        if done.returncode == 0:
+            break
+    sys.stdout.write(done.stdout)
+    sys.stderr.write(done.stderr)
     return done.returncode
 
 

@@ -6,7 +6,7 @@ import errno
 import os
 import sys
 
-from . import parameters
+from . import image, parameters
 from .lfs import token
 from .wire import Record, Wire, nids, numeric
 
@@ -117,9 +117,11 @@ def _erase(wire: Wire, argv: list[str]) -> None:
     mgs = _mgs(wire)
     with wire.locked():
         state = wire.read("mgs", mgs["uuid"])
-        state["logs"].pop(names[0], None)
+        log = state["logs"].pop(names[0], {})
         state["params"] = {name: value for name, value in state["params"].items() if not name.startswith(f"{names[0]}.")}
         wire.write(state, "mgs", mgs["uuid"])
+    if "MDT0000" in log:
+        image.remove(wire, log["MDT0000"]["uuid"])
 
 
 # --- parameters of this host ---

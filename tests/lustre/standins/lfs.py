@@ -39,10 +39,11 @@ def mounted(wire: Wire, path: str) -> Mount:
 
 
 def log_of(wire: Wire, mount: Mount) -> dict[str, dict[str, str]]:
-    """The targets of a mounted filesystem: of the MGS that knows its first OST's device."""
+    """The targets of a mounted filesystem: of the MGS that knows its MDT0000."""
     for name in wire.names("mgs"):
         log: dict[str, dict[str, str]] = wire.read("mgs", name)["logs"].get(mount.client, {})
-        if any(target["device"] == mount.device for target in log.values()):
+        root = log.get("MDT0000", {}).get("uuid", "")
+        if root and wire.read("images", root).get("device") == mount.device:
             return log
     return {}
 

@@ -23,6 +23,7 @@ COMMANDS = {
     "parted": "fronts:changes_nodes",
     "partprobe": "fronts:changes_nodes",
     "partx": "fronts:changes_nodes",
+    "losetup": "fronts:losetup",
     "umount": "fronts:real",
     "wipefs": "fronts:real",
     "blkdiscard": "fronts:real",

@@ -6,8 +6,10 @@ import errno
 import os
 import sys
 import tempfile
+from contextlib import suppress
 
 from . import disk as disks
+from . import image
 from .wire import Record, Wire, nids, parse_nids
 
 _HINTS = {
@@ -107,8 +109,6 @@ def _server(wire: Wire, spec: str, place: str, options: list[str]) -> None:
         _register(wire, disk, record)
     disks.mount(spec, place, "ext4", disks.flags_of(options) & ~disks.RDONLY)
     wire.started(record)
-    if os.path.isdir(f"{place}/lost+found"):  # noqa: PTH112  # clients see this directory
-        os.rmdir(f"{place}/lost+found")  # noqa: PTH106
 
 
 def _record(wire: Wire, disk: disks.Disk, place: str) -> Record:
@@ -184,11 +184,12 @@ def _client(wire: Wire, spec: str, place: str, options: list[str]) -> None:
     osts = sorted(target for target in log if target.startswith("OST"))
     if not osts:
         raise OSError(errno.ENOMEDIUM, "")
-    _mount(log[osts[0]]["device"], source, place, disks.flags_of(options))
+    with image.device(wire, root["uuid"], [log[ost]["device"] for ost in osts]) as device:
+        _mount(device, source, place, disks.flags_of(options))
 
 
 def _mount(device: str, source: str, place: str, flags: int) -> None:
-    """Mount the OST's device under the client's name for it: the kernel keeps the path that it was given."""
+    """Mount a device under the client's name for the filesystem: the kernel keeps the path that it was given."""
     major, minor = map(int, device.split(":"))
     nodes, _, name = source.rpartition("/")
     place = os.path.abspath(place)  # noqa: PTH100
@@ -198,5 +199,7 @@ def _mount(device: str, source: str, place: str, flags: int) -> None:
         os.chdir(here)
         disks.mount(source, place, "ext4", flags & ~disks.RDONLY)
         os.chdir("/")
+    with suppress(OSError):  # clients would see it
+        os.rmdir(f"{place}/lost+found")  # noqa: PTH106
     if flags & disks.RDONLY:  # of this mount only: other clients may write
         disks.mount("", place, "", flags | disks.REMOUNT | disks.BIND)
