@@ -104,10 +104,15 @@ class Scratch:
         return frozenset(option for row in rows if row[1].replace("\\040", " ") == place for option in row[3].split(","))
 
     def has_swap(self, host: str, path: str) -> bool:
-        """Whether a host swaps to a file below a mount point that is its own."""
+        """Whether a host swaps to a file below a mount point that is its own, perhaps through a loop device."""
         table = self._must(host, "cat", "/proc/swaps").decode("utf-8", "surrogateescape")
         names = [line.split()[0] for line in table.splitlines()[1:] if line.startswith("/")]
-        return any(name.startswith(f"{self.place(host, path)}/") and host in name for name in names)
+        files = [self._behind(host, name) if name.startswith("/dev/loop") else name for name in names]
+        return any(name.startswith(f"{self.place(host, path)}/") and host in name for name in files)
+
+    def _behind(self, host: str, loop: str) -> str:
+        done = self.on(host, "cat", f"/sys/block/{loop.removeprefix('/dev/')}/loop/backing_file")
+        return done.stdout.decode("utf-8", "surrogateescape").strip()
 
     def ownership(self, host: str, path: str) -> tuple[int, int, int]:
         """The owner, the group and the permissions of a file."""
