@@ -18,6 +18,7 @@ from dacc_core.testing.etcd import EtcdCluster
 from dacc_core.testing.gluster import GlusterServers
 from dacc_core.testing.site import CONTROLLER, LocalSite
 
+from ..lustre.servers import LustreServers
 from . import configuration
 from .jobs import Job, fields
 
@@ -31,8 +32,8 @@ USERS = ("games", "www-data")
 class Cluster:
     """Compute nodes ``c1…``, brick hosts ``dac1…`` and a controller. ``programs``: where Slurm's user finds fakewarp.
 
-    ``members``: further hosts, on which an etcd runs that has dacc's state; without any it is in SQLite. ``gluster``: bricks are
-    block devices of 512 MiB and the provider is ``gluster``, with its servers on the brick hosts.
+    ``members``: further hosts, on which an etcd runs that has dacc's state; without any it is in SQLite. ``provider``: with
+    ``gluster`` or ``lustre`` bricks are block devices of 512 MiB and the brick hosts serve such filesystems.
     """
 
     directory: Path
@@ -43,7 +44,7 @@ class Cluster:
     granularity: int = 32 * MIB
     runner: str = "ssh"
     members: Sequence[str] = ()
-    gluster: bool = False
+    provider: str = "fake"
     extra: dict[str, Any] = field(default_factory=dict)
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
@@ -63,7 +64,8 @@ class Cluster:
         self.etcd = EtcdCluster(self.directory / "etcd", machines=self.site.machines, hosts=self.members)
         if self.members:
             self.site.extra = {**self.site.extra, "keystore": self.etcd.settings}
-        self.servers = GlusterServers(self.directory / "gluster", self.site.machines, self.site.brick_hosts)
+        self.gluster = GlusterServers(self.directory / "gluster", self.site.machines, self.site.brick_hosts)
+        self.lustre = LustreServers(self.directory / "lustre", self.site.machines, self.site.brick_hosts)
 
     # --- the whole ---
 
@@ -75,8 +77,10 @@ class Cluster:
         if self.members:
             self.etcd.directory.mkdir()
             self.etcd.start()
-        if self.gluster:
+        if self.provider == "gluster":
             self._open_gluster()
+        elif self.provider == "lustre":
+            self._open_lustre()
         self.site.start()
         self.conf = configuration.write(self.directory, self.site, self.programs)
         for name, owner in (("state", "slurm"), ("log", "slurm"), ("munge", "root")):
@@ -92,20 +96,32 @@ class Cluster:
         """Stop everything and remove every trace."""
         for name in ("backup", "slurmctld", *self.site.compute_nodes, "munged"):
             self.stop(name)
-        if self.gluster:
-            self.servers.close()
+        if self.provider == "gluster":
+            self.gluster.close()
         self.site.close(keep=keep)
+        self.lustre.close()
         self.etcd.close()
         if not keep:
             shutil.rmtree(self.directory, ignore_errors=True)
 
     def _open_gluster(self) -> None:
-        self.servers.open(self.bricks)
+        self.gluster.open(self.bricks)
+        self._use(self.gluster.devices, {"seed": self.site.brick_hosts[0], "brick_root": "/run/dacc-gluster"})
+
+    def _open_lustre(self) -> None:
+        self.lustre.open({host: server.pid for host, server in self.site.sshd.servers.items()}, self.bricks)
+        self._use(self.lustre.devices, {"nids": ["%h-ib@o2ib1"], "mdt_slice": "64MiB", "mgt_slice": "40MiB"})
+        for host in self.site.brick_hosts:  # as its operator does once
+            argv = self.site.on(host, [f"{self.site.programs}/dacc", "lustre", "prepare", host, "--yes"])
+            done = subprocess.run(argv, env=self.site.env(), capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
+
+    def _use(self, devices: dict[str, list[str]], settings: dict[str, Any]) -> None:
         self.site.extra = {
             **self.site.extra,
-            "pools": {"default": {"granularity": self.granularity, "provider": "gluster"}},
-            "bricks": {host: [{"device": device} for device in devices] for host, devices in self.servers.devices.items()},
-            "providers": {"gluster": {"seed": self.site.brick_hosts[0], "brick_root": "/run/dacc-gluster"}},
+            "pools": {"default": {"granularity": self.granularity, "provider": self.provider}},
+            "bricks": {host: [{"device": device} for device in some] for host, some in devices.items()},
+            "providers": {self.provider: settings},
         }
         self.site.configure()
 

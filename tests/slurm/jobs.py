@@ -51,7 +51,7 @@ class Job:
         shown: dict[str, str] = self.cluster.wait(reached, f"job {self.id} is {' or '.join(states)}", seconds)
         return shown
 
-    def until_said(self, text: str, seconds: float = 40.0) -> None:
+    def until_said(self, text: str, seconds: float = 75.0) -> None:
         """Wait until its script has written something."""
         self.cluster.wait(lambda: text in self.output, f"job {self.id} writes {text!r}", seconds)
 
