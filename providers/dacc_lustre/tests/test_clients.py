@@ -222,14 +222,16 @@ def test_odd_paths_reach_programs_as_one_word(made: Site, name: str) -> None:
     assert [argv[-1] for argv in made.hosts["c0"].ran if argv[0] == "mount"] == [where]
 
 
-def test_a_mount_after_a_reboot_of_the_servers_starts_them(made: Site) -> None:
+def test_a_mount_after_a_reboot_of_the_servers_needs_a_restore(made: Site) -> None:
     for host in ("b0", "b1"):
         made.hosts[host].power_off()
         made.hosts[host].power_on()
 
-    done = made.mount("c0", "c1")
+    assert all(isinstance(error, Unavailable) for error in made.mount("c0", "c1").hosts.values())
+    assert made.running() == []
+    made.provider.restore(made.whole())
 
-    assert done.hosts == {"c0": None, "c1": None}
+    assert made.mount("c0", "c1").hosts == {"c0": None, "c1": None}
     assert len(made.running()) == 6
 
 

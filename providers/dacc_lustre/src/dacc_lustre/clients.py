@@ -7,8 +7,6 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from dacc_core.sdk import (
-    AlreadyExists,
-    Busy,
     DaccError,
     HostUnreachable,
     InvalidRequest,
@@ -16,7 +14,6 @@ from dacc_core.sdk import (
     NotFound,
     PerHost,
     Swap,
-    Unavailable,
     Unmount,
     VolumeRequest,
 )
@@ -42,7 +39,7 @@ def checked_state(request: VolumeRequest) -> Mapping[str, Any]:
 
 
 def mount(request: Mount, settings: Settings) -> PerHost:
-    """Mount on each host. When it fails because servers do not run, they are started and it is tried once more."""
+    """Mount on each host."""
     state = checked_state(request)
     if request.private and settings.root_squash:
         servers = Servers(request.context, request.volume, settings, state)
@@ -58,25 +55,8 @@ def mount(request: Mount, settings: Settings) -> PerHost:
         "squashed": bool(settings.root_squash),
         "mount_seconds": settings.mount_seconds,
     }
-    done = _mount(request, settings, job, request.hosts)
-    again = tuple(host for host, error in done.failed.items() if type(error) is Unavailable)
-    if not again or not _started_servers(request, settings, state):
-        return done
-    return PerHost(hosts={**done.hosts, **_mount(request, settings, job, again).hosts})
-
-
-def _mount(request: Mount, settings: Settings, job: Mapping[str, Any], hosts: Sequence[str]) -> PerHost:
     seconds = settings.mount_seconds * settings.mount_tries + 30.0
-    return _on_hosts(request, settings, "mount", job, hosts, seconds, tries=settings.mount_tries)
-
-
-def _started_servers(request: Mount, settings: Settings, state: Mapping[str, Any]) -> bool:
-    """Whether servers were down, as after a reboot of theirs, and run now. What keeps them down is said by the mount's own error."""
-    try:
-        return Servers(request.context, request.volume, settings, state).restore(state["partuuids"])
-    except (AlreadyExists, Busy, NotFound, Unavailable) as error:
-        request.context.log.warning("servers of %s do not start: %s", request.volume.name, error)
-        return False
+    return _on_hosts(request, settings, "mount", job, request.hosts, seconds, tries=settings.mount_tries)
 
 
 def unmount(request: Unmount, settings: Settings) -> PerHost:

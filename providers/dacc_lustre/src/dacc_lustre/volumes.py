@@ -44,12 +44,10 @@ class Servers:
         laid_out = {name: getattr(self.settings, name) for name in LAID_OUT}
         return {"mgs": groups, "partuuids": reconcile.uuids_of(self.layout, facts), "laid_out": laid_out}, room
 
-    def restore(self, uuids: Mapping[str, str]) -> bool:
-        """Start what does not run; whether there was anything."""
+    def restore(self, uuids: Mapping[str, str]) -> None:
+        """Start what does not run."""
         facts = self.facts()
-        plan = reconcile.restore(self.layout, facts, self.settings, uuids)
-        self.perform(plan, facts)
-        return bool(plan.phases)
+        self.perform(reconcile.restore(self.layout, facts, self.settings, uuids), facts)
 
     def delete(self, gone: Sequence[str]) -> None:
         """Remove all that is there, and look again. What can be cleaned is, before an error is raised for a host that cannot."""
