@@ -6,8 +6,13 @@ One half of the fence helper; like the other it must run where nothing of ours i
 # ruff: noqa: PTH123, PTH208
 
 import os
-import signal
 import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+else:
+    import _signal as signal  # see fence_helper.py
 
 TERM_SECONDS = 2.0  # from TERM to KILL
 END_SECONDS = 10.0  # from TERM until we give up on a process that cannot be killed

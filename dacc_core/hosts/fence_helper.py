@@ -5,8 +5,8 @@
     fence_helper.py forget --dir D --token T
 
 This file and ``fence_groups.py``, standard library only, Python 3.6 or newer, started as ``python3 -I -S``: it must run on
-hosts where nothing of ours is installed, and start fast. The fence file ``D/<token>.fence`` holds the highest generation that was
-seen and the process groups that run; it is read and replaced under flock.
+hosts where nothing of ours is installed, and start fast, since it starts with every command. The fence file ``D/<token>.fence``
+holds the highest generation that was seen and the process groups that run; it is read and replaced under flock.
 
 A command never runs unrecorded. Its process is forked first, makes its own session, and waits at a gate; then its
 group is recorded; then the gate opens. Whoever is killed in between, the gate closes and the command never starts.
@@ -20,16 +20,20 @@ both open for ever.
 """
 
 # pathlib, contextlib, argparse and typing would take longer than all that happens here. Quoted: what 3.6 cannot evaluate.
+# So would ``signal``, whose numbers are enums: ``_signal`` is the part of it that does the work, and has them as plain numbers.
 # ruff: noqa: PTH100, PTH103, PTH104, PTH108, PTH116, PTH118, PTH120, PTH208, S606, SIM105
 
 import fcntl
 import os
 import select
-import signal
 import sys
 import time
 
 TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+else:
+    import _signal as signal
 if TYPE_CHECKING or __package__:
     from . import fence_groups
 else:  # a program: the other half is beside this file, or was loaded before it where there is no file
@@ -382,6 +386,11 @@ def main(words: "list[str]") -> int:
     return close(options["attached"], perform(words[0], options, argv))
 
 
-if __name__ == "__main__":
+def start() -> None:
+    """Be the program."""
     # Not sys.exit: nothing is buffered here, and the interpreter's clean-up takes time.
     os._exit(main(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    start()

@@ -10,6 +10,9 @@ from ..errors import Cancelled, HostUnreachable
 from . import base, fence_helper
 from .process import Outcome, Streams, run_process
 
+_START = "import sys; sys.path.append(sys.argv.pop(1)); import fence_helper; fence_helper.start()"
+"""Starts the helper as a module: of a program's own file Python keeps no compiled form, and compiling it takes longer than its work."""
+
 
 def command_environment() -> dict[str, str]:
     """What programs that we start find in their environment: nothing of ours, which may hold a keystore's password, but the path."""
@@ -38,7 +41,7 @@ class LocalRunner(base.HelperRunner):
         return ["nsenter", f"--mount={path}", "--"]
 
     def _reach(self, host: str, errand: base.Errand) -> Outcome:
-        command = [self.python, "-I", "-S", str(base.HELPER), *errand.words]
+        command = [self.python, "-I", "-S", "-c", _START, str(base.HELPER.parent), *errand.words]
         streams = Streams(errand.stdin, errand.seconds + base.GIVE_UP_SECONDS, errand.on_output)
         try:
             outcome = run_process(command, streams, environment=command_environment(), cancel=errand.cancel)

@@ -368,6 +368,15 @@ def test_the_timeout_is_enforced_without_the_daemon(fences: Path, started: Start
     assert groups(fences) == []
 
 
+def test_the_helper_loads_no_module_that_takes_longer_than_its_work() -> None:
+    script = f"import sys; sys.path.append({str(HELPER.parent)!r}); import fence_helper; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", script], capture_output=True, text=True, check=True)
+
+    loaded = set(done.stdout.split())
+    assert {"fence_helper", "fence_groups"} <= loaded
+    assert loaded.isdisjoint({"enum", "signal", "re", "functools", "contextlib", "typing", "pathlib", "argparse", "subprocess"})
+
+
 @pytest.mark.parametrize("half", [fence_groups, fence_helper])
 def test_the_helper_is_python_3_6(half: ModuleType) -> None:
     ast.parse(inspect.getsource(half), feature_version=(3, 6))
