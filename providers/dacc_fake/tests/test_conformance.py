@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pytest
 from dacc_core.hosts.local import LocalRunner
 from dacc_core.sdk import BrickRef
 from dacc_core.testing import ProviderConformance, Scratch
+
+from .conftest import command
 
 CAPACITY = 16 << 20
 HOSTS = ("c1", "c2")
@@ -51,7 +54,10 @@ class TestImage(ProviderConformance):
     provider = "fake"
 
     @pytest.fixture
-    def scratch(self, namespaces: Path, tmp_path: Path) -> Scratch:
+    def scratch(self, namespaces: Path, tmp_path: Path) -> Iterator[Scratch]:
         runner = LocalRunner(fence_dir=tmp_path / "fence", namespace=f"{namespaces}/%h")
         mount_root = f"{namespaces.parent}/mnt/check"
-        return Scratch(runner, bricks_below(tmp_path), HOSTS, mount_root, {"backing": "image"}, capacity=CAPACITY)
+        scratch = Scratch(runner, bricks_below(tmp_path), HOSTS, mount_root, {"backing": "image"}, capacity=CAPACITY)
+        yield scratch
+        for host in HOSTS:  # other tests of this worker expect to find the hosts empty
+            command("nsenter", f"--mount={namespaces}/{host}", "rm", "-df", scratch.mount_root, scratch.mover_root)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,6 +55,15 @@ def test_of_dacc_it_imports_only_the_sdk(path: Path) -> None:
 @pytest.mark.parametrize("path", NODE, ids=lambda path: path.stem)
 def test_the_helper_is_python_3_6(path: Path) -> None:
     ast.parse(path.read_text(), feature_version=(3, 6))
+
+
+@pytest.mark.parametrize("part", ["image", "directory", "swap"])
+def test_the_helper_loads_what_takes_long_only_where_it_is_needed(part: str) -> None:
+    text = remote.helper(part).replace(b"\nstart()\n", b"\nprint(*sys.modules)\n")
+    done = subprocess.run([sys.executable, "-I", "-S", "-"], input=text, capture_output=True, check=True)
+
+    assert {"typing", "subprocess", "shutil", "hashlib"}.isdisjoint(done.stdout.decode().split())
+    assert b"json" in done.stdout
 
 
 @pytest.mark.parametrize("part", ["image", "directory", "swap"])

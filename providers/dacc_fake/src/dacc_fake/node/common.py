@@ -3,6 +3,8 @@
 These files are joined and sent on standard input to an interpreter on the host (3.6 or newer, without packages), so they use the
 standard library only, and little of it: each call pays for its imports. What this file defines is known in the one after it; the
 imports under ``TYPE_CHECKING`` there tell type checkers so. A verb gets a mapping and returns one, and raises :class:`Failure`.
+
+What only some verbs need is imported where they need it, and annotations are quoted: ``typing`` takes longer than most verbs.
 """
 
 import errno
@@ -10,20 +12,29 @@ import fcntl
 import json
 import os
 import re
-import signal
-import subprocess
 import sys
 import time
 from contextlib import contextmanager, suppress
-from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional
 
-Job = Dict[str, Any]
-Verb = Callable[[Job], Optional[Dict[str, Any]]]
-VERBS: Dict[str, Verb] = {}
-LOCKS: List[int] = []
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Any, Optional
+
+    Job = dict[str, Any]
+    Verb = Callable[[Job], Optional[dict[str, Any]]]
+
+VERBS: "dict[str, Verb]" = {}
+LOCKS: "list[int]" = []
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin:" + os.environ.get("PATH", "")
 
-Mounted = NamedTuple("Mounted", [("device", str), ("point", str), ("options", List[str]), ("kind", str)])
+
+class Mounted:
+    """A line of the mount table."""
+
+    def __init__(self, device: str, point: str, options: "list[str]", kind: str) -> None:
+        self.device, self.point, self.options, self.kind = device, point, options, kind
 
 
 class Failure(Exception):
@@ -34,24 +45,26 @@ class Failure(Exception):
         self.kind = kind
 
 
-def verb(name: str) -> Callable[[Verb], Verb]:
+def verb(name: str) -> "Callable[[Verb], Verb]":
     """Offer a function as a verb."""
 
-    def register(function: Verb) -> Verb:
+    def register(function: "Verb") -> "Verb":
         VERBS[name] = function
         return function
 
     return register
 
 
-def place(job: Job, name: str) -> None:
+def place(job: "Job", name: str) -> None:
     """A place at which a fault may end this process, as a crash of the host would."""
     if job.get("stop") == name:
+        import signal
+
         os.kill(os.getpid(), signal.SIGKILL)
 
 
 @contextmanager
-def locked(directory: str, seconds: float) -> Iterator[None]:
+def locked(directory: str, seconds: float) -> "Iterator[None]":
     """Hold the lock of a brick's directory; one that does not exist has nothing to protect. Raises Busy after ``seconds``."""
     try:
         lock = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
@@ -81,6 +94,8 @@ def _lock(lock: int) -> bool:
 
 def run(*argv: str) -> "subprocess.CompletedProcess[str]":
     """Run a program to its end. Programs inherit the locks: when this process is killed, they hold until its children end too."""
+    import subprocess
+
     environment = {
         "PATH": PATH,
         "LC_ALL": "C",  # messages are read
@@ -113,7 +128,7 @@ def must(*argv: str) -> None:
         raise Failure("Unavailable", "{} failed with status {}: {}".format(argv[0], done.returncode, last_line(done.stdout)))
 
 
-def need_programs(names: Iterable[str]) -> None:
+def need_programs(names: "Iterable[str]") -> None:
     """Raise Unavailable when programs are not there."""
     folders = PATH.split(":")
     missing = [name for name in names if not any(os.access(os.path.join(folder, name), os.X_OK) for folder in folders)]
@@ -126,13 +141,13 @@ def resolved(path: str) -> str:
     return os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
 
 
-def mount_table(of: str = "self") -> List[Mounted]:
+def mount_table(of: str = "self") -> "list[Mounted]":
     """The mounts that a process sees."""
     with open("/proc/{}/mountinfo".format(of), encoding="utf-8", errors="surrogateescape") as file:
         return [_parse(line) for line in file]
 
 
-def _parse(line: str) -> Mounted:
+def _parse(line: str) -> "Mounted":
     fields = line.split()
     point = re.sub(r"\\([0-7]{3})", lambda found: chr(int(found.group(1), 8)), fields[4])
     return Mounted(fields[2], point, fields[5].split(","), fields[fields.index("-") + 1])
@@ -153,7 +168,7 @@ def make_parent(path: str, mover: bool) -> None:
             raise Failure("InvalidRequest", "{} must be a directory of uid {} with mode 0700".format(parent, os.geteuid())) from None
 
 
-def own_directory(path: str, job: Job) -> None:
+def own_directory(path: str, job: "Job") -> None:
     """Make a directory of the job's owner; one that is complete keeps the mode that its owner gave it."""
     try:
         os.mkdir(path, 0o700)
@@ -170,14 +185,14 @@ def own_directory(path: str, job: Job) -> None:
         raise Failure("InvalidRequest", text.format(os.geteuid(), path, job["owner"], job["group"])) from None
 
 
-def populate(root: str, job: Job) -> None:
+def populate(root: str, job: "Job") -> None:
     """Make the volume's directories that this mount needs. ``global`` is complete since create, and its owner may have changed it."""
     if job["private"]:
         os.makedirs(os.path.join(root, "private"), 0o755, exist_ok=True)
         own_directory(os.path.join(root, "private", job["host"]), job)
 
 
-def make_link(job: Job) -> None:
+def make_link(job: "Job") -> None:
     """The symbolic link to the host's private directory, if one is asked for."""
     link, target = job["link"], job["link_target"]
     if not link:
@@ -192,14 +207,14 @@ def make_link(job: Job) -> None:
         raise Failure("AlreadyExists", text.format(link, target)) from None
 
 
-def remove_link(job: Job) -> None:
+def remove_link(job: "Job") -> None:
     """Take the link away; one that leads elsewhere is not ours."""
     with suppress(FileNotFoundError):  # somebody else (Slurm's Epilog) may be quicker
         if job["link"] and os.path.islink(job["link"]) and os.readlink(job["link"]) == job["link_target"]:
             os.unlink(job["link"])
 
 
-def mark(job: Job, directory: str) -> None:
+def mark(job: "Job", directory: str) -> None:
     """Say in a brick's directory whose it is. Raises AlreadyExists when another volume's mark is there."""
     os.makedirs(directory, 0o755, exist_ok=True)
     own = job["volume"] + ".brick"
@@ -212,7 +227,7 @@ def mark(job: Job, directory: str) -> None:
             file.write("volume {} of session {}, served by {}\n".format(job["volume"], job["token"], job["server"]))
 
 
-def unmark(job: Job) -> None:
+def unmark(job: "Job") -> None:
     """Take the marks away."""
     for directory in job["dirs"]:
         discard(os.path.join(directory, job["volume"] + ".brick"))
@@ -229,7 +244,7 @@ def _kind(error: OSError) -> str:
     return "NoSpace" if error.errno in full else "Unavailable"
 
 
-def main(name: str, job: Job) -> Dict[str, Any]:
+def main(name: str, job: "Job") -> "dict[str, Any]":
     """Do one verb; the answer is its result or its error."""
     os.umask(0o022)
     try:

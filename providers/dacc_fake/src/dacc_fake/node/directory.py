@@ -3,12 +3,12 @@
 Next to the volume's directory, ``<volume>.mounts/`` has a link to each "mount", so that a volume in use is not deleted.
 """
 
-import hashlib
 import os
-import shutil
-from typing import TYPE_CHECKING, Any, Dict
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from .common import (
         Failure,
         Job,
@@ -30,12 +30,14 @@ def _leads_to(path: str, tree: str) -> bool:
     return os.path.islink(path) and os.readlink(path) == tree
 
 
-def _record(job: Job) -> str:
+def _record(job: "Job") -> str:
+    import hashlib
+
     return os.path.join(job["tree"] + ".mounts", hashlib.sha256(os.fsencode(job["path"])).hexdigest()[:24])
 
 
 @verb("directory-create")
-def directory_create(job: Job) -> Dict[str, Any]:
+def directory_create(job: "Job") -> "dict[str, Any]":
     """Mark the bricks of this host; on the server, make the directory under another name and rename it when complete."""
     for directory in job["dirs"]:
         mark(job, directory)
@@ -55,7 +57,7 @@ def directory_create(job: Job) -> Dict[str, Any]:
 
 
 @verb("directory-delete")
-def directory_delete(job: Job) -> None:
+def directory_delete(job: "Job") -> None:
     """Remove the directory (on the server) and the marks. Raises Busy while a link leads to it."""
     if job["tree"]:
         with locked(job["dir"], job["seconds"]):
@@ -68,6 +70,8 @@ def directory_delete(job: Job) -> None:
 
 def _remove(tree: str) -> None:
     if os.path.isdir(tree):
+        import shutil
+
         shutil.rmtree(tree)
 
 
@@ -80,7 +84,7 @@ def _release(tree: str) -> None:
 
 
 @verb("directory-mount")
-def directory_mount(job: Job) -> None:
+def directory_mount(job: "Job") -> None:
     """Make ``path`` a link to the volume, then the directories and the private link."""
     path, tree = job["path"], job["tree"]
     with locked(job["dir"], job["seconds"]):
@@ -109,7 +113,7 @@ def _link(path: str, tree: str) -> None:
 
 
 @verb("directory-unmount")
-def directory_unmount(job: Job) -> None:
+def directory_unmount(job: "Job") -> None:
     """Remove both links. Raises AlreadyExists when something else is at ``path``."""
     remove_link(job)
     place(job, "unlinked")
@@ -123,7 +127,7 @@ def directory_unmount(job: Job) -> None:
 
 
 @verb("directory-usage")
-def directory_usage(job: Job) -> Dict[str, Any]:
+def directory_usage(job: "Job") -> "dict[str, Any]":
     """The bytes of its files."""
     _must_exist(job)
     used = 0
@@ -137,18 +141,18 @@ def directory_usage(job: Job) -> Dict[str, Any]:
 
 
 @verb("directory-restore")
-def directory_restore(job: Job) -> None:
+def directory_restore(job: "Job") -> None:
     """Nothing is lost with a restart."""
     _must_exist(job)
 
 
-def _must_exist(job: Job) -> None:
+def _must_exist(job: "Job") -> None:
     if not os.path.isdir(job["tree"]):
         raise Failure("NotFound", "its directory {} does not exist: the volume was never created or is deleted".format(job["tree"]))
 
 
 @verb("directory-check")
-def directory_check(job: Job) -> None:
+def directory_check(job: "Job") -> None:
     """See that the brick directories can be made and written."""
     for directory in job["dirs"]:
         os.makedirs(directory, 0o755, exist_ok=True)

@@ -9,9 +9,12 @@ import os
 import struct
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Tuple
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
     from .common import (
         Failure,
         Job,
@@ -70,7 +73,7 @@ def usable(image: str) -> int:
     return int(free - min(total // 50, 4096)) * BLOCK
 
 
-def loops(image: str) -> Dict[str, str]:
+def loops(image: str) -> "dict[str, str]":
     """The loop devices that the image is attached to, whichever namespace did it: ``major:minor`` to name."""
     names = [name for name in os.listdir("/sys/block") if name.startswith("loop") and _backed_by(name, image)]
     return {device: name for device, name in ((_attribute(name, "dev"), name) for name in names) if device}
@@ -102,7 +105,7 @@ def _backed_by(name: str, image: str) -> bool:
     return struct.unpack_from("=QQ", status) == (file_identity.st_dev, file_identity.st_ino)
 
 
-def _ours(path: str, image: str) -> List[Mounted]:
+def _ours(path: str, image: str) -> "list[Mounted]":
     """What is mounted at a path, the topmost last. Raises AlreadyExists when that is not this volume."""
     own = loops(image)  # before the table: somebody else (Slurm's Epilog) may unmount meanwhile
     here = [mounted for mounted in mount_table() if mounted.point == path]
@@ -113,7 +116,7 @@ def _ours(path: str, image: str) -> List[Mounted]:
 
 
 @verb("image-create")
-def image_create(job: Job) -> Dict[str, Any]:
+def image_create(job: "Job") -> "dict[str, Any]":
     """Mark the bricks of this host; on the server, make the image under another name and rename it when complete."""
     for directory in job["dirs"]:
         mark(job, directory)
@@ -127,7 +130,7 @@ def image_create(job: Job) -> Dict[str, Any]:
         return {"capacity": usable(job["image"])}
 
 
-def _format(job: Job) -> None:
+def _format(job: "Job") -> None:
     new, tree = job["image"] + ".new", job["image"] + ".tree"
     _sweep(job["image"])
     os.mkdir(tree, 0o755)
@@ -154,7 +157,7 @@ def _remove_tree(tree: str) -> None:
 
 
 @verb("image-delete")
-def image_delete(job: Job) -> None:
+def image_delete(job: "Job") -> None:
     """Remove the image (on the server) and the marks. Raises Busy while it is mounted in any namespace."""
     if job["image"]:
         with locked(job["dir"], job["seconds"]):
@@ -180,9 +183,9 @@ def _release(image: str) -> None:
         time.sleep(0.02)
 
 
-def _where(devices: List[str]) -> str:
+def _where(devices: "list[str]") -> str:
     """Where devices are mounted, as far as processes show it."""
-    places: Dict[Tuple[str, str], str] = {}
+    places = {}  # type: dict[tuple[str, str], str]
     for process in _processes():
         try:
             namespace = os.readlink("/proc/{}/ns/mnt".format(process))
@@ -196,12 +199,12 @@ def _where(devices: List[str]) -> str:
     return ", ".join("at {} (seen by process {})".format(point, process) for (_, point), process in sorted(places.items())[:4])
 
 
-def _processes() -> Iterable[str]:
+def _processes() -> "Iterable[str]":
     return (name for name in os.listdir("/proc") if name.isdigit())
 
 
 @verb("image-mount")
-def image_mount(job: Job) -> None:
+def image_mount(job: "Job") -> None:
     """Mount the image here, attaching it if it is not; make the directories and the link."""
     # The lock makes "is it attached?" and "attach it" one step: two loop devices on one image would destroy the filesystem.
     with locked(job["dir"], job["seconds"]):
@@ -219,7 +222,7 @@ def image_mount(job: Job) -> None:
     make_link(job)
 
 
-def _prepare(path: str, job: Job) -> None:
+def _prepare(path: str, job: "Job") -> None:
     read_only = "ro" in _ours(path, job["image"])[-1].options
     if read_only and not job["read_only"]:
         _remount(path, "rw")
@@ -235,7 +238,7 @@ def _remount(path: str, access: str) -> None:
 
 
 @verb("image-unmount")
-def image_unmount(job: Job) -> None:
+def image_unmount(job: "Job") -> None:
     """Remove the link, unmount, remove the directory. Raises Busy with the holders' process ids."""
     path, image = resolved(job["path"]), job["image"]
     remove_link(job)
@@ -300,9 +303,9 @@ def _mounted_elsewhere(path: str, image: str) -> bool:
     return any(_sees(process, os.path.dirname(path)) for process in _strangers())
 
 
-def _strangers() -> List[str]:
+def _strangers() -> "list[str]":
     """One process of every other mount namespace."""
-    found = {}  # type: Dict[str, str]
+    found = {}  # type: dict[str, str]
     for process in _processes():
         with suppress(OSError):
             found[os.readlink("/proc/{}/ns/mnt".format(process))] = process
@@ -323,7 +326,7 @@ def _remove_directory(path: str) -> None:
 
 
 @verb("image-usage")
-def image_usage(job: Job) -> Dict[str, Any]:
+def image_usage(job: "Job") -> "dict[str, Any]":
     """How full it is. Runs in a mount namespace of its own, so that the mount it makes ends with it."""
     with locked(job["dir"], job["seconds"]):
         _must_exist(job)
@@ -335,7 +338,7 @@ def image_usage(job: Job) -> Dict[str, Any]:
 
 
 @verb("image-restore")
-def image_restore(job: Job) -> None:
+def image_restore(job: "Job") -> None:
     """Repair what a host that went down left unwritten; mounting attaches the image again."""
     with locked(job["dir"], job["seconds"]):
         _must_exist(job)
@@ -347,13 +350,13 @@ def image_restore(job: Job) -> None:
             raise Failure("Unavailable", text.format(job["image"], last_line(done.stdout)))
 
 
-def _must_exist(job: Job) -> None:
+def _must_exist(job: "Job") -> None:
     if not os.path.exists(job["image"]):
         raise Failure("NotFound", "its image {} does not exist: the volume was never created or is deleted".format(job["image"]))
 
 
 @verb("image-check")
-def image_check(job: Job) -> None:
+def image_check(job: "Job") -> None:
     """See that the brick directories, the programs and a loop device can be used."""
     need_programs(PROGRAMS)
     if os.geteuid():

@@ -1,23 +1,23 @@
 """Swap files on a mounted image: one per host, at ``swap/<host>`` under the volume's root."""
 
 import os
-from typing import TYPE_CHECKING, List
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .common import Failure, Job, discard, last_line, mount_table, must, place, resolved, run, verb
 
 
-def _enabled() -> List[str]:
+def _enabled() -> "list[str]":
     with open("/proc/swaps", errors="surrogateescape") as file:
         return [line.split()[0].replace("\\040", " ") for line in file][1:]
 
 
-def _swap_file(job: Job) -> str:
+def _swap_file(job: "Job") -> str:
     return os.path.join(resolved(job["path"]), "swap", job["host"])
 
 
 @verb("image-swap-on")
-def image_swap_on(job: Job) -> None:
+def image_swap_on(job: "Job") -> None:
     """Make the swap file anew and enable it; an enabled one of that size stays. Raises NoSpace when the volume has no room."""
     path, name = resolved(job["path"]), _swap_file(job)
     if not any(mounted.point == path for mounted in mount_table()):
@@ -58,7 +58,7 @@ def _enable(name: str) -> None:
 
 
 @verb("image-swap-off")
-def image_swap_off(job: Job) -> None:
+def image_swap_off(job: "Job") -> None:
     """Disable and remove the swap file; one that is gone, or whose volume is not mounted, is fine."""
     name = _swap_file(job)
     done = run("swapoff", name) if name in _enabled() else None
