@@ -1,17 +1,15 @@
 """Runs on a host, read from standard input by its interpreter (3.6 or newer): what is there that has to do with a check.
 
-``REQUEST`` stands in front of this text. Its ``marks`` are the directories, and its ``bricks`` the directories and devices, that belong
-to the check; everything whose name lies under one of them is told. With ``sweep``, a list of what was told before, those things are
-taken away, except partition tables.
+``REQUESTS`` stands in front of this text, and the host's name is the argument. Of a host's request, ``marks`` are the directories,
+and ``bricks`` the directories and devices, that belong to the check; everything whose name lies under one of them is told. With
+``sweep``, a list of what was told before, those things are taken away, except partition tables.
 """
 
 import json
 import os
 import re
-import shutil
-import signal
 import stat
-import subprocess
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
     Entry = tuple[str, str, str]
 
 TABLES = ("gpt", "dos", "PMBR")
-REQUEST: "dict[str, Any]" = globals().get("REQUEST", {"marks": [], "bricks": [], "sweep": []})
+REQUEST: "dict[str, Any]" = globals().get("REQUESTS", {}).get(sys.argv[-1], {"marks": [], "bricks": [], "sweep": []})
 
 
 def marked(name: str) -> bool:
@@ -115,9 +113,13 @@ def with_partitions(device: str) -> "list[str]":
 
 def signatures() -> "Iterator[Entry]":
     """Bricks, and their partitions, that hold something which the system would recognise. A partition table belongs to the site."""
-    if not shutil.which("wipefs"):
+    devices = [one for brick in REQUEST["bricks"] for one in with_partitions(brick)]
+    if not devices:
         return
-    for device in [one for brick in REQUEST["bricks"] for one in with_partitions(brick)]:
+    import shutil  # late, here and below: most looks need no program, and end before these were loaded
+    import subprocess
+
+    for device in devices if shutil.which("wipefs") else []:
         said = subprocess.run(["wipefs", "--parsable", device], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
         found = [line for line in said.decode("utf-8", "replace").splitlines() if not line.startswith("#")]
         if found and not any(line.split(",")[-1] in TABLES for line in found):
@@ -126,6 +128,9 @@ def signatures() -> "Iterator[Entry]":
 
 def remove(kind: str, name: str) -> None:
     """Take one thing away."""
+    import signal
+    import subprocess
+
     commands = {"mount": ["umount", "-l"], "loop": ["losetup", "-d"], "swap": ["swapoff"], "signature": ["wipefs", "--all"]}
     if kind == "process":
         os.kill(int(name), signal.SIGKILL)

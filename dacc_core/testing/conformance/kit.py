@@ -277,7 +277,10 @@ class Trial:
 
     def outcome(self, call: str, context: Context | None = None, **more: Any) -> Outcome:
         """How a call ends; nothing is raised but what is no Exception."""
-        request = self.request(call, context, **more)
+        return self.sent(call, self.request(call, context, **more))
+
+    def sent(self, call: str, request: Any) -> Outcome:
+        """How a call ends with a request that is made already."""
         try:
             return Outcome(result=self.send(call, request))
         except Exception as error:
@@ -309,6 +312,9 @@ class Trial:
         if call == "create":
             outcome = self.outcome("mount")
             return "" if outcome.ok and not self.not_there() else f"it cannot be mounted: {outcome.why() or 'it is not there'}"
+        if call == "delete":
+            left = self.kit.left()
+            return f"it leaves behind: {described(left)}" if left else ""
         return ""
 
     def not_there(self, path: str = "", hosts: Sequence[str] = ()) -> list[str]:
@@ -338,21 +344,25 @@ class Trial:
             raise NotDeclared("private directories")
         expect(outcome.ok, f"mount with private directories failed: {outcome.why()}")
 
-    def end(self) -> None:
-        """Undo everything, with a provider that knows only the state."""
+    def end(self) -> Outcome:
+        """Undo everything, with a provider that knows only the state. How that ended."""
         if self in self.kit.trials:
             self.kit.trials.remove(self)
-        if self._made or self._mounts or self._swapping:
-            self._undo()
+        return self._undo() if self._made or self._mounts or self._swapping else Outcome()
 
-    def _undo(self) -> None:
+    def _undo(self) -> Outcome:
         with contextlib.suppress(Exception):
             self.restart()
         calls: list[tuple[str, dict[str, Any]]] = [("swap_off", {})] if self._swapping else []
         calls += [("unmount", mounted) for mounted in self._mounts.values()]
-        for call, more in (*calls, ("delete", {})):
+        for call, more in calls:
             with contextlib.suppress(Exception):
                 self.call(call, **more)
+        try:
+            self.call("delete")
+        except Exception as error:
+            return Outcome(error=error)
+        return Outcome()
 
 
 def _as_stored(state: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -177,17 +177,16 @@ class Scratch:
         return result.stdout
 
     def _inspect(self, sweep: Mapping[str, Sequence[Entry]]) -> Snapshot:
-        found: dict[str, frozenset[Entry]] = {}
-        for host, left in sweep.items():
-            devices = [brick.device for brick in self.bricks if brick.host == host]
-            marks = [*(self.place(host, path) for path in (self.mount_root, self.mover_root)), *self.watch]
-            request = {"marks": marks, "bricks": devices, "sweep": list(left)}
-            text = b"REQUEST = " + repr(request).encode() + b"\n" + _inspector()
-            result = self.runner.run([host], (self.runner.python, "-I", "-S", "-"), timeout=SECONDS, stdin=text)[host]
-            if not result.ok:
-                raise OSError(f"host {host} cannot be looked at: {result.why()}")
-            found[host] = frozenset((kind, name, detail) for kind, name, detail in json.loads(result.stdout))
-        return found
+        requests = {host: self._inspection(host, left) for host, left in sweep.items()}
+        text = b"REQUESTS = " + repr(requests).encode() + b"\n" + _inspector()
+        python = self.runner.python
+        results = self.runner.run(list(sweep), lambda host: (python, "-I", "-S", "-", host), timeout=SECONDS, stdin=text)
+        return {host: _inspected(result) for host, result in results.items()}
+
+    def _inspection(self, host: str, left: Sequence[Entry]) -> Mapping[str, Any]:
+        """What the inspector is to do on a host."""
+        marks = [*(self.place(host, path) for path in (self.mount_root, self.mover_root)), *self.watch]
+        return {"marks": marks, "bricks": [brick.device for brick in self.bricks if brick.host == host], "sweep": list(left)}
 
 
 def left_over(before: Snapshot, after: Snapshot) -> Snapshot:
@@ -200,6 +199,12 @@ def described(left: Snapshot) -> str:
     things = [f"{kind} {name} on {host}" for host, entries in left.items() for kind, name, _ in sorted(entries)]
     more = f" and {len(things) - 4} more" if len(things) > 4 else ""
     return ", ".join(things[:4]) + more
+
+
+def _inspected(result: CommandResult) -> frozenset[Entry]:
+    if not result.ok:
+        raise OSError(f"host {result.host} cannot be looked at: {result.why()}")
+    return frozenset((kind, name, detail) for kind, name, detail in json.loads(result.stdout))
 
 
 @cache

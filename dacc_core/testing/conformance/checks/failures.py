@@ -9,23 +9,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from ..kit import Kit, Outcome, Trial, is_error_of_sdk
-from ..outcomes import expect, given
-from ..runners import Crash, Crashing, Failing, Meeting, Tap
+from ..outcomes import expect
+from ..runners import Crash, Crashing, Failing, Meeting
 from .group import Group
-
-
-def commands_of(kit: Kit, call: str) -> int:
-    """How many commands a call takes when nothing goes wrong."""
-    return kit.once(("commands", call), lambda: _commands_of(kit, call))
-
-
-def _commands_of(kit: Kit, call: str) -> int:
-    kit.renew()
-    trial, tap = kit.ready(call), Tap(kit.scratch.runner)
-    with given(call):
-        trial.must(call, context=trial.context(tap))
-    trial.end()
-    return tap.commands
+from .plain import commands_of
 
 
 def crashes(kit: Kit, call: str) -> Iterator[tuple[int, Trial]]:
@@ -65,7 +52,13 @@ class Trouble:
 
 def troubles(kit: Kit, call: str) -> list[Trouble]:
     """What comes of a call when one of its commands fails, for each of them."""
-    return kit.once(("troubles", call), lambda: [_trouble(call, *failure) for failure in failures(kit, call)])
+    return kit.once(("troubles", call), lambda: _troubles(kit, call))
+
+
+def _troubles(kit: Kit, call: str) -> list[Trouble]:
+    if call == "delete":
+        kit.remember()  # what is there afterwards tells whether one did its work
+    return [_trouble(call, *failure) for failure in failures(kit, call)]
 
 
 def _trouble(call: str, at: int, trial: Trial, outcome: Outcome) -> Trouble:
@@ -143,10 +136,8 @@ class Failures(Group):
 
     def test_a_failed_delete_is_not_taken_for_success(self, kit: Kit) -> None:
         """A delete that reports success leaves nothing, or the next session meets it."""
-        kit.remember()
-        for at, _, outcome in failures(kit, "delete"):
-            left = kit.left() if outcome.ok else {}
-            expect(not left, f"delete reports success, though its command {at} failed and not all is gone")
+        for trouble in troubles(kit, "delete"):
+            expect(not trouble.wrong, f"delete reports success, though its command {trouble.at} failed and {trouble.wrong}")
 
     def test_errors_are_of_the_sdks_classes(self, kit: Kit) -> None:
         """Whatever goes wrong, what is raised or returned for a host is an error that ``dacc_core.sdk`` offers."""
