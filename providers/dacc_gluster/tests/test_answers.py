@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dacc_gluster import answers
+from dacc_gluster.node import answers
 
 POOL = b"""\
 UUID\t\t\t\t\tHostname \tState
@@ -27,7 +27,7 @@ STATUS = b"""<cliOutput><opRet>0</opRet><volStatus><volumes><volume><volName>a00
 
 
 def test_a_host_knows_itself_and_whom_it_is_in_touch_with() -> None:
-    peers = answers.peers(POOL)
+    peers = answers.peers(POOL.decode())
     assert peers.own == "ad043086-2ebd-4fee-907c-5706a589a9bd"
     assert len(peers.known) == 3
     assert peers.connected == {"15542e88-27b4-4789-99e9-c8c51d7742c5", peers.own}

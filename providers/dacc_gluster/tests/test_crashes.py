@@ -57,7 +57,7 @@ def test_a_create_that_died_between_any_two_commands_goes_on(site: Site) -> None
     after = 0
     while died(site, volume, after, site.create):
         after += 1
-    assert after > 5
+    assert after >= 2
     assert site.mount(volume).hosts == WELL
     site.write("c1", f"{JOB}/global/works", "")
 
@@ -68,7 +68,7 @@ def test_what_a_create_left_that_died_anywhere_can_be_deleted(site: Site) -> Non
         after += 1
         site.delete(volume)
         assert site.left() == []
-    assert after > 5
+    assert after >= 2
 
 
 def test_a_delete_that_died_between_any_two_commands_goes_on(site: Site) -> None:
@@ -81,7 +81,7 @@ def test_a_delete_that_died_between_any_two_commands_goes_on(site: Site) -> None
     assert site.left() == []
 
 
-@pytest.mark.parametrize("milliseconds", [120, 200, 350])
+@pytest.mark.parametrize("milliseconds", [120, 350, 700, 1100, 1600])
 def test_commands_that_are_killed_in_their_midst_can_be_given_again(site: Site, milliseconds: int) -> None:
     volume = site.volume()
 
@@ -100,7 +100,7 @@ def test_commands_that_are_killed_in_their_midst_can_be_given_again(site: Site, 
     assert site.left() == []
 
 
-@pytest.mark.parametrize("milliseconds", [100, 130, 160])
+@pytest.mark.parametrize("milliseconds", [100, 160, 700, 1100, 1600])
 def test_what_a_create_left_that_was_killed_in_its_midst_can_be_deleted(site: Site, milliseconds: int) -> None:
     volume = site.volume()
     with suppress(Unavailable, Busy):

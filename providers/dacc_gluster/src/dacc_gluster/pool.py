@@ -6,21 +6,25 @@ Two pools never become one, since a pool takes no host that is in another. So ho
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from dacc_core.sdk import PerHost, Unavailable
 
-from . import answers
-from .answers import Peers
 from .layout import Layout
+from .node import answers
+from .node.answers import Peers
 from .remote import Remote
 
 _LOOKS = 40
 
 
-def join(remote: Remote, layout: Layout) -> None:
-    """See that all storage hosts of the volume are in the pool and in touch with each other. Raises Unavailable."""
+def join(remote: Remote, layout: Layout, told: Mapping[str, Mapping[str, Any]]) -> None:
+    """See that all storage hosts of the volume are in the pool and in touch with each other. Raises Unavailable.
+
+    ``told``: what each host's helper told, its ``pool`` among that.
+    """
     hosts, seed = layout.volume.hosts, layout.settings.seed
-    if not strangers(_look(remote, hosts), seed):
+    if not strangers({host: answers.peers(one["pool"]) for host, one in told.items()}, seed):
         return
     for host in hosts:
         if host != seed:
@@ -46,7 +50,7 @@ def strangers(seen: Mapping[str, Peers], seed: str) -> str:
 def _look(remote: Remote, hosts: Sequence[str]) -> Mapping[str, Peers]:
     results = remote.run(hosts, ("gluster", "--mode=script", "pool", "list"))
     PerHost.of(results).check()
-    return {host: answers.peers(result.stdout) for host, result in results.items()}
+    return {host: answers.peers(result.stdout.decode(errors="replace")) for host, result in results.items()}
 
 
 def _probe(remote: Remote, seed: str, address: str) -> None:

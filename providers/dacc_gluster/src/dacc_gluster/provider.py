@@ -23,9 +23,8 @@ from dacc_core.sdk import (
 )
 
 from . import pool
-from .cluster import Gluster, knower
 from .layout import Layout
-from .remote import Remote, outcome, told
+from .remote import Remote, knower, outcome, told
 from .settings import OURS, GlusterSettings
 
 
@@ -53,13 +52,12 @@ class GlusterProvider(Provider, RestoreProvider, UsageProvider):
         """Format and mount the bricks, take their hosts into the pool, make a volume of them and its directory ``global``."""
         remote, layout = self._of(request.context, request.volume)
         what = self._on_storage(layout, least=layout.least)
-        room = told(remote.help(request.volume.hosts, "storage", "prepare", what))
-        pool.join(remote, layout)
-        first = request.volume.hosts[0]
-        Gluster(remote, first).create(layout.name, layout.gluster_bricks(), {**OURS, **self.settings.options})
-        what = self._on_storage(layout, servers=layout.servers, owner=request.owner, group=request.group, mode=request.mode)
-        outcome(remote.help([first], "storage", "make_global", what)).check()
-        return Created(state={}, capacity=sum(room.values()))
+        prepared = told(remote.help(request.volume.hosts, "storage", "prepare", what))
+        pool.join(remote, layout, prepared)
+        owned = {"owner": request.owner, "group": request.group, "mode": request.mode}
+        what = self._on_storage(layout, **self._served(layout), **owned)
+        outcome(remote.help(request.volume.hosts[:1], "storage", "serve", what)).check()
+        return Created(state={}, capacity=sum(one["room"] for one in prepared.values()))
 
     def delete(self, request: Delete) -> None:
         """Stop the volume, make gluster forget it, and clean the bricks."""
@@ -75,12 +73,12 @@ class GlusterProvider(Provider, RestoreProvider, UsageProvider):
 
     def _forget(self, remote: Remote, layout: Layout, alive: Sequence[str], gone: Sequence[str]) -> bool:
         """Stop the volume and make gluster forget it; whether it knew it."""
-        found = knower(remote, alive, layout.name)
-        if not found:
+        host = knower(remote.help(alive, "storage", "withdraw", self._on_storage(layout)))
+        if not host:
             return False
-        gluster, known = found
-        outcome(remote.help(alive, "storage", "halt", self._on_storage(layout))).check()
-        gluster.delete(known, layout.gluster_bricks(*gone) if gone else [])
+        what = self._on_storage(layout, gone=layout.gluster_bricks(*gone) if gone else [])
+        if not told(remote.help([host], "storage", "forget", what))[host]:
+            remote.context.log.warning("volume %s is stopped, and is to be deleted when all hosts of the pool are back", layout.name)
         return True
 
     def mount(self, request: Mount) -> PerHost:
@@ -107,9 +105,10 @@ class GlusterProvider(Provider, RestoreProvider, UsageProvider):
     def restore(self, request: VolumeRequest) -> None:
         """After a reboot: mount the bricks again, and start what serves them."""
         remote, layout = self._of(request.context, request.volume)
-        outcome(remote.help(request.volume.hosts, "storage", "attach", self._on_storage(layout))).check()
-        pool.join(remote, layout)
-        Gluster(remote, request.volume.hosts[0]).start(layout.name, layout.gluster_bricks())
+        attached = told(remote.help(request.volume.hosts, "storage", "attach", self._on_storage(layout)))
+        pool.join(remote, layout, attached)
+        what = self._on_storage(layout, **self._served(layout))
+        outcome(remote.help(request.volume.hosts[:1], "storage", "start", what)).check()
 
     def usage(self, request: VolumeRequest) -> Mapping[str, int]:
         """What the bricks' filesystems say."""
@@ -128,6 +127,10 @@ class GlusterProvider(Provider, RestoreProvider, UsageProvider):
         """What a storage host's helper needs, by host."""
         common = {"lock": layout.name, "volume": layout.name, "directory": layout.directory, **more}
         return lambda host: {**common, "bricks": layout.bricks_of(host)}
+
+    def _served(self, layout: Layout) -> dict[str, Any]:
+        """What the volume is to be for gluster."""
+        return {"served": layout.gluster_bricks(), "servers": layout.servers, "options": {**OURS, **self.settings.options}}
 
     @staticmethod
     def _place(request: Mount | Unmount) -> dict[str, Any]:

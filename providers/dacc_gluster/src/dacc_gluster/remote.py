@@ -41,7 +41,8 @@ class Remote:
 def source(helper: Helper) -> bytes:
     """A helper's program, which needs nothing but Python on the host."""
     node = files(__package__) / "node"
-    return b"\n".join((node / f"{name}.py").read_bytes() for name in ("common", helper))
+    parts = ("common", "client") if helper == "client" else ("common", "answers", "volume", "storage")
+    return b"\n".join((node / f"{name}.py").read_bytes() for name in parts)
 
 
 def outcome(results: Mapping[str, CommandResult]) -> PerHost:
@@ -53,6 +54,24 @@ def told(results: Mapping[str, CommandResult]) -> dict[str, Any]:
     """What a helper's action told on each host. Raises the first error."""
     outcome(results).check()
     return {host: json.loads(result.stdout) for host, result in results.items()}
+
+
+def knower(results: Mapping[str, CommandResult]) -> str:
+    """The first host that told that gluster knows the volume; empty when all say that there is none.
+
+    Some may not answer as long as one knows it. Raises the first error when none does.
+    """
+    errors: list[DaccError] = []
+    for host, result in results.items():
+        if error := _error(result):
+            errors.append(error)
+        elif (answer := json.loads(result.stdout))["known"]:
+            return host
+        elif answer["why"]:
+            errors.append(Unavailable(why=f"host {host}: {answer['why']}"))
+    if errors:
+        raise errors[0]
+    return ""
 
 
 def _error(result: CommandResult) -> DaccError | None:

@@ -195,6 +195,13 @@ def is_dead(place: str) -> bool:
     return False
 
 
+def release_client(place: str) -> None:
+    """Take such a mount away, and its directory."""
+    umount(place, 5.0)
+    end_clients(place)
+    remove_directory(place)
+
+
 def make_owned(directory: str, what: Dict[str, Any]) -> None:
     """A directory with the owner, group and mode of a request; also when it exists."""
     os.makedirs(directory, 0o700, exist_ok=True)

@@ -18,17 +18,16 @@ if TYPE_CHECKING:
         command_line,
         do,
         end,
-        end_clients,
         last_line,
         main,
-        make_owned,
-        mount_client,
         mounted_at,
         processes,
+        release_client,
         remove_directory,
         run,
         umount,
     )
+    from .volume import find, forget, serve, start
 
 PROGRAMS = {
     "gluster": "glusterfs-server",
@@ -68,9 +67,14 @@ def check_device(device: str) -> None:
         raise Failure(UNAVAILABLE, "brick {0} is no block device: GlusterFS needs one, which dacc formats".format(device))
 
 
-def prepare(what: Dict[str, Any]) -> int:
-    """Format and mount this host's bricks; the bytes for which there is room."""
-    return sum(each(what["bricks"], lambda brick: prepare_brick(brick, what["volume"], what["least"])))
+def prepare(what: Dict[str, Any]) -> Dict[str, Any]:
+    """Format and mount this host's bricks; the bytes for which there is room, and the pool as this host sees it."""
+    room = sum(each(what["bricks"], lambda brick: prepare_brick(brick, what["volume"], what["least"])))
+    return {"room": room, "pool": pool_list()}
+
+
+def pool_list() -> str:
+    return do("gluster", "--mode=script", "pool", "list")
 
 
 def prepare_brick(brick: Dict[str, str], volume: str, least: int) -> int:
@@ -140,11 +144,12 @@ def free(place: str) -> int:
     return now.f_bavail * now.f_frsize
 
 
-def attach(what: Dict[str, Any]) -> None:
-    """Mount this host's bricks again, and format nothing."""
+def attach(what: Dict[str, Any]) -> Dict[str, Any]:
+    """Mount this host's bricks again, and format nothing; the pool as this host sees it."""
     for brick in what["bricks"]:
         check_device(brick["device"])
         mount_brick(brick, what["volume"])
+    return {"pool": pool_list()}
 
 
 def usage(what: Dict[str, Any]) -> List[int]:
@@ -157,19 +162,13 @@ def usage(what: Dict[str, Any]) -> List[int]:
     return [capacity, max(0, capacity - sum(map(free, places)))]
 
 
-def make_global(what: Dict[str, Any]) -> None:
-    """The directory that all nodes share, through a mount that goes again."""
-    place = what["directory"] + "/client"
-    os.makedirs(place, 0o700, exist_ok=True)
-    mount_client(what["volume"], what["servers"], place)
-    make_owned(place + "/global", what)
-    release_client(place)
-
-
-def release_client(place: str) -> None:
-    umount(place, 5.0)
-    end_clients(place)
-    remove_directory(place)
+def withdraw(what: Dict[str, Any]) -> Dict[str, Any]:
+    """End what serves this host's bricks, and whether gluster knows the volume here, or why it cannot say: others may know."""
+    halt(what)
+    try:
+        return {"known": find(what["volume"]) is not None, "why": ""}
+    except Failure as error:
+        return {"known": False, "why": str(error)}
 
 
 def halt(what: Dict[str, Any]) -> None:
@@ -223,8 +222,10 @@ if __name__ == "__main__":
         "prepare": prepare,
         "attach": attach,
         "usage": usage,
-        "make_global": make_global,
-        "halt": halt,
+        "serve": serve,
+        "start": start,
+        "withdraw": withdraw,
+        "forget": forget,
         "release": release,
     }
     sys.exit(main(actions))

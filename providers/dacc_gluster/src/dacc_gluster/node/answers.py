@@ -1,74 +1,74 @@
-"""What the program ``gluster`` answers, understood. Nothing here runs anything."""
+"""What the program ``gluster`` answers, understood. Nothing here runs anything; on hosts it stands before the helper of storage hosts."""
 
-from __future__ import annotations
+from typing import TYPE_CHECKING, Dict, FrozenSet, List, NamedTuple, Tuple, Union
 
-from dataclasses import dataclass
-from xml.etree import ElementTree
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
 
-_LOCKED = ("Another transaction is in progress", "Another transaction could be in progress", "Locking failed", "Unable to acquire lock")
-_DOWN = ("peers are down", "peer is down", "is not connected")
+LOCKED = ("Another transaction is in progress", "Another transaction could be in progress", "Locking failed", "Unable to acquire lock")
+DOWN = ("peers are down", "peer is down", "is not connected")
 
 
-@dataclass(frozen=True)
-class Known:
+class Known(NamedTuple):
     """A volume as gluster knows it; ``bricks`` as ``ADDRESS:PATH``."""
 
     name: str
     started: bool
-    bricks: tuple[str, ...]
-    options: dict[str, str]
+    bricks: Tuple[str, ...]
+    options: Dict[str, str]
 
 
-@dataclass(frozen=True)
-class Peers:
+class Peers(NamedTuple):
     """The trusted pool as one host sees it, by ids: its ``own``, all ``known`` ones and those it is ``connected`` to, its own included."""
 
     own: str
-    known: frozenset[str]
-    connected: frozenset[str]
+    known: FrozenSet[str]
+    connected: FrozenSet[str]
 
 
-def problem(answer: bytes) -> str:
+def problem(answer: Union[bytes, str]) -> str:
     """Why a command failed, of an answer in XML; empty when it did not."""
     root = _tree(answer)
     return "" if root.findtext("opRet") == "0" else root.findtext("opErrstr") or "gluster does not say why"
 
 
-def volumes(answer: bytes) -> list[Known]:
+def volumes(answer: Union[bytes, str]) -> List[Known]:
     """Of ``gluster --xml volume info``; none when the volume does not exist."""
     return [_known(volume) for volume in _tree(answer).iterfind("volInfo/volumes/volume")]
 
 
-def online(answer: bytes) -> frozenset[str]:
+def online(answer: Union[bytes, str]) -> FrozenSet[str]:
     """The bricks that are served, of ``gluster --xml volume status``, as ``ADDRESS:PATH``."""
     nodes = _tree(answer).iterfind("volStatus/volumes/volume/node")
-    return frozenset(f"{node.findtext('hostname')}:{node.findtext('path')}" for node in nodes if node.findtext("status") == "1")
+    return frozenset("{0}:{1}".format(node.findtext("hostname"), node.findtext("path")) for node in nodes if node.findtext("status") == "1")
 
 
-def peers(answer: bytes) -> Peers:
+def peers(answer: str) -> Peers:
     """Of ``gluster pool list``: lines of id, name and state, the host itself being ``localhost``."""
-    rows = [line.split() for line in answer.decode(errors="replace").splitlines()[1:]]
+    rows = [line.split() for line in answer.splitlines()[1:]]
     own = next((row[0] for row in rows if row[1] == "localhost"), "")
     return Peers(own, frozenset(row[0] for row in rows), frozenset(row[0] for row in rows if row[-1] == "Connected"))
 
 
 def is_locked(why: str) -> bool:
     """Whether gluster does something else with the volume, or with all."""
-    return any(words in why for words in _LOCKED)
+    return any(words in why for words in LOCKED)
 
 
 def is_down(why: str) -> bool:
     """Whether it failed because a host of the pool is away."""
-    return any(words in why for words in _DOWN)
+    return any(words in why for words in DOWN)
 
 
-def _known(volume: ElementTree.Element) -> Known:
+def _known(volume: "Element") -> Known:
     options = {one.findtext("name", ""): one.findtext("value", "") for one in volume.iterfind("options/option")}
     bricks = tuple(brick.findtext("name", "") for brick in volume.iterfind("bricks/brick"))
     return Known(volume.findtext("name", ""), volume.findtext("statusStr") == "Started", bricks, options)
 
 
-def _tree(answer: bytes) -> ElementTree.Element:
+def _tree(answer: Union[bytes, str]) -> "Element":
+    from xml.etree import ElementTree  # late: most actions ask gluster nothing
+
     try:
         return ElementTree.fromstring(answer)  # noqa: S314 - of glusterd, which runs as root
     except ElementTree.ParseError:
