@@ -97,7 +97,7 @@ class UsageProvider(Protocol):
     """Optional: how full a volume is."""
 
     def usage(self, request: rq.VolumeRequest) -> Mapping[str, int]:
-        """``{"capacity": bytes, "used": bytes}``."""
+        """``{"capacity": bytes, "used": bytes}``. dacc itself does not call it."""
         ...
 
 

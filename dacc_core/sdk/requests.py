@@ -29,7 +29,7 @@ class CheckHost:
     """The brick host."""
 
     bricks: tuple[BrickRef, ...]
-    """Its bricks in the pools of this provider."""
+    """Its bricks in the pools of this provider. They say nothing of their size: how much a volume needs is known in ``create``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +103,8 @@ class Mount(VolumeRequest):
     mode: int = 0o700
 
     private: bool = False
-    """Also make the directory ``private/<host>`` on the volume, owned like ``global``, and ``link``."""
+    """Also make the directory ``private/<host>`` on the volume, owned like ``global``, and ``link``. Never asked for together with
+    ``read_only``: jobs have private directories, and only movers read what they may not write."""
 
     link: str = ""
     """With ``private``: a symbolic link to the host's private directory, to be made on each host."""
