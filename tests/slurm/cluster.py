@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -96,6 +97,7 @@ class Cluster:
         """Stop everything and remove every trace."""
         for name in ("backup", "slurmctld", *self.site.compute_nodes, "munged"):
             self.stop(name)
+        self._end_jobs()
         if self.provider == "gluster":
             self.gluster.close()
         self.site.close(keep=keep)
@@ -103,6 +105,14 @@ class Cluster:
         self.etcd.close()
         if not keep:
             shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _end_jobs(self) -> None:
+        """What a test that failed left running on the nodes: it outlives slurmd."""
+        spaces = {(self.site.machines.directory / node).stat().st_ino for node in self.site.compute_nodes}
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if (process / "ns/mnt").stat().st_ino in spaces and (process / "comm").read_text() != "sshd\n":
+                    os.kill(int(process.name), signal.SIGKILL)
 
     def _open_gluster(self) -> None:
         self.gluster.open(self.bricks)
