@@ -30,7 +30,7 @@ test: $(VENV)/.ready-dev $(VENV)/.debian-tests  ## run every check: tests, lint,
 	$(VENV)/bin/tox run-parallel --parallel-no-spinner -e fake,lustre,gluster
 
 test-long: $(VENV)/.ready-dev $(VENV)/.debian-tests  ## run the tests that are too long for that: whole lives on GlusterFS and Lustre's stand-ins
-	DACC_TESTS=long $(VENV)/bin/tox run -e py,gluster
+	DACC_TESTS=long $(VENV)/bin/tox run -e py,fake,gluster
 
 simulate: $(VENV)/.ready-dev  ## run the seeded simulation: make simulate EVENTS=1000000 SEED=7
 	$(PYTHON) -m dacc_core.testing.simulate --events $(EVENTS) $(if $(SEED),--seed $(SEED))

@@ -48,6 +48,7 @@ class TestDirectory(ProviderConformance):
         return OneTree(runner, bricks_below(tmp_path), HOSTS, mount_root, settings, capacity=CAPACITY, root=root)
 
 
+@pytest.mark.long  # a minute; the other tests of images take less
 class TestImage(ProviderConformance):
     """Backing ``image``: real mounts, in namespaces."""
 

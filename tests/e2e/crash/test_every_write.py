@@ -20,7 +20,8 @@ REGISTERING = (
 """A daemon that was just started first takes a lease, then writes its registration."""
 
 STEPPING = [
-    *(f"write.{moment}@{number}" for number in (2, 3) for moment in ("before", "after")),
+    # The same writes from outside the keystore.
+    *(pytest.param(f"write.{moment}@{number}", marks=pytest.mark.long) for number in (2, 3) for moment in ("before", "after")),
     *(f"keystore.sqlite.{moment}@{number}" for number in (3, 4) for moment in ("before_commit", "after_commit")),
 ]
 """What it writes next is a step's beginning, and its end."""
