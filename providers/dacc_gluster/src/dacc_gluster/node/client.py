@@ -5,7 +5,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Dict
 
 if TYPE_CHECKING:
-    from .common import BUSY, Failure, end_clients, main, make_owned, mount_client, mounted_at, remove_directory, umount
+    from .common import EXISTS, Failure, end_clients, main, make_owned, mount_client, mounted_at, remove_directory, umount
 
 
 def mount(what: Dict[str, Any]) -> None:
@@ -30,7 +30,7 @@ def make_private(path: str, what: Dict[str, Any]) -> None:
 
 def make_link(target: str, link: str) -> None:
     if os.path.lexists(link) and not os.path.islink(link):
-        raise Failure(BUSY, "{0} is no symbolic link: remove it".format(link))
+        raise Failure(EXISTS, "{0} is no symbolic link: remove it".format(link))
     os.makedirs(os.path.dirname(link), 0o755, exist_ok=True)
     new = "{0}.{1}".format(link, os.getpid())
     os.symlink(target, new)
@@ -41,7 +41,7 @@ def unmount(what: Dict[str, Any]) -> None:
     path = what["path"]
     found = mounted_at(path)
     if found and not found.source.endswith(":/" + what["volume"]):
-        raise Failure(BUSY, "{0} is a mount of {1}, not of volume {2}".format(path, found.source, what["volume"]))
+        raise Failure(EXISTS, "{0} is a mount of {1}, not of volume {2}".format(path, found.source, what["volume"]))
     umount(path)
     end_clients(path)
     remove_directory(path)

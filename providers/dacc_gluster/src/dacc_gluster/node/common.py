@@ -166,7 +166,7 @@ def mount_client(volume: str, servers: List[str], place: str, read_only: bool = 
         raise Failure(UNAVAILABLE, "mount.glusterfs is not installed: install glusterfs-client")
     found = mounted_at(place)
     if found and not found.source.endswith(":/" + volume):
-        raise Failure(BUSY, "{0} is a mount of {1}: unmount that first".format(place, found.source))
+        raise Failure(EXISTS, "{0} is a mount of {1}: unmount that first".format(place, found.source))
     if found and (found.read_only != read_only or is_dead(place)):
         umount(place)
         found = None
