@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import errno
 import json
 import os
 import subprocess
@@ -199,3 +200,20 @@ def test_a_regular_file_is_no_block_device(tmp_path: Path) -> None:
 )
 def test_a_label_says_what_a_slice_is(label: str, name: str, state: str) -> None:
     assert load()["state_of"](label, "dacc0001", name) == state
+
+
+@pytest.mark.parametrize(("refusals", "held"), [(2, False), (1000, True)])
+def test_a_device_that_another_call_looks_at_for_a_moment_is_not_in_use(monkeypatch: pytest.MonkeyPatch, refusals: int, held: bool) -> None:
+    left = iter(range(refusals))
+
+    def refused(*_: object) -> int:
+        if next(left, None) is not None:
+            raise OSError(errno.EBUSY, "Device or resource busy")
+        return 99
+
+    helper: dict[str, Any] = {"__name__": "helper"}
+    exec(remote.helper(), helper)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", refused)
+        patch.setattr(os, "close", lambda _: None)
+        assert helper["in_use"]("/dev/nvme0n1p2") is held

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Dict, List, Optional
 
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
     from .common import Failure, Job, Mounted, last_line, mounts, parameter, read, run, verb
 
 BY_NAME = "/dev/disk/by-partlabel/dacc-mgt"
+LOOKS = 5
 NAMES = {"dacc-mdt": "mdt", "dacc-ost": "ost", "dacc-mgt": "mgt"}
 
 
@@ -22,12 +24,20 @@ def is_block(path: str) -> bool:
 
 
 def in_use(path: str) -> bool:
-    """Whether a device is mounted, in whichever namespace, or held by another driver: the kernel then refuses to open it exclusively."""
-    try:
-        os.close(os.open(path, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC))
-    except OSError as error:
-        return error.errno == errno.EBUSY
-    return False
+    """Whether a device is mounted, in whichever namespace, or held by another driver: the kernel then refuses to open it exclusively.
+
+    It refuses, too, while another call asks the same; so one refusal is none.
+    """
+    for _ in range(LOOKS):
+        try:
+            os.close(os.open(path, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC))
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                return False
+        else:
+            return False
+        time.sleep(0.05)
+    return True
 
 
 def partitions(disk: str) -> List[str]:
