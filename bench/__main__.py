@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from . import copies, etcd, fan_out, lifecycles, listings, requests, takeover, verbs
+from . import copies, etcd, fan_out, lifecycles, listings, lustre, requests, takeover, verbs
 from .rows import Row, table
 
 THEMES: dict[str, Callable[..., Iterator[Row]]] = {
@@ -22,6 +22,7 @@ THEMES: dict[str, Callable[..., Iterator[Row]]] = {
     "etcd": etcd.measure,
     "copies": copies.measure,
     "fan-out": fan_out.measure,
+    "lustre": lustre.measure,
 }
 
 

@@ -30,6 +30,7 @@ REQUESTS = "keystore requests of a call, with 24 and with 240 hosts"
 COPIES = "copying"
 ETCD = "calls of the keystore on etcd, 1.2 kB a value"
 FAN_OUT = "one command of 50 ms on many hosts"
+LUSTRE = "Lustre provider over ssh, on stand-ins for Lustre's programs (storage hosts x bricks + nodes)"
 TAKEOVER = "a host's dacd is killed in the middle of a step: until another one has finished it"
 
 _ONE_CALL = {
