@@ -287,8 +287,8 @@ class Status(Record, frozen=True, kw_only=True, omit_defaults=True):
     tried the owed stage-out. ``budget_from``: when the teardown began. ``gave_up``: why it cannot end by itself.
 
     ``coordinator``, ``incarnation`` and ``generation`` say who acts for the session. ``provider_state`` is what the provider's create
-    returned; ``boots``, by brick host, under which of its boots (the kernel's id) the filesystem is served. ``events`` are the last lines
-    of the timeline.
+    returned; ``boots``, by brick host, under which of its boots (the beginning of the kernel's id) the filesystem is served. ``events`` are
+    the last lines of the timeline.
     """
 
     filesystem: Filesystem = "absent"

@@ -9,6 +9,9 @@ from ..names import expand, fold
 from ..registry.view import View
 from .plan import Step
 
+BOOT_ID = 8
+"""Characters of a boot's id that tell it from a host's other boots."""
+
 
 def hosts_of(session: Session, step: Step, mover: str) -> str:
     """Every host on which a step acts (folded): where it must be fenced if its coordinator dies."""
@@ -24,9 +27,9 @@ def hosts_of(session: Session, step: Step, mover: str) -> str:
 
 
 def boots_of(view: View, session: Session) -> dict[str, str]:
-    """The present boot of each brick host whose daemon tells it."""
+    """The present boot of each brick host whose daemon tells it; the beginning of its id, since a volume may have thousands of hosts."""
     alive = {host: view.alive[host].record.boot for host in session.brick_hosts if host in view.alive}
-    return {host: boot for host, boot in alive.items() if boot}
+    return {host: boot[:BOOT_ID] for host, boot in alive.items() if boot}
 
 
 def rebooted(view: View, session: Session, status: Status) -> str:
