@@ -19,7 +19,7 @@ from .known import LUSTRE
 from .rows import Row
 from .timing import ratio
 
-SIZES = ((4, 3, 24, 3), (24, 12, 128, 1))
+SIZES = ((4, 3, 24, 2),)
 """Storage hosts, bricks of each, nodes, and how often."""
 QUICK = ((2, 1, 2, 1),)
 HAND = "its commands by hand"
