@@ -64,6 +64,11 @@ TABLE = [
     Row("lctl", "pinging_a_host_that_is_cut_off", 1, "failed to ping", "lustre/utils/portals.c jt_ptl_ping"),
     Row("lctl", "pinging_a_host_that_is_dead", 1, "failed to ping", "lustre/utils/portals.c jt_ptl_ping"),
     Row("lctl", "nids_without_lnet", 100, "Network is down", "lustre/utils/portals.c jt_ptl_list_nids"),
+    Row("lctl", "which_nodemap_a_nid_in_a_range_is_in", 0, "site", f"{_OBD} jt_nodemap_test_nid"),
+    Row("lctl", "which_nodemap_any_other_nid_is_in", 0, "default", "lustre/ptlrpc/nodemap_handler.c nodemap_test_nid"),
+    Row("lctl", "which_nodemap_a_nid_is_in_where_no_server_runs", 1, "Invalid argument", f"{_OBD} nodemap_cmd"),
+    Row("lctl", "adding_a_nodemap_that_there_is", 1, "already exists", f"{_OBD} jt_nodemap_new"),
+    Row("lctl", "adding_a_nodemap_with_a_hyphen", 1, "Invalid argument", "lustre/ptlrpc/nodemap_handler.c nodemap_name_is_valid"),
     Row("lfs", "layouts_outside_of_lustre", 25, "Inappropriate ioctl", "lustre/utils/lfs.c"),
     Row("umount", "unmounting_what_is_in_use", 32, "busy", "umount(2), which Lustre does not change"),
 ]

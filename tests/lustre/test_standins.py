@@ -247,6 +247,33 @@ def nids_without_lnet(fs: ByHand) -> Done:
     return fs.cluster.run("c1", ["lctl", "list_nids"])
 
 
+def which_nodemap_a_nid_in_a_range_is_in(fs: ByHand) -> Done:
+    fs.start_mgs()
+    fs.cluster.check(fs.first, "lctl", "nodemap_add", "site")
+    fs.cluster.check(fs.first, "lctl", "nodemap_add_range", "--name", "site", "--range", "10.78.0.[1-9]@o2ib1")
+    return fs.cluster.run(fs.first, ["lctl", "nodemap_test_nid", "10.78.0.9@o2ib1"])
+
+
+def which_nodemap_any_other_nid_is_in(fs: ByHand) -> Done:
+    which_nodemap_a_nid_in_a_range_is_in(fs)
+    return fs.cluster.run(fs.first, ["lctl", "nodemap_test_nid", "10.78.0.10@o2ib1"])
+
+
+def which_nodemap_a_nid_is_in_where_no_server_runs(fs: ByHand) -> Done:
+    return fs.cluster.run("c1", ["lctl", "nodemap_test_nid", "10.78.0.9@o2ib1"])
+
+
+def adding_a_nodemap_that_there_is(fs: ByHand) -> Done:
+    fs.start_mgs()
+    fs.cluster.check(fs.first, "lctl", "nodemap_add", "site")
+    return fs.cluster.run(fs.first, ["lctl", "nodemap_add", "site"])
+
+
+def adding_a_nodemap_with_a_hyphen(fs: ByHand) -> Done:
+    fs.start_mgs()
+    return fs.cluster.run(fs.first, ["lctl", "nodemap_add", "my-site"])
+
+
 def layouts_outside_of_lustre(fs: ByHand) -> Done:
     return fs.cluster.run("c1", ["lfs", "setstripe", "-c", "1", "/mnt"])
 

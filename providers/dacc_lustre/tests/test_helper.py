@@ -20,7 +20,7 @@ from dacc_lustre import remote
 NODE = sorted((Path(dacc_lustre.__file__).parent / "node").glob("*.py"))
 SOURCES = sorted(Path(dacc_lustre.__file__).parent.rglob("*.py"))
 VERBS = {
-    *("probe", "check", "prepare", "mgs-start", "mgs-erase", "format", "start", "stop", "wipe", "tune"),
+    *("probe", "check", "prepare", "mgs-start", "mgs-erase", "nodemap", "format", "start", "stop", "wipe", "tune"),
     *("settle", "whole", "usage", "private", "mount", "unmount", "evict", "swap-on", "swap-off"),
 }
 NEEDS = {"common": {"seconds": 20, "retry": {"codes": {}, "tries": 1, "wait": 0}}, "hosts": {}}

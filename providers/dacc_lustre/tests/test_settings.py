@@ -26,6 +26,8 @@ from dacc_lustre import LustreProvider, LustreSettings, settings
         ({"root_squash": "nobody"}, "write UID:GID"),
         ({"layout": ("64K mdt", "1G 2")}, "the last component must end at -1"),
         ({"layout": ("everything",)}, "is no component"),
+        ({"nodemap": "default"}, "nodemap: 'default': write the name of a nodemap of yours"),
+        ({"nodemap": "my-site"}, "letters, digits and _"),
         ({"sudo": True}, "sudo needs helper"),
     ],
 )

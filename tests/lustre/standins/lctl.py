@@ -6,7 +6,7 @@ import errno
 import os
 import sys
 
-from . import image, parameters
+from . import image, nodemaps, parameters
 from .lfs import token
 from .wire import Record, Wire, nids, numeric
 
@@ -34,7 +34,9 @@ def main(wire: Wire, argv: list[str]) -> int:
         "pool_add": _on_mgs,
     }
     verb = argv[0] if argv else ""
-    called = _on_mgs if verb.startswith("nodemap_") else verbs.get(verb)
+    if verb.startswith("nodemap_"):
+        return nodemaps.main(wire, verb, argv[1:])
+    called = verbs.get(verb)
     if called is None:
         sys.stderr.write(f"No such command, type help ({verb} is not played here)\n")
         return 1

@@ -6,6 +6,7 @@ import os
 import re
 
 from . import disk as disks
+from . import nodemaps
 from .lfs import log_of, serves, token
 from .wire import Record, Wire, nids
 
@@ -16,7 +17,7 @@ def known(wire: Wire) -> dict[str, str]:
     """All that can be read, with their values."""
     found = {"version": VERSION, "health_check": "healthy"}
     for target in wire.targets(wire.host):
-        found.update(_of_target(target))
+        found.update(_of_target(wire, target))
     for mount in wire.mounts(wire.host):
         if mount.client:
             log = log_of(wire, mount)
@@ -28,10 +29,11 @@ def known(wire: Wire) -> dict[str, str]:
     return found
 
 
-def _of_target(target: Record) -> dict[str, str]:
+def _of_target(wire: Wire, target: Record) -> dict[str, str]:
     name = target["service"]
     if name == "MGS":
-        return {"mgs.MGS.uuid": "MGS", "osd-ldiskfs.MGS.mntdev": target["path"]}
+        kept = nodemaps.parameters(wire.read("mgs", target["uuid"]))
+        return {"mgs.MGS.uuid": "MGS", "osd-ldiskfs.MGS.mntdev": target["path"], **kept}
     kind = "mdt" if target["target"].startswith("MDT") else "obdfilter"
     return {
         f"osd-ldiskfs.{name}.mntdev": target["path"],

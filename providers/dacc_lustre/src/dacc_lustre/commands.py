@@ -64,11 +64,14 @@ def _say_prepared(host: str, disks: Sequence[Mapping[str, Any]], yes: bool) -> N
 @lustre.command()
 @click.argument("hosts", nargs=-1)
 def check(hosts: tuple[str, ...]) -> None:
-    """Check HOSTS (default: all with bricks): modules, versions, LNet, ko2iblnd's tuning, partitions, MGT; say what to mend."""
+    """Check HOSTS (default: all with bricks): modules, versions, LNet, ko2iblnd's tuning, partitions, MGT; say what to mend.
+
+    With the setting `nodemap` the MGSs among them are asked about the NIDs of all of them, so name compute nodes too.
+    """
     settings, site = _settings(), current_site()
     bricks = site.bricks("lustre")
     wanted = {host: bricks.get(host, ()) for host in (hosts or tuple(bricks))}
-    findings = fitness.look(site.context(settings.probe_seconds + 10.0), settings, wanted)
+    findings = fitness.look(site.context(2 * settings.probe_seconds + 10.0), settings, wanted)
     for one in findings:
         click.echo(f"{one.host}: {one.level}: {one.text}")
     bad = dict.fromkeys(one.host for one in findings if one.level == "error")

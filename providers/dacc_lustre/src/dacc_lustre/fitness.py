@@ -33,7 +33,22 @@ def look(context: Context, settings: Settings, devices: Mapping[str, Sequence[st
     jobs = {host: {"disks": list(some), "names": lnet.names_of(settings.nids, host)} for host, some in devices.items()}
     common = {"mgs_device": settings.mgs_device}
     answers = remote.call(context, settings, "check", common, jobs, seconds=settings.probe_seconds)
-    return [one for host, found in answers.items() for one in judge(host, found, devices[host], settings)]
+    findings = [one for host, found in answers.items() for one in judge(host, found, devices[host], settings)]
+    fit = {host: facts_of(host, found) for host, found in answers.items() if not isinstance(found, DaccError)}
+    return [*findings, *(_nodemap(context, settings, fit) if settings.nodemap else ())]
+
+
+def _nodemap(context: Context, settings: Settings, facts: Mapping[str, HostFacts]) -> Iterator[Finding]:
+    """What each MGS that runs says of the NIDs of all hosts that were looked at."""
+    nids = [nid for one in facts.values() for nid in lnet.used(one.nids, settings)]
+    running = [host for host, one in facts.items() if one.mgt and one.mgt.mounted]
+    if not running:
+        yield Finding(", ".join(facts), "warning", f"no MGS runs there: the nodemap {settings.nodemap} was not looked at")
+    common = {"nodemap": settings.nodemap, "nids": nids}
+    answers = remote.call(context, settings, "nodemap", common, {host: {} for host in running}, seconds=settings.probe_seconds)
+    for host, found in answers.items():
+        if isinstance(found, DaccError):
+            yield Finding(host, "error", str(found).removeprefix(f"host {host}: "))
 
 
 def judge(host: str, found: remote.Answer, devices: Sequence[str], settings: Settings) -> Iterator[Finding]:

@@ -21,6 +21,13 @@ def names_of(patterns: Sequence[str], host: str) -> list[str]:
     return [nid.rpartition("@")[0] for nid in expanded(patterns, host)]
 
 
+def used(nids: Sequence[str], settings: Settings) -> list[str]:
+    """Those of a host's NIDs, a storage host's or a node's, that are in the networks of filesystems."""
+    patterns = {nid.rpartition("@")[2] for nid in (*settings.nids, *settings.client_nids)}
+    networks = patterns or set(settings.networks)
+    return [nid for nid in nids if not networks or nid.rpartition("@")[2] in networks]
+
+
 def host_nids(facts: HostFacts, settings: Settings) -> tuple[str, ...]:
     """The numeric NIDs under which a storage host is to be reached. Raises Unavailable when LNet there has none of those configured."""
     if not settings.nids:

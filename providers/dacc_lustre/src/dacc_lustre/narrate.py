@@ -56,6 +56,10 @@ def _start_mgt(step: Step, facts: HostFacts, job: Mapping[str, Any]) -> Iterator
         yield tuple(argv.erase_logs(job["fsname"]))
 
 
+def _nodemap(step: Step, facts: HostFacts, job: Mapping[str, Any]) -> Iterator[Command]:
+    yield from (tuple(argv.look_up_nid(nid)) for nid in step.arguments["nids"])
+
+
 def _format(step: Step, facts: HostFacts, job: Mapping[str, Any]) -> Iterator[Command]:
     yield ("modprobe", "lustre")
     for target in step.arguments["targets"]:
@@ -94,4 +98,4 @@ def _path(facts: HostFacts, target: Mapping[str, Any]) -> str:
     return next(one.path for one in facts.slices if (one.device, one.kind) == (target["device"], target["kind"]))
 
 
-COMMANDS = {"mgs-start": _start_mgt, "format": _format, "start": _start, "tune": _tune, "settle": _settle}
+COMMANDS = {"mgs-start": _start_mgt, "nodemap": _nodemap, "format": _format, "start": _start, "tune": _tune, "settle": _settle}

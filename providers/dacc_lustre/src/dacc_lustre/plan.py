@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 KEPT = "nothing: the MGT belongs to the host"
+LOOKED = "nothing: it only looks"
 GONE = "nothing: it goes with the filesystem"
 
 

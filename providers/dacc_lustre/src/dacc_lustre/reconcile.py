@@ -13,7 +13,7 @@ from dacc_core.sdk import AlreadyExists, NotFound
 
 from . import lnet
 from .layout import arguments, clip, parse_component
-from .plan import GONE, KEPT, Phase, Plan, phase
+from .plan import GONE, KEPT, LOOKED, Phase, Plan, phase
 from .probe import HostFacts, Slice, check_health, check_slice, foreign
 from .settings import Settings
 from .targets import Layout, Target
@@ -43,6 +43,7 @@ def create(layout: Layout, facts: Facts, settings: Settings, owner: Mapping[str,
     last = {**_look(layout, facts, settings), **owner, "layout": _file_layout(layout, settings), "spread": _spreads(layout, settings)}
     phases = (
         *_mgs(layout, settings, erase=not known),
+        *_nodemap(layout, facts, settings),
         *phase("format", "format", _by_host(blank, uuids), settings.format_seconds, undo="wipe"),
         *_starts(layout, found, uuids, settings),
         *phase("tune", "tune", {layout.mgs_host: {"parameters": parameters(layout, facts, settings)}}, 60.0, undo="mgs-erase"),
@@ -124,6 +125,13 @@ def _must_be_there(layout: Layout, target: Target, found: Slice, uuids: Uuids) -
 def _mgs(layout: Layout, settings: Settings, *, erase: bool) -> tuple[Phase, ...]:
     steps = {layout.mgs_host: {"erase": erase}}
     return phase("MGT", "mgs-start", steps, settings.start_seconds, tries=settings.mount_tries, undo=KEPT)
+
+
+def _nodemap(layout: Layout, facts: Facts, settings: Settings) -> tuple[Phase, ...]:
+    """Before any format: a filesystem that strangers can mount, or its own hosts cannot, is not to be made."""
+    nids = [nid for host in layout.hosts for nid in lnet.host_nids(facts[host], settings)]
+    steps = {layout.mgs_host: {"nodemap": settings.nodemap, "nids": nids}} if settings.nodemap else {}
+    return phase("nodemap", "nodemap", steps, settings.probe_seconds, undo=LOOKED)
 
 
 def _starts(layout: Layout, found: Mapping[Target, Slice], uuids: Uuids, settings: Settings) -> tuple[Phase, ...]:

@@ -14,6 +14,7 @@ GIB = 1 << 30
 ALWAYS = ("nodev", "nosuid")
 NID = re.compile(r"[A-Za-z0-9%][A-Za-z0-9%._:-]*@[a-z0-9]+")
 SQUASH = re.compile(r"[0-9]+:[0-9]+")
+NODEMAP = re.compile(r"[A-Za-z0-9_]{0,16}")
 WORD = re.compile(r"[A-Za-z0-9_.*%:/=,@+-]+")
 
 PARAMETERS = {
@@ -103,6 +104,11 @@ class Settings:
     """``UID:GID`` that root has on compute nodes, such as ``65534:65534``; storage hosts are excepted. There is no swap
     then. Empty: root is root. LM "Using Root Squash"."""
 
+    nodemap: str = ""
+    """The nodemap of your hosts on each MGS, by which you keep other machines out: creating a filesystem and ``dacc lustre check`` see
+    that it is active, trusted, and has the hosts' NIDs. It is never changed. Empty: nodemaps are not looked at. LM "Mapping UIDs and GIDs
+    with Nodemap"."""
+
     probe_seconds: Seconds = 30.0
     """How long looking at a host may take."""
 
@@ -148,6 +154,8 @@ class Settings:
                 yield f"mount_options: {option!r} is no option: write a list of single ones"
         if self.root_squash and not SQUASH.fullmatch(self.root_squash):
             yield f"root_squash: {self.root_squash!r}: write UID:GID"
+        if not NODEMAP.fullmatch(self.nodemap) or self.nodemap == "default":
+            yield f"nodemap: {self.nodemap!r}: write the name of a nodemap of yours, up to 16 letters, digits and _, and not default"
         if self.sudo and not self.helper:
             yield "sudo needs helper: install the helper (dacc lustre helper) and name its path"
         for text in self.layout:

@@ -68,6 +68,11 @@ def erase_logs(fsname: str) -> List[str]:
     return ["lctl", "lcfg_erase", fsname]
 
 
+def look_up_nid(nid: str) -> List[str]:
+    """Which nodemap a NID is in."""
+    return ["lctl", "nodemap_test_nid", nid]
+
+
 def wipe(path: str) -> List[str]:
     """Remove all signatures."""
     return ["wipefs", "-a", path]
