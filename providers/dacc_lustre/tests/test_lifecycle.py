@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dacc_core.sdk import (
@@ -16,7 +18,7 @@ from dacc_core.sdk import (
     Unavailable,
     Unsupported,
 )
-from lustre_site import FSNAME, Site
+from lustre_site import FSNAME, Played, Site
 
 pytestmark = pytest.mark.usefixtures("as_root")
 
@@ -196,6 +198,35 @@ def test_a_device_in_use_is_never_formatted(site: Site) -> None:
         site.create()
 
     assert not site.commands("b1", "mkfs.lustre --ost --reformat --fsname=dacc0001 --index=3")
+
+
+def test_only_a_call_that_has_the_lock_of_a_slice_claims_it(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel refuses wipefs and mkfs while another program has the device for itself, be it for a moment."""
+    free, helper = [], Played.helper
+
+    def watched(host: Played) -> dict[str, Any]:
+        names = helper(host)
+        ask = names["in_use"]
+        names["in_use"] = lambda path: (is_locked(host, path) or free.append(path), ask(path))[1]
+        return names
+
+    monkeypatch.setattr(Played, "helper", watched)
+    site.create()
+    site.delete()
+
+    assert free == []
+
+
+def is_locked(host: Played, path: str) -> bool:
+    one = host.slices[path]
+    (host.root / "run" / "lock").mkdir(parents=True, exist_ok=True)
+    name = "mgs" if one["kind"] == "mgt" else f"{one['disk']}.{one['kind']}".replace("/", "_")
+    with (host.root / "run" / "lock" / name).open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def test_a_failed_mkfs_says_so_and_the_rest_can_be_deleted(site: Site) -> None:

@@ -54,6 +54,7 @@ RULES = (
     Rule("mkfs.lustre", 22, "fail", "an option is refused: check mdt_mkfs_options and ost_mkfs_options"),
     Rule("mkfs.lustre", 5, "quarantine", "the device does not keep what is written: replace it"),
     Rule("mkfs.lustre", -1, "quarantine", "see dmesg there; if the device is broken, replace it"),
+    Rule("wipefs", -1, "busy", "something has the device open: find out what (lsof)", "resource busy"),
     Rule("wipefs", -1, "quarantine", "the device does not let itself be wiped: see dmesg there, replace it"),
     Rule("umount", -1, "busy", "it does not stop: see dmesg and lctl dl there"),
     Rule("lctl lcfg_erase", -1, "busy", "the MGS keeps the filesystem's logs: see lctl dl there, a target of it may still run"),

@@ -25,7 +25,6 @@ class Slice:
     label: str = ""
     content: str = ""
     mounted: tuple[str, ...] = ()
-    in_use: bool = False
     size: int = 0
 
     @property

@@ -26,7 +26,8 @@ def is_block(path: str) -> bool:
 def in_use(path: str) -> bool:
     """Whether a device is mounted, in whichever namespace, or held by another driver: the kernel then refuses to open it exclusively.
 
-    It refuses, too, while another call asks the same; so one refusal is none.
+    It refuses, too, while another program asks the same; so one refusal is none. And asking keeps others from the device for that
+    moment, wipefs for one: ask for a slice only with its lock.
     """
     for _ in range(LOOKS):
         try:
@@ -74,7 +75,6 @@ def slice_of(path: str, disk: str, table: List[Mounted]) -> Dict[str, Any]:
         "label": found.get("LABEL", ""),
         "content": found.get("TYPE", found.get("PTTYPE", "")),
         "mounted": points,
-        "in_use": bool(points) or in_use(path),
         "size": int(read("/sys/class/block/{}/size".format(os.path.basename(real))) or 0) * 512,
     }
 

@@ -68,11 +68,16 @@ def _to_format(job: Job, target: Dict[str, Any], found: Dict[str, Any]) -> bool:
         return False
     if state == "foreign" or (state == "blank" and found["content"]):
         raise Failure("AlreadyExists", _occupied(found))
-    if found["in_use"]:
+    if _taken(found):
         if state == "new" and found["mounted"] == [target_point(job["fsname"], target["name"])]:
             return False
         raise Failure("Busy", "{} is in use though it has no filesystem of {}: find out by whom".format(found["path"], job["fsname"]))
     return True
+
+
+def _taken(found: Dict[str, Any]) -> bool:
+    """Whether a slice, whose lock we have, is mounted or held."""
+    return bool(found["mounted"]) or in_use(found["path"])
 
 
 def _occupied(found: Dict[str, Any]) -> str:
@@ -107,7 +112,7 @@ def _start(job: Job, target: Dict[str, Any]) -> None:
 
 
 def _start_at(job: Job, found: Dict[str, Any], point: str, what: str) -> None:
-    if found["in_use"]:
+    if _taken(found):
         where = ", ".join(found["mounted"]) or "in another mount namespace, or by another driver"
         raise Failure("Busy", "{} is in use ({}): unmount it there".format(found["path"], where))
     os.makedirs(point, 0o700, exist_ok=True)
@@ -175,7 +180,7 @@ def _wipe(job: Job, found: Dict[str, Any]) -> Optional[Failure]:
         return Failure("AlreadyExists", _occupied(found))
     if state == "blank":
         return None
-    if in_use(found["path"]):
+    if _taken(found):
         where = ", ".join(found["mounted"]) or "perhaps a client's mount in another namespace"
         return Failure("Busy", "{} is still in use ({}): unmount it there".format(found["path"], where))
     clean(found["path"], job["discard"])
@@ -203,7 +208,7 @@ def _mgs_start(job: Job) -> None:
         raise Failure("Unavailable", "this host has {}: run dacc lustre prepare for it, or set mgs_device".format(where))
     if found["mounted"]:
         return
-    if found["in_use"]:
+    if in_use(found["path"]):
         raise Failure("Busy", "the MGT {} is in use by something else: unmount it there".format(found["path"]))
     os.makedirs(MGS_POINT, 0o700, exist_ok=True)
     attempts(job, "mount.lustre", lambda: _mount_target(found["path"], MGS_POINT, MGS_TEXT))
