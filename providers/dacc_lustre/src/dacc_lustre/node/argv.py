@@ -58,9 +58,9 @@ def set_parameters(pairs: List[str]) -> List[str]:
     return ["lctl", "set_param", "-P", *pairs]
 
 
-def unset_parameter(name: str) -> List[str]:
-    """Forget one of them."""
-    return ["lctl", "set_param", "-P", "-d", name]
+def unset_parameters(names: List[str]) -> List[str]:
+    """Forget some of them."""
+    return ["lctl", "set_param", "-P", "-d", *names]
 
 
 def erase_logs(fsname: str) -> List[str]:

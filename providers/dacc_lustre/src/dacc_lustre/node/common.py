@@ -16,7 +16,6 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence
 
@@ -164,8 +163,12 @@ def last_line(text: str) -> str:
 
 def all_at_once(work: Callable[[Any], None], items: Sequence[Any]) -> None:
     """Do the work on all items at once. Each is finished; then the first error is raised."""
-    if not items:
+    if len(items) < 2:
+        for item in items:
+            work(item)
         return
+    from concurrent.futures import ThreadPoolExecutor  # takes longer to import than all the rest
+
     with ThreadPoolExecutor(max_workers=min(32, len(items))) as pool:
         waiting = [pool.submit(work, item) for item in items]
     for one in waiting:

@@ -157,6 +157,5 @@ def probe(job: Job) -> Dict[str, Any]:
         "nids": nids(),
         "resolved": resolve(job.get("names", [])),
         "health": " ".join(parameter("health_check")),
-        "version": " ".join(parameter("version")),
         "boot": read("/proc/sys/kernel/random/boot_id"),
     }

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
         set_parameters,
         target_point,
         unmount_target,
-        unset_parameter,
+        unset_parameters,
         wipe,
     )
     from .common import CommandFailed, Failure, Job, all_at_once, attempts, left, locked, mounted_at, mounts, must, place, run, verb
@@ -219,8 +219,8 @@ def mgs_erase(job: Job) -> None:
     """Remove a filesystem from the MGS, its parameters too."""
     with locked("mgs"):
         _mgs_start(job)
-        for name in job["parameters"]:
-            run(*unset_parameter(name))  # since Lustre 2.17.52 lcfg_erase does it; that none is there is fine
+        if job["parameters"]:
+            run(*unset_parameters(job["parameters"]))  # since Lustre 2.17.52 lcfg_erase does it; that one is not there is fine
         _erase(job)
 
 
