@@ -48,7 +48,14 @@ def lacking() -> str:
     """What this machine lacks for a cluster, in words; nothing if it lacks nothing."""
     if os.geteuid() != 0 or not Path("/dev/loop-control").exists():
         return "root and loop devices, for hosts with networks, mounts and bricks of their own"
-    packages = {"sshd": "openssh-server", "parted": "parted", "mkfs.ext4": "e2fsprogs", "ip": "iproute2", "setpriv": "util-linux"}
+    packages = {
+        "sshd": "openssh-server",
+        "parted": "parted",
+        "mkfs.ext4": "e2fsprogs",
+        "ip": "iproute2",
+        "setpriv": "util-linux",
+        "awk": "mawk",
+    }
     missing = [f"{name} (Debian: {package})" for name, package in packages.items() if shutil.which(name, path=PATH) is None]
     return ", ".join(missing) if missing else "" if Path("/usr/bin/python3").exists() else "/usr/bin/python3"
 

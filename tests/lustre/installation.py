@@ -9,7 +9,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from .standins.main import COMMANDS
+from .standins.main import COMMANDS, QUICK
 
 _STANDINS = Path(__file__).parent / "standins"
 _LAUNCHER = """#!/usr/bin/python3 -IS
@@ -18,7 +18,7 @@ sys.path.insert(0, {root!r})
 from standins.main import main
 sys.exit(main({root!r}))
 """
-_RECORDS = ("hosts", "modules", "targets", "mgs", "images", "disks", "knobs", "calls")
+_RECORDS = ("served", "hosts", "modules", "targets", "mgs", "images", "disks", "knobs", "calls")
 _LOOP_CTL_REMOVE = 0x4C81
 
 
@@ -27,15 +27,21 @@ def install(directory: Path) -> None:
 
     A copy, because ``/root`` of the hosts is not the machine's, compiled, because each call is a process.
     """
-    for name in ("bin", "real", "disks", "wire", *(f"wire/{kind}" for kind in _RECORDS)):
+    for name in ("bin", "python", "real", "disks", "wire", *(f"wire/{kind}" for kind in _RECORDS)):
         (directory / name).mkdir()
     shutil.copytree(_STANDINS, directory / "standins", ignore=shutil.ignore_patterns("__pycache__"))
     subprocess.run(["/usr/bin/python3", "-m", "compileall", "-q", str(directory / "standins")], check=True)
-    launcher = directory / "launcher"
-    launcher.write_text(_LAUNCHER.format(root=str(directory)))
-    launcher.chmod(0o755)
-    for name in COMMANDS:
-        (directory / "bin" / name).symlink_to(launcher)
+    launcher = _program(directory / "launcher", _LAUNCHER.format(root=str(directory)))
+    front = _program(directory / "front", (_STANDINS / "front.sh").read_text().replace("@root@", str(directory)))
+    for name, function in COMMANDS.items():
+        (directory / "python" / name).symlink_to(launcher)
+        (directory / "bin" / name).symlink_to(front if function == QUICK else launcher)
+
+
+def _program(path: Path, text: str) -> Path:
+    path.write_text(text)
+    path.chmod(0o755)
+    return path
 
 
 def make_brick(image: Path, size: int) -> str:

@@ -165,3 +165,17 @@ def test_nothing_is_left_of_a_cluster(tmp_path: Path) -> None:
         assert cluster.left() != []
     assert cluster.left() == []
     assert not cluster.directory.exists()
+
+
+@pytest.mark.parametrize("word", ["plain", "two words", 'a "quoted" one', "a\\b", "two\nlines", "ü", ""])
+def test_what_a_program_was_called_with_is_kept_to_the_letter(cluster: LustreCluster, word: str) -> None:
+    assert cluster.run("c1", ["umount", "/no/such", word]).returncode != 0
+    assert cluster.commands("c1")[-1] == ["umount", "/no/such", word]
+
+
+def test_a_spoilt_program_fails_as_often_as_was_asked_for(cluster: LustreCluster) -> None:
+    cluster.knob("c1", "umount", rc=7, stderr="no mood\n", match=PLACE, times=1)
+    spoilt = cluster.run("c1", ["umount", PLACE])
+    assert (spoilt.returncode, spoilt.stderr) == (7, "no mood\n")
+    cluster.check("c1", "umount", PLACE)
+    assert cluster.commands("c1")[-2:] == [["umount", PLACE], ["umount", PLACE]]

@@ -1,4 +1,4 @@
-"""Fronts of real programs: for Lustre's name in the table of mounts, nodes that a private ``/dev`` must be given, and knobs."""
+"""Fronts of real programs: for nodes that a private ``/dev`` must be given, and for knobs."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 
 from .image import GET_FREE, LOOP_MAJOR
-from .wire import Mount, Wire
+from .wire import Wire
 
 _FOLDERS = ("/usr/bin", "/bin")
 
@@ -24,10 +23,10 @@ def program(wire: Wire, name: str) -> str:
     raise SystemExit(127)
 
 
-def real(wire: Wire, argv: list[str]) -> int:
-    """The program itself."""
-    path = program(wire, sys.argv[0].rpartition("/")[2])
-    os.execv(path, [path, *argv])
+def front(wire: Wire, argv: list[str]) -> int:
+    """What ``front.sh`` does, which handed over to us for the log and the knobs."""
+    path = wire.path("..", "bin", sys.argv[0].rpartition("/")[2])
+    os.execve(path, [path, *argv], {**os.environ, "SPOILT": "1"})
 
 
 def changes_nodes(wire: Wire, argv: list[str]) -> int:
@@ -83,21 +82,3 @@ def _node(path: str, described: str) -> None:
             return
         os.unlink(path)  # noqa: PTH108
     os.mknod(path, 0o60600, device)
-
-
-def findmnt(wire: Wire, argv: list[str]) -> int:
-    """findmnt over a table in which Lustre's mounts are of type lustre."""
-    served = {(record["device"], record["place"]) for record in wire.targets(wire.host)}
-    with open("/proc/self/mountinfo") as file:  # noqa: PTH123
-        lines = [_shown(line, served) for line in file]
-    with tempfile.NamedTemporaryFile("w", prefix="mountinfo-", dir="/run") as table:
-        table.writelines(lines)
-        table.flush()
-        return subprocess.run([program(wire, "findmnt"), "--tab-file", table.name, *argv]).returncode
-
-
-def _shown(line: str, served: set[tuple[str, str]]) -> str:
-    mount = Mount(line)
-    if mount.client or (mount.device, mount.place) in served:
-        return line.replace(f" - {mount.kind} ", " - lustre ", 1)
-    return line

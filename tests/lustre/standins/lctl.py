@@ -6,7 +6,7 @@ import errno
 import os
 import sys
 
-from . import image, nodemaps, parameters
+from . import nodemaps, parameters
 from .lfs import token
 from .wire import Record, Wire, nids, numeric
 
@@ -123,6 +123,8 @@ def _erase(wire: Wire, argv: list[str]) -> None:
         state["params"] = {name: value for name, value in state["params"].items() if not name.startswith(f"{names[0]}.")}
         wire.write(state, "mgs", mgs["uuid"])
     if "MDT0000" in log:
+        from . import image  # others need none of what it imports
+
         image.remove(wire, log["MDT0000"]["uuid"])
 
 

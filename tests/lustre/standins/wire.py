@@ -7,7 +7,6 @@ import errno
 import fcntl
 import json
 import os
-import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -103,6 +102,8 @@ class Wire:
 
     def started(self, record: Record) -> None:
         self.write(record, "targets", f"{record['host']}.{record['service']}")
+        with open(self.path("served", record["host"]), "a") as file:  # noqa: PTH123
+            file.write(f"{record['device']} {record['place']}\n")
 
     def find_mgs(self, groups: list[list[str]]) -> Record:
         """The MGS that runs at the first of some NIDs where one does. Raises OSError as a mount would see it."""
@@ -143,6 +144,8 @@ def nids(record: Record) -> list[str]:
 
 
 def answers(address: str) -> bool:
+    import socket  # most commands need none, and each of their processes would import it
+
     try:
         socket.create_connection((address, PORT), SECONDS).close()
     except ConnectionRefusedError:
@@ -164,6 +167,10 @@ def numeric(nid: str) -> str:
     name, mark, net = nid.partition("@")
     if not mark or not net:
         raise ValueError(nid)
+    if name.replace(".", "").isdigit():
+        return nid
+    import socket
+
     try:
         return f"{socket.gethostbyname(name)}@{net}"
     except OSError as error:
