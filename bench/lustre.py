@@ -19,8 +19,10 @@ from .known import LUSTRE
 from .rows import Row
 from .timing import ratio
 
-SIZES = ((4, 3, 24, 2),)
+SIZES = ((4, 3, 24, 2), (24, 12, 128, 1))
 """Storage hosts, bricks of each, nodes, and how often."""
+PATIENT = {f"{what}_seconds": 900.0 for what in ("probe", "format", "start", "settle", "mount", "unmount")}
+"""One machine has the work of all hosts."""
 QUICK = ((2, 1, 2, 1),)
 HAND = "its commands by hand"
 Log = Mapping[str, list[list[str]]]
@@ -46,7 +48,7 @@ def _cluster(hosts: int, bricks: int, nodes: int) -> Iterator[LustreCluster]:
 
 
 def _rows(cluster: LustreCluster, size: str, turns: int) -> Iterator[Row]:
-    volume = Volumes(cluster, settings={"mdt_slice": 40 * MIB})
+    volume = Volumes(cluster, settings={"mdt_slice": 40 * MIB, **PATIENT}, seconds=1800.0)
     volume.prepare()
     volume.create()  # the MGTs start once and stay
     volume.delete()

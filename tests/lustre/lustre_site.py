@@ -48,6 +48,7 @@ class Volumes:
     calls: list[tuple[str, ...]] = field(default_factory=list)
     state: dict[str, Any] = field(default_factory=dict)
     path: str = PATH
+    seconds: float = 120.0
 
     def __post_init__(self) -> None:
         self.runner = self.cluster.runner()
@@ -74,16 +75,15 @@ class Volumes:
         found = tuple(BrickRef(host=host, device=self.cluster.bricks[host][number]) for host, number in chosen)
         return Volume(name=self.fsname, pool="default", provider="lustre", capacity=32 * MIB, bricks=found)
 
-    def context(self, seconds: float = 120.0) -> Context:
-        return Context(hosts=self, deadline=Deadline.after(seconds), token="7")
+    def context(self, seconds: float = 0.0) -> Context:
+        return Context(hosts=self, deadline=Deadline.after(seconds or self.seconds), token="7")
 
     def prepare(self) -> None:
         """What ``dacc lustre prepare --yes`` does on every storage host."""
         settings = self.provider.settings
-        for host, disks in self.cluster.bricks.items():
-            sizes = {"mdt_slice": settings.mdt_slice, "mgt_slice": settings.mgt_slice}
-            job = {**_PREPARE, **sizes, "disks": list(disks), "mgt_on": disks[0]}
-            remote.results_of(remote.call(self.context(), settings, "prepare", job, {host: {}}, seconds=60.0))
+        common = {**_PREPARE, "mdt_slice": settings.mdt_slice, "mgt_slice": settings.mgt_slice}
+        jobs = {host: {"disks": list(disks), "mgt_on": disks[0]} for host, disks in self.cluster.bricks.items()}
+        remote.results_of(remote.call(self.context(), settings, "prepare", common, jobs, seconds=self.seconds / 2))
 
     def create(self) -> int:
         made = self.provider.create(Create(context=self.context(), volume=self.volume, owner=0, group=0))
@@ -100,7 +100,7 @@ class Volumes:
         fields: dict[str, Any] = {"path": self.path, "owner": 0, "group": 0, **more}
         return self.provider.mount(Mount(context=self.context(), volume=self.volume, state=self.state, hosts=hosts, **fields))
 
-    def unmount(self, *hosts: str, seconds: float = 120.0, **more: Any) -> PerHost:
+    def unmount(self, *hosts: str, seconds: float = 0.0, **more: Any) -> PerHost:
         fields: dict[str, Any] = {"path": self.path, **more}
         context = self.context(seconds)
         return self.provider.unmount(Unmount(context=context, volume=self.volume, state=self.state, hosts=hosts, **fields))
