@@ -42,10 +42,16 @@ MaxSessions 200
 LogLevel ERROR
 SetEnv PATH={path}
 """
+# A daemon of the host's own, whose pools no other host has.
+_START_ZFS = """
+mkdir /run/zfs /run/lock
+mount -t tmpfs dacc /etc/zfs
+zfs-fuse --no-kstat-mount --pidfile /run/zfs/pid
+"""
 
 
-def lacking() -> str:
-    """What this machine lacks for a cluster, in words; nothing if it lacks nothing."""
+def lacking(*more: str) -> str:
+    """What this machine lacks for a cluster, and ``more`` programs, in words; nothing if it lacks nothing."""
     if os.geteuid() != 0 or not Path("/dev/loop-control").exists():
         return "root and loop devices, for hosts with networks, mounts and bricks of their own"
     packages = {
@@ -55,6 +61,7 @@ def lacking() -> str:
         "ip": "iproute2",
         "setpriv": "util-linux",
         "awk": "mawk",
+        **{name: name for name in more},
     }
     missing = [f"{name} (Debian: {package})" for name, package in packages.items() if shutil.which(name, path=PATH) is None]
     return ", ".join(missing) if missing else "" if Path("/usr/bin/python3").exists() else "/usr/bin/python3"
@@ -73,6 +80,7 @@ class LustreCluster:
     clients: Sequence[str] = ()
     brick_size: int = 256 << 20
     nets: Sequence[str] = ("o2ib1",)
+    zfs: bool = False
     bricks: dict[str, list[str]] = field(default_factory=dict)
     machines: dict[str, Machine] = field(default_factory=dict)
     _cut: set[str] = field(default_factory=set)
@@ -152,6 +160,8 @@ class LustreCluster:
         self.switch.connect([self.machines[host] for host in hosts])
         for host in hosts:
             self.machines[host].await_sshd()
+            if self.zfs and host in self.storage:
+                self.check(host, "sh", "-ec", _START_ZFS)
 
     def unload(self, host: str) -> None:
         """Unload Lustre's modules, LNet's too."""

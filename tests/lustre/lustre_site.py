@@ -29,6 +29,7 @@ MIB = 1 << 20
 FSNAME = "dacc0001"
 PATH = "/mnt/dacc/7_job"
 SETTINGS: Mapping[str, Any] = {"mdt_slice": 64 * MIB, "mgt_slice": 40 * MIB, "nids": ("%h-opa@o2ib1",)}
+ON_ZFS: Mapping[str, Any] = {"backend": "zfs", "mdt_slice": 80 * MIB, "mgt_slice": 80 * MIB}
 _PREPARE = {"yes": True, "wipe": ()}
 
 
@@ -81,7 +82,7 @@ class Volumes:
     def prepare(self) -> None:
         """What ``dacc lustre prepare --yes`` does on every storage host."""
         settings = self.provider.settings
-        common = {**_PREPARE, "mdt_slice": settings.mdt_slice, "mgt_slice": settings.mgt_slice}
+        common = {**_PREPARE, "mdt_slice": settings.mdt_slice, "mgt_slice": settings.mgt_slice, "backend": settings.backend}
         jobs = {host: {"disks": list(disks), "mgt_on": disks[0]} for host, disks in self.cluster.bricks.items()}
         remote.results_of(remote.call(self.context(), settings, "prepare", common, jobs, seconds=self.seconds / 2))
 
@@ -130,3 +131,10 @@ class Volumes:
 def reached(results: PerHost) -> list[str]:
     """The hosts on which all went well."""
     return [host for host, error in results.hosts.items() if error is None]
+
+
+def kill_at(cluster: LustreCluster, host: str, command: str) -> None:
+    """Kill a host in the midst of a command."""
+    before = cluster.commands(host)
+    cluster.await_command(host, command, len(before))
+    cluster.kill(host)

@@ -20,6 +20,7 @@ class Row(NamedTuple):
 
 _MKFS = "lustre/utils/mkfs_lustre.c"
 _LDISKFS = "lustre/utils/libmount_utils_ldiskfs.c"
+_LIBZFS = "lustre/utils/libmount_utils_zfs.c"
 _MOUNT = "lustre/utils/mount_lustre.c main"
 _PARSE_LDD = "lustre/utils/mount_lustre.c parse_ldd"
 _OBD = "lustre/utils/obd.c"
@@ -39,6 +40,9 @@ TABLE = [
     Row("mkfs.lustre", "a_device_of_sixteen_mebibytes", 22, "too small", f"{_LDISKFS} ldiskfs_make_lustre"),
     # Lustre looks for the node once, and then runs mke2fs with a size; data-acc's issue 120 is what happens if it goes in between.
     Row("mkfs.lustre", "a_device_whose_node_has_gone", 0, "", f"{_LDISKFS} is_block, ldiskfs_make_lustre"),
+    Row("mkfs.lustre", "a_dataset_without_a_pool", 22, "Missing pool in filesystem name", f"{_LIBZFS} zfs_prepare_lustre"),
+    Row("mkfs.lustre", "a_dataset_without_an_index", 22, "The target index must be specified", f"{_LIBZFS} zfs_make_lustre"),
+    Row("mount.lustre", "a_dataset_whose_pool_is_not_imported", 19, "has not been formatted with mkfs.lustre", _PARSE_LDD),
     Row("mount.lustre", "a_device_that_is_not_formatted", 19, "has not been formatted with mkfs.lustre", _PARSE_LDD),
     Row("mount.lustre", "a_mount_point_that_is_missing", 2, "inaccessible", _MOUNT),
     Row("mount.lustre", "a_new_target_while_no_mgs_runs", 5, "Is the MGS running?", "lustre/target/tgt_mount.c server_register_target"),

@@ -11,7 +11,7 @@ from dacc_core.testing import ProviderConformance, Scratch
 
 from .cluster import LustreCluster
 from .conftest import OpenCluster
-from .lustre_site import MIB, SETTINGS, Volumes
+from .lustre_site import MIB, ON_ZFS, SETTINGS, Volumes
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +25,23 @@ def cluster(open_cluster: OpenCluster) -> LustreCluster:
     return made
 
 
+@pytest.fixture(scope="module")
+def zfs_cluster(open_cluster: OpenCluster) -> LustreCluster:
+    """The same with ZFS."""
+    made = open_cluster(storage={"dac1": 1, "dac2": 1}, clients=["c1", "c2"], brick_size=320 * MIB, zfs=True)
+    first = Volumes(made, settings=ON_ZFS)
+    first.prepare()
+    first.create()
+    first.delete()
+    return made
+
+
+def scratch_on(cluster: LustreCluster, **more: Any) -> Scratch:
+    bricks = tuple(BrickRef(host=host, device=cluster.bricks[host][0]) for host in cluster.storage)
+    settings = {**SETTINGS, "nids": list(SETTINGS["nids"]), "mount_seconds": 10.0, "unmount_seconds": 10.0, **more}
+    return Scratch(cluster.runner(), bricks, tuple(cluster.clients), settings=settings, capacity=32 * MIB)
+
+
 @pytest.mark.long
 class TestLustre(ProviderConformance):
     """On a brick of each of two storage hosts."""
@@ -34,6 +51,16 @@ class TestLustre(ProviderConformance):
 
     @pytest.fixture
     def scratch(self, cluster: LustreCluster) -> Scratch:
-        bricks = tuple(BrickRef(host=host, device=cluster.bricks[host][0]) for host in cluster.storage)
-        settings: dict[str, Any] = {**SETTINGS, "nids": list(SETTINGS["nids"]), "mount_seconds": 10.0, "unmount_seconds": 10.0}
-        return Scratch(cluster.runner(), bricks, tuple(cluster.clients), settings=settings, capacity=32 * MIB)
+        return scratch_on(cluster)
+
+
+@pytest.mark.long
+class TestLustreOnZfs(ProviderConformance):
+    """The same with a pool for each target."""
+
+    provider = "lustre"
+    repeat = 3
+
+    @pytest.fixture
+    def scratch(self, zfs_cluster: LustreCluster) -> Scratch:
+        return scratch_on(zfs_cluster, **ON_ZFS)

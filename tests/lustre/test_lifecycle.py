@@ -12,7 +12,7 @@ from dacc_core.sdk import DaccError, HostUnreachable
 
 from .cluster import LustreCluster, end
 from .conftest import OpenCluster
-from .lustre_site import FSNAME, MIB, PATH, Lost, Volumes, reached
+from .lustre_site import FSNAME, MIB, PATH, Lost, Volumes, kill_at, reached
 
 pytestmark = pytest.mark.long
 
@@ -117,13 +117,6 @@ def test_a_storage_host_that_dies_in_a_phase_of_create_can_be_used_again(volume:
     volume.cluster.unknob()
     volume.cluster.boot("dac2")
     assert volume.create() > 0
-
-
-def kill_at(cluster: LustreCluster, host: str, command: str) -> None:
-    """Kill a host in the midst of a command."""
-    before = cluster.commands(host)
-    cluster.await_command(host, command, len(before))
-    cluster.kill(host)
 
 
 def test_volumes_outlive_a_restart_of_their_hosts(mounted: Volumes) -> None:

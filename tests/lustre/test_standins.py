@@ -109,7 +109,19 @@ def a_device_whose_node_has_gone(fs: ByHand) -> Done:
     return done
 
 
+def a_dataset_without_a_pool(fs: ByHand) -> Done:
+    return mkfs(fs, "--ost", "--backfstype=zfs", "--index=0", "--fsname=fs1", f"--mgsnode={fs.nid}", "ost")
+
+
+def a_dataset_without_an_index(fs: ByHand) -> Done:
+    return mkfs(fs, "--ost", "--backfstype=zfs", "--fsname=fs1", f"--mgsnode={fs.nid}", "pool/ost")
+
+
 # --- mount.lustre ---
+
+
+def a_dataset_whose_pool_is_not_imported(fs: ByHand) -> Done:
+    return fs.cluster.run(fs.first, ["mount.lustre", "pool/ost", "/mnt"])
 
 
 def a_device_that_is_not_formatted(fs: ByHand) -> Done:

@@ -41,6 +41,9 @@ class Played:
     answers: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
     crash_at: int = 0
     up: bool = True
+    pools: dict[str, str] = field(default_factory=dict)
+    """The slices of the pools that are imported, by their names."""
+
     pretend: set[str] = field(default_factory=set)
     """Devices that are in use by something unseen."""
 
@@ -57,7 +60,7 @@ class Played:
                 "kind": kind,
                 "uuid": f"{self.name}-{name}-{kind}",
                 "label": label,
-                "type": "ext4",
+                "type": "zfs_member" if self.site.settings.get("backend") == "zfs" else "ext4",
             }
 
     def labels(self) -> list[str]:
@@ -75,7 +78,7 @@ class Played:
             RUN_DIRECTORY=run,
             MGS_POINT=run + "/MGS",
             is_block=lambda path: path in self.slices or path in self.disks,
-            in_use=lambda path: path in self.pretend or any(row[1] == path for row in self.table),
+            in_use=lambda path: path in self.pretend or any(row[1] == path for row in self.table) or path in self.pools.values(),
             partitions=lambda disk: [path for path, one in self.slices.items() if one["disk"] == disk],
             _all_disks=lambda: list(self.disks),
             resolve=lambda wanted: {name: [self.site.addresses[name]] for name in wanted if name in self.site.addresses},
@@ -100,6 +103,7 @@ class Played:
         """All mounts are gone."""
         self.up = False
         self.table.clear()
+        self.pools.clear()
 
     def power_on(self) -> None:
         """The host is back."""
@@ -133,8 +137,31 @@ class Played:
     def _mkfs_lustre(self, words: list[str]) -> tuple[int, str, str]:
         options = dict(word[2:].split("=", 1) for word in words if word.startswith("--") and "=" in word)
         kind = "MDT" if "--mdt" in words else "OST"
-        assert not self.slices[words[-1]]["label"], "mkfs.lustre on what was not clean"
-        self.slices[words[-1]]["label"] = f"{options['fsname']}:{kind}{int(options['index']):04x}"
+        one = self.slices[words[-1]]
+        assert not one["label"], "mkfs.lustre on what was not clean"
+        one["label"] = f"{options['fsname']}:{kind}{int(options['index']):04x}"
+        one["type"] = "ext4"
+        if "--backfstype=zfs" in words:
+            assert words[-2] == f"{one['label']}/target"
+            one.update(type="zfs_member", svname=one["label"])
+            self.pools[one["label"]] = words[-1]
+        return 0, "", ""
+
+    def _zpool(self, words: list[str]) -> tuple[int, str, str]:
+        if words[0] == "import":
+            path, *names = words[words.index("-d") + 1 :]
+            if self.slices[path]["label"] != names[0] or names[-1] in self.pools or path in self.pools.values():
+                return 1, "", f"cannot import '{names[0]}'"
+            self.slices[path]["label"] = names[-1]
+            self.pools[names[-1]] = path
+            return 0, "", ""
+        found = self.pools.get(words[-1])
+        if found is None or (words[0] != "list" and any(row[1] == f"{words[-1]}/target" for row in self.table)):
+            return 1, "", f"cannot open '{words[-1]}'"
+        if words[0] == "destroy":
+            self.slices[found]["label"] = ""
+        if words[0] != "list":
+            del self.pools[words[-1]]
         return 0, "", ""
 
     def _mount(self, words: list[str]) -> tuple[int, str, str]:
@@ -220,17 +247,19 @@ class Site:
 
     def target_starts(self, host: Played, source: str) -> int:
         """What starting a target returns, and does to its label."""
-        one = host.slices[source]
+        pool, mark, _ = source.partition("/target")
+        one = host.slices[host.pools[pool] if mark else source]
         if one["label"] == "MGS":
             return 0
         if not self.mgs_runs():
             return 5
-        fsname, name = one["label"][:-8], one["label"][-7:]
+        kept = "svname" if mark else "label"
+        fsname, name = one[kept][:-8], one[kept][-7:]
         known = self.logs.setdefault(fsname, set())
-        if one["label"][-8] == ":" and name in known:
+        if one[kept][-8] == ":" and name in known:
             return 98
         known.add(name)
-        one["label"] = f"{fsname}-{name}"
+        one[kept] = f"{fsname}-{name}"
         return 0
 
     def client_mounts(self, source: str) -> int:

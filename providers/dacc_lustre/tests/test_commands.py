@@ -126,6 +126,26 @@ def test_check_says_that_hosts_are_fit(site: Site) -> None:
     assert done.output == "b0: info: Lustre 2.15.8\nb1: info: Lustre 2.15.8\n2 hosts are fit to serve\n"
 
 
+def test_on_zfs_the_check_wants_its_module_where_there_are_bricks(tmp_path: Path) -> None:
+    site = Site(tmp_path, {"backend": "zfs"})
+    site.hosts["b0"].answers["modprobe zfs"] = [(1, "FATAL: Module zfs not found")]
+
+    done = dacc(site, "check", "b0", "b1", "c0")
+
+    assert [line for line in done.output.splitlines() if "error" in line] == [
+        "b0: error: modprobe zfs failed: install OpenZFS and Lustre's osd-zfs for this kernel"
+    ]
+
+
+def test_on_zfs_the_mgt_is_a_pool_too(tmp_path: Path) -> None:
+    site = Site(tmp_path, {"backend": "zfs"})
+    site.hosts["b0"].slices["/dev/nvme0n1p1"].update(label="", type="")
+
+    shown = dacc(site, "prepare", "b0").output
+
+    assert "  mkfs.lustre --mgs --backfstype=zfs MGS/target /dev/nvme0n1p1\n" in shown
+
+
 def test_check_says_what_each_host_lacks(site: Site) -> None:
     site.hosts["b0"].answers["modprobe"] = [(1, "FATAL: Module lustre not found")]
     site.hosts["b1"].slices["/dev/nvme0n1p1"]["label"] = ""
@@ -190,19 +210,21 @@ def test_the_helper_and_its_sudoers_can_be_printed(tmp_path: Path) -> None:
 
 def plan(site: Site, *, look: bool) -> list[tuple[str, str, tuple[str, ...]]]:
     request = PlanCreate(context=site.context(), volume=site.volume, look=look)
-    return [(step.phase, step.host, command) for step in narrate.create(request, LustreSettings()) for command in step.commands]
+    return [(step.phase, step.host, command) for step in narrate.create(request, site.provider.settings) for command in step.commands]
 
 
 @pytest.mark.usefixtures("as_root")
-def test_a_plan_shows_the_commands_that_create_then_runs(site: Site) -> None:
+@pytest.mark.parametrize("backend", ["ldiskfs", "zfs"])
+def test_a_plan_shows_the_commands_that_create_then_runs(tmp_path: Path, backend: str) -> None:
+    site = Site(tmp_path, {"backend": backend})
     shown = {command for _, host, command in plan(site, look=True) if host == "b1" and command[0] != "mkdir"}
 
     site.create()
 
     run = {tuple(word.replace(f"{site.root}/b1/run", "/run/dacc/lustre") for word in argv) for argv in site.hosts["b1"].ran}
     assert shown <= run
-    changing = {argv for argv in run if argv[0] in ("mkfs.lustre", "wipefs", "blkdiscard", "mount", "modprobe")}
-    assert changing <= shown
+    changing = {argv for argv in run if argv[0] in ("mkfs.lustre", "wipefs", "blkdiscard", "mount", "modprobe", "zpool")}
+    assert {argv for argv in changing if argv[:2] != ("zpool", "list")} <= shown
 
 
 def test_a_plan_changes_nothing(site: Site) -> None:

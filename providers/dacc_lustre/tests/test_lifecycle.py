@@ -25,15 +25,21 @@ pytestmark = pytest.mark.usefixtures("as_root")
 ALL = ["MDT0000", "MDT0001", "OST0000", "OST0001", "OST0002", "OST0003"]
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return Site(tmp_path)
+@pytest.fixture(params=["ldiskfs", "zfs"])
+def site(tmp_path: Path, request: pytest.FixtureRequest) -> Site:
+    return Site(tmp_path, {"backend": request.param})
 
 
 @pytest.fixture
 def made(site: Site) -> Site:
     site.create()
     return site
+
+
+def mount_of(site: Site, name: str) -> str:
+    """How a target's mount on the first disk of b0 begins."""
+    number = {"MGS": 1, "dacc0001-MDT0000": 2}[name]
+    return "mount -t lustre " + (f"{name}/target" if site.settings["backend"] == "zfs" else f"/dev/nvme0n1p{number}")
 
 
 def assert_clean(site: Site) -> None:
@@ -61,7 +67,10 @@ def test_create_asks_each_host_once_for_each_phase(site: Site) -> None:
     ]
 
 
-def test_the_commands_of_a_host_are_those_that_the_manual_gives(made: Site) -> None:
+def test_the_commands_of_a_host_are_those_that_the_manual_gives(tmp_path: Path) -> None:
+    made = Site(tmp_path)
+    made.create()
+
     lines = [line.replace(f"{made.root}/b0/run", "RUN") for line in made.commands("b0", "mkfs", "mount", "modprobe", "lctl lcfg", "lfs s")]
 
     assert sorted(lines) == sorted(
@@ -83,6 +92,29 @@ def test_the_commands_of_a_host_are_those_that_the_manual_gives(made: Site) -> N
             "lfs setdirstripe -D -c 1 -i -1 --max-inherit-rr 3 RUN/dacc0001/client",
         ]
     )
+
+
+def test_on_zfs_each_target_has_a_pool_that_is_renamed_when_it_starts(tmp_path: Path) -> None:
+    made = Site(tmp_path, {"backend": "zfs", "zfs_mkfs_options": "-o recordsize=1M"})
+    made.create()
+
+    lines = [
+        line.replace(f"{made.root}/b0/run", "RUN") for line in made.commands("b0", "") if "MDT0000" in line and "zpool list" not in line
+    ]
+    assert lines == [
+        "mkfs.lustre --mdt --reformat --fsname=dacc0001 --index=0 --mgsnode=10.0.0.1@o2ib1 --backfstype=zfs "
+        "--mkfsoptions=-o recordsize=1M --param sys.timeout=100 dacc0001:MDT0000/target /dev/nvme0n1p2",
+        "zpool export dacc0001:MDT0000",
+        "zpool import -N -o cachefile=none -d /dev/nvme0n1p2 dacc0001:MDT0000 dacc0001-MDT0000",
+        "mount -t lustre dacc0001-MDT0000/target RUN/dacc0001/MDT0000",
+    ]
+
+
+def test_no_pool_of_a_deleted_volume_is_left_imported(site: Site) -> None:
+    site.create()
+    site.delete()
+
+    assert {name for host in site.hosts.values() for name in host.pools} <= {"MGS"}
 
 
 def test_creating_twice_formats_once(made: Site) -> None:
@@ -241,29 +273,29 @@ def test_a_failed_mkfs_says_so_and_the_rest_can_be_deleted(site: Site) -> None:
 
 
 def test_a_start_that_is_busy_for_a_moment_is_tried_again(site: Site) -> None:
-    site.hosts["b0"].answers["mount -t lustre /dev/nvme0n1p2"] = [(16, "busy"), (16, "busy")]
+    site.hosts["b0"].answers[mount_of(site, "dacc0001-MDT0000")] = [(16, "busy"), (16, "busy")]
 
     site.create()
 
-    assert len(site.commands("b0", "mount -t lustre /dev/nvme0n1p2")) == 3
+    assert len(site.commands("b0", mount_of(site, "dacc0001-MDT0000"))) == 3
 
 
 def test_a_start_that_stays_busy_ends_after_the_tries_that_are_set(site: Site) -> None:
-    site.hosts["b0"].answers["mount -t lustre /dev/nvme0n1p2"] = [(16, "busy")] * 9
+    site.hosts["b0"].answers[mount_of(site, "dacc0001-MDT0000")] = [(16, "busy")] * 9
 
     with pytest.raises(Unavailable, match=r"mount\.lustre of dacc0001-MDT0000 failed with status 16"):
         site.create()
 
-    assert len(site.commands("b0", "mount -t lustre /dev/nvme0n1p2")) == 3
+    assert len(site.commands("b0", mount_of(site, "dacc0001-MDT0000"))) == 3
 
 
 def test_a_start_with_bad_options_is_not_tried_again(site: Site) -> None:
-    site.hosts["b0"].answers["mount -t lustre /dev/nvme0n1p2"] = [(22, "Invalid argument")] * 9
+    site.hosts["b0"].answers[mount_of(site, "dacc0001-MDT0000")] = [(22, "Invalid argument")] * 9
 
     with pytest.raises(InvalidRequest, match="status 22"):
         site.create()
 
-    assert len(site.commands("b0", "mount -t lustre /dev/nvme0n1p2")) == 1
+    assert len(site.commands("b0", mount_of(site, "dacc0001-MDT0000"))) == 1
 
 
 def test_logs_of_a_crashed_create_do_not_stand_in_the_way(site: Site) -> None:
@@ -338,11 +370,11 @@ def test_settings_that_change_do_not_move_the_targets_of_what_exists(made: Site)
 
 
 def test_two_sessions_share_an_mgt(made: Site) -> None:
-    assert len(made.commands("b0", "mount -t lustre /dev/nvme0n1p1")) == 1
+    assert len(made.commands("b0", mount_of(made, "MGS"))) == 1
 
     made.create()
 
-    assert len(made.commands("b0", "mount -t lustre /dev/nvme0n1p1")) == 1
+    assert len(made.commands("b0", mount_of(made, "MGS"))) == 1
 
 
 def test_without_an_mgt_the_error_says_what_to_run(site: Site) -> None:

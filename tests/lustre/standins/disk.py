@@ -20,7 +20,7 @@ class Disk:
     """An ext4 on a block device, read without mounting it. Raises ValueError if it is none, OSError if it cannot be read."""
 
     def __init__(self, device: str) -> None:
-        self.path = device
+        self.path, self.disk = device, number(device)
         with open(device, "rb") as file:  # noqa: PTH123
             block = os.pread(file.fileno(), 1024, 1024)
         if block[56:58] != b"\x53\xef":
@@ -31,12 +31,17 @@ class Disk:
     @property
     def target(self) -> tuple[str, str, str]:
         """Filesystem, mark and service, as the label has them; nothing of a label that is no target's."""
-        found = _LABEL.fullmatch(self.label)
-        return (found[1], found[2], found[3]) if found else ("", "", "")
+        return parse_label(self.label)
 
     def set_label(self, label: str) -> None:
         subprocess.run(["/usr/sbin/e2label", self.path, label], check=True, capture_output=True)
         self.label = label
+
+
+def parse_label(label: str) -> tuple[str, str, str]:
+    """Filesystem, mark and service; nothing of a label that is no target's."""
+    found = _LABEL.fullmatch(label)
+    return (found[1], found[2], found[3]) if found else ("", "", "")
 
 
 def number(device: str) -> str:

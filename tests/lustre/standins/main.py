@@ -19,6 +19,7 @@ COMMANDS = {
     "lfs": "lfs:main",
     "lnetctl": "lnet:lnetctl",
     "modprobe": "lnet:modprobe",
+    "zpool": "zfs:zpool",
     "udevadm": "fronts:udevadm",
     "findmnt": QUICK,
     "parted": "fronts:changes_nodes",

@@ -49,31 +49,50 @@ def _refuse(name: str, refused: Refused) -> int:
     return refused.code
 
 
-def _options(argv: list[str]) -> tuple[dict[str, str], list[str], str]:
-    """Options, the MGS's NIDs and the device."""
+def _options(argv: list[str]) -> tuple[dict[str, str], list[str], list[str]]:
+    """Options, the MGS's NIDs and the device; on ZFS the dataset, and devices for its pool."""
     try:
         pairs, rest = getopt.gnu_getopt(argv, "nqv", _LONG)
     except getopt.GetoptError as error:
         raise Refused(errno.EINVAL, str(error)) from error
-    if len(rest) != 1:
+    options = {name.lstrip("-"): value for name, value in pairs}
+    if not rest or (len(rest) > 1 and options.get("backfstype") != "zfs"):
         raise Refused(errno.EINVAL, "device name not specified" if not rest else "only one device is allowed")
-    return {name.lstrip("-"): value for name, value in pairs}, [value for name, value in pairs if name == "--mgsnode"], rest[0]
+    return options, [value for name, value in pairs if name == "--mgsnode"], rest
 
 
 def _make(wire: Wire, argv: list[str]) -> int:
-    options, mgsnodes, device = _options(argv)
+    options, mgsnodes, (device, *vdevs) = _options(argv)
     service, label = _service(options, mgsnodes)
     groups = _groups(mgsnodes)
-    print(f"   Permanent disk data:\nTarget:     {label}\nMount type: ldiskfs")
+    backend = options.get("backfstype", "ldiskfs")
+    print(f"   Permanent disk data:\nTarget:     {label}\nMount type: {backend}")
     if "dryrun" in options or "n" in options:
         print("exiting before disk write.")
         return 0
-    _check_device(wire, device, options)
-    _format(wire, device, label, options.get("mkfsoptions", ""))
+    if backend == "zfs":
+        uuid = _format_dataset(wire, device, vdevs, label, options)
+    else:
+        _check_device(wire, device, options)
+        _format(wire, device, label, options.get("mkfsoptions", ""))
+        uuid = disks.Disk(device).uuid
     mountdata: Record = {"service": service, "mgs": groups, "replace": "replace" in options}
-    wire.write(mountdata, "disks", disks.Disk(device).uuid)
+    wire.write(mountdata, "disks", uuid)
     print("Writing CONFIGS/mountdata")
     return 0
+
+
+def _format_dataset(wire: Wire, name: str, vdevs: list[str], label: str, options: dict[str, str]) -> str:
+    from . import zfs  # seldom needed
+
+    if "/" not in name:
+        raise Refused(errno.EINVAL, f"Missing pool in filesystem name {name}")
+    if "mgs" not in options and "index" not in options:
+        raise Refused(errno.EINVAL, "The target index must be specified with --index")
+    try:
+        return zfs.make(wire, name, vdevs, label, options.get("mkfsoptions", "").split()).uuid
+    except OSError as error:
+        raise Refused(errno.EIO, f"Unable to create filesystem {name}: {error.strerror}") from error
 
 
 def _service(options: dict[str, str], mgsnodes: list[str]) -> tuple[str, str]:
@@ -160,7 +179,7 @@ def _size(device: str) -> int:
 
 
 def _tune(wire: Wire, argv: list[str]) -> int:
-    options, mgsnodes, device = _options(argv)
+    options, mgsnodes, (device, *_) = _options(argv)
     try:
         disk = disks.Disk(device)
     except (OSError, ValueError) as error:

@@ -9,7 +9,7 @@ import tempfile
 from contextlib import suppress
 
 from . import disk as disks
-from . import image
+from . import image, zfs
 from .wire import Record, Wire, nids, parse_nids
 
 _HINTS = {
@@ -80,7 +80,7 @@ def _before(wire: Wire, spec: str, place: str) -> None:
 def _source(spec: str) -> str:
     """How a mount of it is told in the table of mounts: NIDs with addresses, or the device's number."""
     if ":/" not in spec:
-        return disks.number(spec)
+        return spec if zfs.is_dataset(spec) else disks.number(spec)
     nodes, _, name = spec.rpartition(":/")
     try:
         return f"{':'.join(','.join(group) for group in parse_nids(nodes))}:/{name}"
@@ -97,28 +97,33 @@ def _need_modules(wire: Wire) -> None:
 
 
 def _server(wire: Wire, spec: str, place: str, options: list[str]) -> None:
-    disk = _disk(spec)
+    disk = _disk(wire, spec)
     _need_modules(wire)
     record = _record(wire, disk, place)
     here = wire.mounts(wire.host)
-    if any(mount.device == record["device"] for mount in here) or wire.target(wire.host, record["service"]):
+    if any(_source(spec) in (mount.device, mount.source) for mount in here) or wire.target(wire.host, record["service"]):
         raise OSError(errno.EALREADY, "")
     if record["service"] == "MGS":
         _start_mgs(wire, disk.uuid)
     else:
         _register(wire, disk, record)
-    disks.mount(spec, place, "ext4", disks.flags_of(options) & ~disks.RDONLY)
-    wire.started(record)
+    flags = disks.flags_of(options) & ~disks.RDONLY
+    if zfs.is_dataset(spec):
+        disks.mount(spec, place, "tmpfs", flags, "size=4k")
+    else:
+        disks.mount(spec, place, "ext4", flags)
+    found = os.stat(place).st_dev  # noqa: PTH116
+    wire.started({**record, "device": f"{os.major(found)}:{os.minor(found)}"})
 
 
-def _record(wire: Wire, disk: disks.Disk, place: str) -> Record:
+def _record(wire: Wire, disk: disks.Disk | zfs.Dataset, place: str) -> Record:
     fsname, mark, target = disk.target
     return {
         "host": wire.host,
         "service": "MGS" if disk.label == "MGS" else f"{fsname}-{target}",
         "fsname": fsname,
         "target": target,
-        "device": disks.number(disk.path),
+        "disk": disk.disk,
         "place": place,
         "uuid": disk.uuid,
         "path": disk.path,
@@ -126,10 +131,10 @@ def _record(wire: Wire, disk: disks.Disk, place: str) -> Record:
     }
 
 
-def _disk(spec: str) -> disks.Disk:
+def _disk(wire: Wire, spec: str) -> disks.Disk | zfs.Dataset:
     words = f"{spec} has not been formatted with mkfs.lustre or the backend filesystem type is not supported by this tool"
     try:
-        disk = disks.Disk(spec)
+        disk = zfs.Dataset(wire, spec) if zfs.is_dataset(spec) else disks.Disk(spec)
     except (OSError, ValueError) as error:
         raise Said(errno.ENODEV, words) from error
     if disk.label != "MGS" and not disk.target[0]:
@@ -143,7 +148,7 @@ def _start_mgs(wire: Wire, uuid: str) -> None:
             wire.write({"logs": {}, "params": {}}, "mgs", uuid)
 
 
-def _register(wire: Wire, disk: disks.Disk, record: Record) -> None:
+def _register(wire: Wire, disk: disks.Disk | zfs.Dataset, record: Record) -> None:
     """Tell the MGS of a target. One that is registered starts without an MGS, from its copy of the log."""
     mark, data = disk.target[1], wire.read("disks", disk.uuid)
     try:
@@ -158,7 +163,7 @@ def _register(wire: Wire, disk: disks.Disk, record: Record) -> None:
         known = log.get(record["target"], {})
         if mark == ":" and known and known["uuid"] != disk.uuid:
             raise OSError(errno.EADDRINUSE, "")
-        log[record["target"]] = {"uuid": disk.uuid, "device": record["device"], "host": wire.host, "nids": nids(wire.me())}
+        log[record["target"]] = {"uuid": disk.uuid, "disk": record["disk"], "host": wire.host, "nids": nids(wire.me())}
         wire.write(state, "mgs", mgs["uuid"])
     wire.write({**data, "replace": False}, "disks", disk.uuid)
     if mark != "-":
@@ -184,7 +189,7 @@ def _client(wire: Wire, spec: str, place: str, options: list[str]) -> None:
     osts = sorted(target for target in log if target.startswith("OST"))
     if not osts:
         raise OSError(errno.ENOMEDIUM, "")
-    with image.device(wire, root["uuid"], [log[ost]["device"] for ost in osts]) as device:
+    with image.device(wire, root["uuid"], [log[ost]["disk"] for ost in osts]) as device:
         _mount(device, source, place, disks.flags_of(options))
 
 

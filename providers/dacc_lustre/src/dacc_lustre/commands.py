@@ -37,6 +37,7 @@ def prepare(host: str, yes: bool, wipe: tuple[str, ...]) -> None:
     job = {
         "disks": list(devices),
         "mgt_on": devices[0] if has_mgt else "",
+        "backend": settings.backend,
         "mdt_slice": settings.mdt_slice,
         "mgt_slice": settings.mgt_slice,
         "wipe": list(wipe),

@@ -56,6 +56,7 @@ RULES = (
     Rule("mkfs.lustre", -1, "quarantine", "see dmesg there; if the device is broken, replace it"),
     Rule("wipefs", -1, "busy", "something has the device open: find out what (lsof)", "resource busy"),
     Rule("wipefs", -1, "quarantine", "the device does not let itself be wiped: see dmesg there, replace it"),
+    Rule("zpool", -1, "fail host", "the pool does not come or go: see zpool status and zpool import there"),
     Rule("umount", -1, "busy", "it does not stop: see dmesg and lctl dl there"),
     Rule("lctl lcfg_erase", -1, "busy", "the MGS keeps the filesystem's logs: see lctl dl there, a target of it may still run"),
     Rule("lctl", 19, "fail host", "Lustre does not run there: see lctl dl"),

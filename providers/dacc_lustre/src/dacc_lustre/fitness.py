@@ -31,7 +31,7 @@ class Finding:
 def look(context: Context, settings: Settings, devices: Mapping[str, Sequence[str]]) -> list[Finding]:
     """Ask hosts and judge; a host that does not answer is a finding too."""
     jobs = {host: {"disks": list(some), "names": lnet.names_of(settings.nids, host)} for host, some in devices.items()}
-    common = {"mgs_device": settings.mgs_device}
+    common = {"mgs_device": settings.mgs_device, "backend": settings.backend}
     answers = remote.call(context, settings, "check", common, jobs, seconds=settings.probe_seconds)
     findings = [one for host, found in answers.items() for one in judge(host, found, devices[host], settings)]
     fit = {host: facts_of(host, found) for host, found in answers.items() if not isinstance(found, DaccError)}

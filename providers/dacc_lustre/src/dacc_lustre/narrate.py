@@ -40,7 +40,9 @@ def _supposed(host: str, layout: Layout, settings: Settings) -> HostFacts:
     network = settings.networks[0] if settings.networks else "tcp"
     nids = tuple(nid.replace("%h", host) for nid in settings.nids) or (f"{host}@{network}",)
     names = {nid.rpartition("@")[0]: (nid.rpartition("@")[0],) for nid in nids}
-    return HostFacts(host, tuple(slices), nids=nids, resolved=names, mgt=Slice("", settings.mgs_device or "dacc-mgt", "mgt", label="MGS"))
+    content = "zfs_member" if settings.backend == "zfs" else "ext4"
+    mgt = Slice("", settings.mgs_device or "dacc-mgt", "mgt", label="MGS", content=content)
+    return HostFacts(host, tuple(slices), nids=nids, resolved=names, mgt=mgt)
 
 
 def _planned(phase: Phase, step: Step, facts: Facts, job: Mapping[str, Any]) -> PlannedStep:
@@ -51,7 +53,7 @@ def _planned(phase: Phase, step: Step, facts: Facts, job: Mapping[str, Any]) -> 
 def _start_mgt(step: Step, facts: HostFacts, job: Mapping[str, Any]) -> Iterator[Command]:
     if facts.mgt and not facts.mgt.mounted:
         yield ("mkdir", "-p", argv.MGS_POINT)
-        yield tuple(argv.mount_target(facts.mgt.path, argv.MGS_POINT))
+        yield from _mount(facts.mgt, "MGS", argv.MGS_POINT, job)
     if step.arguments["erase"]:
         yield tuple(argv.erase_logs(job["fsname"]))
 
@@ -63,18 +65,29 @@ def _nodemap(step: Step, facts: HostFacts, job: Mapping[str, Any]) -> Iterator[C
 def _format(step: Step, facts: HostFacts, job: Mapping[str, Any]) -> Iterator[Command]:
     yield ("modprobe", "lustre")
     for target in step.arguments["targets"]:
-        path = _path(facts, target)
+        path = _slice(facts, target).path
         yield tuple(argv.wipe(path))
         if job["discard"]:
             yield tuple(argv.discard_blocks(path))
         yield tuple(argv.format_target(dict(job), target, path))
+        if job["backend"] == "zfs":
+            yield tuple(argv.export_pool(argv.new_label(job["fsname"], target["name"])))
 
 
 def _start(step: Step, facts: HostFacts, job: Mapping[str, Any]) -> Iterator[Command]:
     for target in step.arguments["targets"]:
         point = argv.target_point(job["fsname"], target["name"])
         yield ("mkdir", "-p", point)
-        yield tuple(argv.mount_target(_path(facts, target), point))
+        yield from _mount(_slice(facts, target), f"{job['fsname']}-{target['name']}", point, job)
+
+
+def _mount(found: Slice, service: str, point: str, job: Mapping[str, Any]) -> Iterator[Command]:
+    if found.content != "zfs_member" and (found.label or job["backend"] != "zfs"):
+        yield tuple(argv.mount_target(found.path, point))
+        return
+    pool = service if found.label == service else argv.new_label(job["fsname"], service[-7:])
+    yield tuple(argv.import_pool(found.path, pool, service))
+    yield tuple(argv.mount_target(argv.dataset(service), point))
 
 
 def _tune(step: Step, facts: HostFacts, job: Mapping[str, Any]) -> Iterator[Command]:
@@ -94,8 +107,8 @@ def _settle(step: Step, facts: HostFacts, job: Mapping[str, Any]) -> Iterator[Co
     yield ("umount", point)
 
 
-def _path(facts: HostFacts, target: Mapping[str, Any]) -> str:
-    return next(one.path for one in facts.slices if (one.device, one.kind) == (target["device"], target["kind"]))
+def _slice(facts: HostFacts, target: Mapping[str, Any]) -> Slice:
+    return next(one for one in facts.slices if (one.device, one.kind) == (target["device"], target["kind"]))
 
 
 COMMANDS = {"mgs-start": _start_mgt, "nodemap": _nodemap, "format": _format, "start": _start, "tune": _tune, "settle": _settle}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from dacc_core.sdk import AbsolutePath, Count, InvalidRequest, Seconds, Size
 
@@ -84,11 +85,18 @@ class Settings:
     timeout: Count = 100
     """Lustre's ``sys.timeout`` in seconds. LM "Setting Static Timeouts"."""
 
+    backend: Literal["ldiskfs", "zfs"] = "ldiskfs"
+    """On what targets keep their data. With ``zfs`` each slice is a pool of its own (OpenZFS 0.8 or newer). LM "Creating a Lustre File
+    System with a ZFS Backend"."""
+
+    zfs_mkfs_options: str = ""
+    """``--mkfsoptions`` of all targets on ZFS: options of ``zfs create``, such as ``-o recordsize=1M``. LM "mkfs.lustre"."""
+
     mdt_mkfs_options: str = "-E nodiscard,lazy_itable_init=1"
-    """``--mkfsoptions`` of MDTs. LM "Setting Formatting Options for an ldiskfs MDT"."""
+    """``--mkfsoptions`` of MDTs on ldiskfs. LM "Setting Formatting Options for an ldiskfs MDT"."""
 
     ost_mkfs_options: str = "-m 0 -E nodiscard,lazy_itable_init=1"
-    """``--mkfsoptions`` of OSTs. LM "Setting Formatting Options for an ldiskfs OST"."""
+    """``--mkfsoptions`` of OSTs on ldiskfs. LM "Setting Formatting Options for an ldiskfs OST"."""
 
     discard: bool = True
     """Discard all blocks (``blkdiscard``) before formatting and after deleting. Devices that cannot are left alone."""

@@ -128,6 +128,8 @@ class Servers:
             "mgsnode": lnet.mgsnode(lnet.mgs_nids(self.layout, facts, settings)),
             "mdt_mkfs_options": settings.mdt_mkfs_options,
             "ost_mkfs_options": settings.ost_mkfs_options,
+            "zfs_mkfs_options": settings.zfs_mkfs_options,
+            "backend": settings.backend,
             "timeout": settings.timeout,
             "failout": settings.failout,
             "discard": settings.discard,

@@ -6,6 +6,11 @@ RUN_DIRECTORY = "/run/dacc/lustre"
 MGS_POINT = RUN_DIRECTORY + "/MGS"
 
 
+def dataset(pool: str) -> str:
+    """The dataset of the target in a pool."""
+    return pool + "/target"
+
+
 def target_point(fsname: str, name: str) -> str:
     """Where a target is mounted; ``client`` is where a storage host looks at its own filesystem."""
     return "{}/{}/{}".format(RUN_DIRECTORY, fsname, name)
@@ -16,21 +21,43 @@ def format_target(job: Dict[str, Any], target: Dict[str, Any], path: str) -> Lis
     kind = target["kind"]
     words = ["mkfs.lustre", "--" + kind, "--reformat", "--fsname=" + job["fsname"], "--index={}".format(target["index"])]
     words += ["--mgsnode=" + nid for nid in job["mgsnode"]]
-    if job[kind + "_mkfs_options"]:
-        words.append("--mkfsoptions=" + job[kind + "_mkfs_options"])
+    zfs = job["backend"] == "zfs"
+    words += ["--backfstype=zfs"] if zfs else []
+    options = job["zfs_mkfs_options" if zfs else kind + "_mkfs_options"]
+    words += ["--mkfsoptions=" + options] if options else []
     words += ["--param", "sys.timeout={}".format(job["timeout"])] if kind == "mdt" else []
     words += ["--param", "failover.mode=failout"] if kind == "ost" and job["failout"] else []
-    return [*words, path]
+    return [*words, *([dataset(new_label(job["fsname"], target["name"]))] if zfs else []), path]
 
 
-def format_mgt(path: str) -> List[str]:
+def new_label(fsname: str, name: str) -> str:
+    """The label of a target that was never started."""
+    return "{}:{}".format(fsname, name)
+
+
+def format_mgt(path: str, backend: str) -> List[str]:
     """mkfs.lustre for the MGT of a host."""
-    return ["mkfs.lustre", "--mgs", path]
+    return ["mkfs.lustre", "--mgs", *(["--backfstype=zfs", dataset("MGS")] if backend == "zfs" else []), path]
 
 
-def mount_target(path: str, point: str) -> List[str]:
-    """Start a target."""
-    return ["mount", "-t", "lustre", path, point]
+def import_pool(path: str, pool: str, name: str) -> List[str]:
+    """Import the pool on a device, by another name if that is another. Mounts nothing."""
+    return ["zpool", "import", "-N", "-o", "cachefile=none", "-d", path, pool, *([name] if name != pool else [])]
+
+
+def export_pool(pool: str) -> List[str]:
+    """Let go of it."""
+    return ["zpool", "export", pool]
+
+
+def destroy_pool(pool: str) -> List[str]:
+    """Give it up, with all that is in it."""
+    return ["zpool", "destroy", pool]
+
+
+def mount_target(source: str, point: str) -> List[str]:
+    """Start a target, of a device or of a dataset."""
+    return ["mount", "-t", "lustre", source, point]
 
 
 def unmount_target(point: str) -> List[str]:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Dict, List, Optional
 
 if TYPE_CHECKING:
-    from .argv import target_point
+    from .argv import dataset, target_point
     from .common import Failure, Job, Mounted, last_line, mounts, parameter, read, run, verb
 
 BY_NAME = "/dev/disk/by-partlabel/dacc-mgt"
@@ -65,14 +65,14 @@ def signature(path: str) -> Dict[str, str]:
 def slice_of(path: str, disk: str, table: List[Mounted]) -> Dict[str, Any]:
     """The facts of a slice."""
     found = signature(path)
-    real = os.path.realpath(path)
-    points = [one.point for one in table if one.source and os.path.realpath(one.source) == real]
+    real, label = os.path.realpath(path), found.get("LABEL", "")
+    points = [one.point for one in table if one.source and (one.source == dataset(label) or os.path.realpath(one.source) == real)]
     return {
         "device": disk,
         "path": path,
         "kind": NAMES.get(found.get("PART_ENTRY_NAME", ""), ""),
         "partuuid": found.get("PART_ENTRY_UUID", ""),
-        "label": found.get("LABEL", ""),
+        "label": label,
         "content": found.get("TYPE", found.get("PTTYPE", "")),
         "mounted": points,
         "size": int(read("/sys/class/block/{}/size".format(os.path.basename(real))) or 0) * 512,

@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from .argv import format_mgt, wipe
     from .common import PATH, Failure, Job, left, locked, mounts, must, place, run, verb
     from .devices import in_use, is_block, partitions, signature, slices
+    from .pools import export
 
 MIB = 1 << 20
 
@@ -55,7 +56,7 @@ def _mgt_commands(job: Job, disk: str) -> List[List[str]]:
     found = [one for one in slices(disk, mounts()) if one["kind"] == "mgt"]
     if found and found[0]["label"] == "MGS":
         return []
-    return [format_mgt(found[0]["path"] if found else "{} (dacc-mgt)".format(disk))]
+    return [format_mgt(found[0]["path"] if found else "{} (dacc-mgt)".format(disk), job["backend"])]
 
 
 def _do(job: Job, plan: Dict[str, Any]) -> None:
@@ -73,13 +74,15 @@ def _do(job: Job, plan: Dict[str, Any]) -> None:
     if "mdt" not in found or "ost" not in found:
         raise Failure("Unavailable", "{} shows no partitions after parted: see dmesg, and partprobe {}".format(disk, disk))
     if disk == job["mgt_on"]:
-        _format_mgt(found["mgt"])
+        _format_mgt(found["mgt"], job["backend"])
     plan["state"] = "ready"
 
 
-def _format_mgt(found: Dict[str, Any]) -> None:
+def _format_mgt(found: Dict[str, Any], backend: str) -> None:
     if found["label"] == "MGS":
         return
     if found["content"]:
         raise Failure("AlreadyExists", "{} holds {}: wipe it by hand (wipefs -a)".format(found["path"], found["content"]))
-    must(found["path"], *format_mgt(found["path"]), seconds=left())
+    must(found["path"], *format_mgt(found["path"], backend), seconds=left())
+    if backend == "zfs":
+        export("MGS")

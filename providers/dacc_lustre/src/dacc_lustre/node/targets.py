@@ -14,14 +14,31 @@ if TYPE_CHECKING:
         erase_logs,
         format_target,
         mount_target,
+        new_label,
         set_parameters,
         target_point,
         unmount_target,
         unset_parameters,
         wipe,
     )
-    from .common import CommandFailed, Failure, Job, all_at_once, attempts, left, locked, mounted_at, mounts, must, place, run, verb
+    from .common import (
+        CommandFailed,
+        Failure,
+        Job,
+        Mounted,
+        all_at_once,
+        attempts,
+        left,
+        locked,
+        mounted_at,
+        mounts,
+        must,
+        place,
+        run,
+        verb,
+    )
     from .devices import find_mgt, find_slice, in_use, signature, slices
+    from .pools import ZFS, export, imported, mountable, retire
 
 LABEL = re.compile(r"([A-Za-z0-9_-]{1,8})([-:=])((?:MDT|OST)[0-9a-f]{4})")
 MGS_TEXT = "the MGS of this host"
@@ -52,9 +69,11 @@ def _format(job: Job, target: Dict[str, Any]) -> None:
         found = find_slice(target["device"], target["kind"], target.get("partuuid", ""), mounts())
         if not _to_format(job, target, found):
             return
-        clean(found["path"], job["discard"])
+        clean(found, job["discard"])
         place(job, "cleaned")
         must(found["path"], *format_target(job, target, found["path"]), seconds=left())
+        if job["backend"] == "zfs":
+            export(new_label(job["fsname"], target["name"]))
         place(job, "formatted")
         label = signature(found["path"]).get("LABEL", "")
         if state_of(label, job["fsname"], target["name"]) != "new":
@@ -76,7 +95,9 @@ def _to_format(job: Job, target: Dict[str, Any], found: Dict[str, Any]) -> bool:
 
 
 def _taken(found: Dict[str, Any]) -> bool:
-    """Whether a slice, whose lock we have, is mounted or held."""
+    """Whether a slice, whose lock we have, is mounted or held; a pool of ours that is only imported is neither."""
+    if found["content"] == ZFS and imported(found["label"]):
+        return bool(found["mounted"])
     return bool(found["mounted"]) or in_use(found["path"])
 
 
@@ -86,11 +107,12 @@ def _occupied(found: Dict[str, Any]) -> str:
     return text.format(found["path"], what, found["path"])
 
 
-def clean(path: str, discard: bool) -> None:
+def clean(found: Dict[str, Any], discard: bool) -> None:
     """Remove what is on a slice. Some devices have nothing to discard."""
-    must(path, *wipe(path))
+    retire(found)
+    must(found["path"], *wipe(found["path"]))
     if discard:
-        run(*discard_blocks(path), seconds=left())
+        run(*discard_blocks(found["path"]), seconds=left())
 
 
 @verb("start")
@@ -117,11 +139,12 @@ def _start_at(job: Job, found: Dict[str, Any], point: str, what: str) -> None:
         raise Failure("Busy", "{} is in use ({}): unmount it there".format(found["path"], where))
     os.makedirs(point, 0o700, exist_ok=True)
     os.chmod(RUN_DIRECTORY, 0o700)
-    attempts(job, "mount.lustre", lambda: _mount_target(found["path"], point, what))
+    source = mountable(found, what)
+    attempts(job, "mount.lustre", lambda: _mount_target(source, point, what))
 
 
-def _mount_target(path: str, point: str, what: str) -> None:
-    done = run(*mount_target(path, point), seconds=left())
+def _mount_target(source: str, point: str, what: str) -> None:
+    done = run(*mount_target(source, point), seconds=left())
     if done.rc and mounted_at(point) is None:
         raise CommandFailed("mount.lustre", what, done)
 
@@ -130,16 +153,18 @@ def _mount_target(path: str, point: str, what: str) -> None:
 def stop_targets(job: Job) -> None:
     """Stop the named targets that run, all at once."""
     points = [target_point(job["fsname"], name) for name in job["names"]]
-    all_at_once(_stop, [one.point for one in mounts() if one.point in points])
+    all_at_once(_stop, [one for one in mounts() if one.point in points])
     for point in points:
         with suppress(OSError):  # gone, or another filesystem's business
             os.rmdir(point)
 
 
-def _stop(point: str) -> None:
-    done = run(*unmount_target(point), seconds=left())
-    if done.rc and mounted_at(point) is not None:
-        raise CommandFailed("umount", point, done)
+def _stop(target: Mounted) -> None:
+    done = run(*unmount_target(target.point), seconds=left())
+    if done.rc and mounted_at(target.point) is not None:
+        raise CommandFailed("umount", target.point, done)
+    if not target.source.startswith("/"):
+        export(target.source.partition("/")[0])
 
 
 @verb("wipe")
@@ -183,7 +208,7 @@ def _wipe(job: Job, found: Dict[str, Any]) -> Optional[Failure]:
     if _taken(found):
         where = ", ".join(found["mounted"]) or "perhaps a client's mount in another namespace"
         return Failure("Busy", "{} is still in use ({}): unmount it there".format(found["path"], where))
-    clean(found["path"], job["discard"])
+    clean(found, job["discard"])
     place(job, "wiped")
     left_over = signature(found["path"])
     if left_over.get("LABEL") or left_over.get("TYPE"):
@@ -208,10 +233,11 @@ def _mgs_start(job: Job) -> None:
         raise Failure("Unavailable", "this host has {}: run dacc lustre prepare for it, or set mgs_device".format(where))
     if found["mounted"]:
         return
-    if in_use(found["path"]):
+    if _taken(found):
         raise Failure("Busy", "the MGT {} is in use by something else: unmount it there".format(found["path"]))
     os.makedirs(MGS_POINT, 0o700, exist_ok=True)
-    attempts(job, "mount.lustre", lambda: _mount_target(found["path"], MGS_POINT, MGS_TEXT))
+    source = mountable(found, "MGS")
+    attempts(job, "mount.lustre", lambda: _mount_target(source, MGS_POINT, MGS_TEXT))
 
 
 @verb("mgs-erase")
