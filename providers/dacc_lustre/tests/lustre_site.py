@@ -44,6 +44,12 @@ class Played:
     pools: dict[str, str] = field(default_factory=dict)
     """The slices of the pools that are imported, by their names."""
 
+    nodemaps: dict[str, str] = field(default_factory=dict)
+    """Its parameters of nodemaps, without their first word."""
+
+    strangers: dict[str, str] = field(default_factory=dict)
+    """NIDs that are not in the nodemap ``site``, with the one that they are in."""
+
     pretend: set[str] = field(default_factory=set)
     """Devices that are in use by something unseen."""
 
@@ -184,6 +190,8 @@ class Played:
     def _lctl(self, words: list[str]) -> tuple[int, str, str]:
         if words[0] == "list_nids":
             return 0, self.nid + "\n", ""
+        if words[0] == "nodemap_test_nid":
+            return 0, self.strangers.get(words[1], "site") + "\n", ""
         if words[0] == "lcfg_erase":
             assert not self.site.running(reached=True), "the logs of a live filesystem were erased"
             known = self.site.logs.pop(words[1], None)
@@ -196,7 +204,7 @@ class Played:
         kinds = {"lov": "OST", "lmv": "MDT"}
         if name.partition(".")[0] in kinds:
             return 0, str(sum(kinds[name[:3]] in one for one in self.site.running())) + "\n", ""
-        values = {"health_check": "healthy", "version": "2.15.8"}
+        values = {"health_check": "healthy", "version": "2.15.8", **{f"nodemap.{key}": value for key, value in self.nodemaps.items()}}
         return (0, values[name] + "\n", "") if name in values else (2, "", "No such file")
 
     def _lfs(self, words: list[str]) -> tuple[int, str, str]:

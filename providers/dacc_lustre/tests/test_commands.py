@@ -128,12 +128,12 @@ def test_check_says_that_hosts_are_fit(site: Site) -> None:
 
 def test_on_zfs_the_check_wants_its_module_where_there_are_bricks(tmp_path: Path) -> None:
     site = Site(tmp_path, {"backend": "zfs"})
-    site.hosts["b0"].answers["modprobe zfs"] = [(1, "FATAL: Module zfs not found")]
+    site.hosts["b0"].answers["modprobe osd_zfs"] = [(1, "FATAL: Module osd_zfs not found")]
 
     done = dacc(site, "check", "b0", "b1", "c0")
 
     assert [line for line in done.output.splitlines() if "error" in line] == [
-        "b0: error: modprobe zfs failed: install OpenZFS and Lustre's osd-zfs for this kernel"
+        "b0: error: modprobe osd_zfs failed: install OpenZFS and Lustre's osd-zfs for this kernel"
     ]
 
 
@@ -225,6 +225,16 @@ def test_a_plan_shows_the_commands_that_create_then_runs(tmp_path: Path, backend
     assert shown <= run
     changing = {argv for argv in run if argv[0] in ("mkfs.lustre", "wipefs", "blkdiscard", "mount", "modprobe", "zpool")}
     assert {argv for argv in changing if argv[:2] != ("zpool", "list")} <= shown
+
+
+def test_a_plan_for_zfs_leaves_an_mgt_on_ldiskfs_as_it_is(tmp_path: Path) -> None:
+    site = Site(tmp_path, {"backend": "zfs"})
+    site.hosts["b0"].slices["/dev/nvme0n1p1"]["type"] = "ext4"
+
+    mgt = [command for phase, _, command in plan(site, look=True) if phase == "MGT"]
+
+    assert ("mount", "-t", "lustre", "/dev/nvme0n1p1", "/run/dacc/lustre/MGS") in mgt
+    assert not [command for command in mgt if command[0] == "zpool"]
 
 
 def test_a_plan_changes_nothing(site: Site) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from dacc_core.sdk import PlanCreate, Unavailable
-from lustre_site import Played, Site
+from lustre_site import Site
 
 from dacc_lustre import fitness, narrate
 
@@ -24,21 +23,9 @@ def site(tmp_path: Path) -> Site:
 
 def keep(site: Site, nodemaps: dict[str, str], **strangers: str) -> None:
     """Let every MGS have these parameters; ``strangers``: hosts by the other nodemap that they are in."""
-    others = {site.hosts[host].nid: name for host, name in strangers.items()}
     for host in site.hosts.values():
-        host._lctl = lctl(host, nodemaps, others)  # type: ignore[method-assign]
-
-
-def lctl(host: Played, nodemaps: dict[str, str], others: dict[str, str]) -> Any:
-    def play(words: list[str]) -> tuple[int, str, str]:
-        if words[0] == "nodemap_test_nid":
-            return 0, others.get(words[1], "site") + "\n", ""
-        if words[0] == "get_param" and words[-1].startswith("nodemap."):
-            value = nodemaps.get(words[-1][8:])
-            return (0, value + "\n", "") if value else (2, "", "No such file or directory")
-        return Played._lctl(host, words)
-
-    return play
+        host.nodemaps = {key: value for key, value in nodemaps.items() if value}
+        host.strangers = {site.hosts[stranger].nid: name for stranger, name in strangers.items()}
 
 
 def refused(site: Site) -> str:
@@ -111,6 +98,14 @@ def test_a_check_says_when_no_mgs_could_be_asked(site: Site) -> None:
     found = fitness.look(site.context(), site.provider.settings, {"b0": ["/dev/nvme0n1"]})
 
     assert [one.text for one in found if one.level == "warning"] == ["no MGS runs there: the nodemap site was not looked at"]
+
+
+def test_a_check_of_hosts_that_do_not_answer_says_that_and_no_more(site: Site) -> None:
+    site.hosts["b0"].up = False
+
+    (found,) = fitness.look(site.context(), site.provider.settings, {"b0": ["/dev/nvme0n1"]})
+
+    assert (found.host, found.level) == ("b0", "error")
 
 
 def test_a_plan_shows_what_is_asked(site: Site) -> None:

@@ -51,7 +51,7 @@ RULES = (
     Rule("mount.lustre", 22, "fail", "an option or the filesystem's name is refused: check mount_options, see dmesg there"),
     Rule("mkfs.lustre", 17, "busy", "the device is mounted: find out by whom"),
     Rule("mkfs.lustre", -1, "conflict", "another filesystem is on the device: if nothing needs it, wipe it", "previously formatted"),
-    Rule("mkfs.lustre", 22, "fail", "an option is refused: check mdt_mkfs_options and ost_mkfs_options"),
+    Rule("mkfs.lustre", 22, "fail", "an option is refused: check mdt_mkfs_options and ost_mkfs_options, or zfs_mkfs_options"),
     Rule("mkfs.lustre", 5, "quarantine", "the device does not keep what is written: replace it"),
     Rule("mkfs.lustre", -1, "quarantine", "see dmesg there; if the device is broken, replace it"),
     Rule("wipefs", -1, "busy", "something has the device open: find out what (lsof)", "resource busy"),

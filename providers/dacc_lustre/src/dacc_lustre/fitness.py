@@ -42,7 +42,7 @@ def _nodemap(context: Context, settings: Settings, facts: Mapping[str, HostFacts
     """What each MGS that runs says of the NIDs of all hosts that were looked at."""
     nids = [nid for one in facts.values() for nid in lnet.used(one.nids, settings)]
     running = [host for host, one in facts.items() if one.mgt and one.mgt.mounted]
-    if not running:
+    if facts and not running:
         yield Finding(", ".join(facts), "warning", f"no MGS runs there: the nodemap {settings.nodemap} was not looked at")
     common = {"nodemap": settings.nodemap, "nids": nids}
     answers = remote.call(context, settings, "nodemap", common, {host: {} for host in running}, seconds=settings.probe_seconds)

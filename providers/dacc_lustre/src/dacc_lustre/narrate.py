@@ -9,6 +9,7 @@ from dacc_core.sdk import PlanCreate, PlannedStep
 
 from . import reconcile
 from .node import argv
+from .node.pools import ZFS
 from .plan import Phase, Step
 from .probe import HostFacts, Slice
 from .settings import Settings
@@ -40,7 +41,7 @@ def _supposed(host: str, layout: Layout, settings: Settings) -> HostFacts:
     network = settings.networks[0] if settings.networks else "tcp"
     nids = tuple(nid.replace("%h", host) for nid in settings.nids) or (f"{host}@{network}",)
     names = {nid.rpartition("@")[0]: (nid.rpartition("@")[0],) for nid in nids}
-    content = "zfs_member" if settings.backend == "zfs" else "ext4"
+    content = ZFS if settings.backend == "zfs" else "ext4"
     mgt = Slice("", settings.mgs_device or "dacc-mgt", "mgt", label="MGS", content=content)
     return HostFacts(host, tuple(slices), nids=nids, resolved=names, mgt=mgt)
 
@@ -53,7 +54,7 @@ def _planned(phase: Phase, step: Step, facts: Facts, job: Mapping[str, Any]) -> 
 def _start_mgt(step: Step, facts: HostFacts, job: Mapping[str, Any]) -> Iterator[Command]:
     if facts.mgt and not facts.mgt.mounted:
         yield ("mkdir", "-p", argv.MGS_POINT)
-        yield from _mount(facts.mgt, "MGS", argv.MGS_POINT, job)
+        yield from _mount(facts.mgt, "MGS", "MGS", argv.MGS_POINT, job)
     if step.arguments["erase"]:
         yield tuple(argv.erase_logs(job["fsname"]))
 
@@ -76,18 +77,21 @@ def _format(step: Step, facts: HostFacts, job: Mapping[str, Any]) -> Iterator[Co
 
 def _start(step: Step, facts: HostFacts, job: Mapping[str, Any]) -> Iterator[Command]:
     for target in step.arguments["targets"]:
-        point = argv.target_point(job["fsname"], target["name"])
+        fsname, name = job["fsname"], target["name"]
+        point = argv.target_point(fsname, name)
         yield ("mkdir", "-p", point)
-        yield from _mount(_slice(facts, target), f"{job['fsname']}-{target['name']}", point, job)
+        yield from _mount(_slice(facts, target), argv.new_label(fsname, name), f"{fsname}-{name}", point, job)
 
 
-def _mount(found: Slice, service: str, point: str, job: Mapping[str, Any]) -> Iterator[Command]:
-    if found.content != "zfs_member" and (found.label or job["backend"] != "zfs"):
-        yield tuple(argv.mount_target(found.path, point))
-        return
-    pool = service if found.label == service else argv.new_label(job["fsname"], service[-7:])
-    yield tuple(argv.import_pool(found.path, pool, service))
-    yield tuple(argv.mount_target(argv.dataset(service), point))
+def _mount(found: Slice, new: str, service: str, point: str, job: Mapping[str, Any]) -> Iterator[Command]:
+    """Start a target that is called ``new`` until it starts for the first time, and ``service`` from then on. What was started keeps its
+    backend; the rest has just been formatted."""
+    source, started = found.path, found.label == service
+    on_zfs = found.content == ZFS if started else job["backend"] == "zfs"
+    if on_zfs:
+        yield tuple(argv.import_pool(found.path, service if started else new, service))
+        source = argv.dataset(service)
+    yield tuple(argv.mount_target(source, point))
 
 
 def _tune(step: Step, facts: HostFacts, job: Mapping[str, Any]) -> Iterator[Command]:

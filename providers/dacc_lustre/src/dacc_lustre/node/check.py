@@ -17,8 +17,8 @@ def check(job: Job) -> Dict[str, Any]:
     loaded = run("modprobe", "lustre")
     if loaded.rc:
         errors.append("modprobe lustre failed ({}): install the Lustre modules for this kernel".format(last_line(loaded.text)))
-    if job["backend"] == "zfs" and job.get("disks") and run("modprobe", "zfs").rc:
-        errors.append("modprobe zfs failed: install OpenZFS and Lustre's osd-zfs for this kernel")
+    if job["backend"] == "zfs" and job.get("disks") and run("modprobe", "osd_zfs").rc:
+        errors.append("modprobe osd_zfs failed: install OpenZFS and Lustre's osd-zfs for this kernel")
     table = mounts()
     disks = job.get("disks", [])
     found = {"nids": [], "mgt": None, "slices": [one for disk in disks for one in slices(disk, table)]}  # type: Dict[str, Any]

@@ -1,7 +1,8 @@
 """The backend ZFS: a slice is a pool, named as ldiskfs would label it, so blkid tells both alike; the target is a dataset in it.
 
 A pool is imported while its target runs. It is renamed when that starts for the first time: from ``fsname:MDT0000``, which may be
-formatted again, to ``fsname-MDT0000``. Pools are in no cache file, so that nothing but a start imports them at boot.
+formatted again, to ``fsname-MDT0000``. A pool that was started is in no cache file, so that nothing but a start imports it at boot;
+one whose host dies between mkfs.lustre and the export after it may be there at boot.
 """
 
 from typing import TYPE_CHECKING, Any, Dict
