@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -42,10 +43,10 @@ MaxSessions 200
 LogLevel ERROR
 SetEnv PATH={path}
 """
-# A daemon of the host's own, whose pools no other host has.
+# A daemon of the host's own, with its own list of the pools to import when it starts: that outlives the host, as a disk does.
 _START_ZFS = """
-mkdir /run/zfs /run/lock
-mount -t tmpfs dacc /etc/zfs
+mkdir -p /run/zfs /run/lock "$0"
+mount --bind "$0" /var/lib/zfs
 zfs-fuse --no-kstat-mount --pidfile /run/zfs/pid
 """
 
@@ -142,6 +143,14 @@ class LustreCluster:
             self._cut.remove(host)
             self.switch.plug(self.machines[host], True)
 
+    def recover(self) -> None:
+        """Every host is up and has its cable, and no stand-in is spoilt."""
+        self.unknob()
+        for host in self.hosts:
+            if not self.machines[host].pid:
+                self.boot(host)
+            self.mend(host)
+
     def kill(self, host: str) -> None:
         """End a host: its processes die, its mounts are gone, its disks stay."""
         (self.wire / "hosts" / f"{host}.json").unlink(missing_ok=True)
@@ -161,7 +170,7 @@ class LustreCluster:
         for host in hosts:
             self.machines[host].await_sshd()
             if self.zfs and host in self.storage:
-                self.check(host, "sh", "-ec", _START_ZFS)
+                self.check(host, "sh", "-ec", _START_ZFS, str(self.directory / "zfs" / host))
 
     def unload(self, host: str) -> None:
         """Unload Lustre's modules, LNet's too."""
@@ -207,12 +216,21 @@ class LustreCluster:
         file = self.wire / "calls" / host
         return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
-    def await_command(self, host: str, command: str, since: int = 0) -> None:
-        """Wait until a command has begun on a host, after so many of its calls."""
-        end = time.monotonic() + 60
-        while command not in (argv[0] for argv in self.commands(host)[since:]):
-            assert time.monotonic() < end, f"{command} was not called on {host}"
-            time.sleep(0.01)
+    def kill_in(self, host: str, command: str, match: str = "") -> threading.Thread:
+        """Kill a host in the midst of its next such command. The thread ends when it is dead."""
+        since = len(self.commands(host))
+        self.hang(host, command, match=match)
+
+        def kill() -> None:
+            end = time.monotonic() + 60
+            while not any(argv[0] == command and match in " ".join(argv) for argv in self.commands(host)[since:]):
+                assert time.monotonic() < end, f"{command} {match} was not called on {host}"
+                time.sleep(0.01)
+            self.kill(host)
+
+        killer = threading.Thread(target=kill)
+        killer.start()
+        return killer
 
     def forget_commands(self) -> None:
         """Begin the logs anew."""

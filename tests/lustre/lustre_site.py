@@ -131,10 +131,3 @@ class Volumes:
 def reached(results: PerHost) -> list[str]:
     """The hosts on which all went well."""
     return [host for host, error in results.hosts.items() if error is None]
-
-
-def kill_at(cluster: LustreCluster, host: str, command: str) -> None:
-    """Kill a host in the midst of a command."""
-    before = cluster.commands(host)
-    cluster.await_command(host, command, len(before))
-    cluster.kill(host)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -31,10 +29,7 @@ def cluster(open_cluster: OpenCluster) -> LustreCluster:
 def volume(cluster: LustreCluster) -> Iterator[Volumes]:
     made = Volumes(cluster)
     yield made
-    cluster.unknob()
-    for host in cluster.hosts:
-        if not cluster.machines[host].pid:
-            cluster.boot(host)
+    cluster.recover()
     made.unmount("c1")
     made.delete()
     made.assert_gone()
@@ -43,31 +38,13 @@ def volume(cluster: LustreCluster) -> Iterator[Volumes]:
 # --- hosts that die ---
 
 
-def dies_in(cluster: LustreCluster, host: str, command: str, match: str) -> threading.Thread:
-    """Kill a host in the midst of the next such command."""
-    since = len(cluster.commands(host))
-    cluster.hang(host, command, match=match)
-
-    def kill() -> None:
-        end = time.monotonic() + 60
-        while not any(argv[0] == command and match in " ".join(argv) for argv in cluster.commands(host)[since:]):
-            assert time.monotonic() < end, f"{command} {match} was not called on {host}"
-            time.sleep(0.01)
-        cluster.kill(host)
-
-    killer = threading.Thread(target=kill)
-    killer.start()
-    return killer
-
-
 @pytest.mark.parametrize(("command", "match"), [("lctl", "set_param -P"), ("lfs", "setstripe")], ids=["tune", "settle"])
 def test_a_volume_whose_primary_host_died_while_it_was_set_up_is_made_in_the_end(volume: Volumes, command: str, match: str) -> None:
-    killer = dies_in(volume.cluster, PRIMARY, command, match)
+    killer = volume.cluster.kill_in(PRIMARY, command, match)
     with pytest.raises(HostUnreachable):
         volume.create()
     killer.join()
-    volume.cluster.unknob()
-    volume.cluster.boot(PRIMARY)
+    volume.cluster.recover()
     assert volume.create() > 0
     assert reached(volume.mount("c1")) == ["c1"]
 
@@ -75,12 +52,11 @@ def test_a_volume_whose_primary_host_died_while_it_was_set_up_is_made_in_the_end
 @pytest.mark.parametrize(("command", "match"), [("umount", "OST"), ("lctl", "lcfg_erase"), ("wipefs", "-a")], ids=["stop", "erase", "wipe"])
 def test_a_volume_whose_primary_host_died_while_it_was_deleted_is_gone_in_the_end(volume: Volumes, command: str, match: str) -> None:
     volume.create()
-    killer = dies_in(volume.cluster, PRIMARY, command, match)
+    killer = volume.cluster.kill_in(PRIMARY, command, match)
     with pytest.raises(HostUnreachable):
         volume.delete()
     killer.join()
-    volume.cluster.unknob()
-    volume.cluster.boot(PRIMARY)
+    volume.cluster.recover()
     volume.delete()
     volume.assert_gone()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,7 +11,7 @@ from dacc_core.sdk import DaccError, HostUnreachable
 
 from .cluster import LustreCluster, end
 from .conftest import OpenCluster
-from .lustre_site import FSNAME, MIB, PATH, Lost, Volumes, kill_at, reached
+from .lustre_site import FSNAME, MIB, PATH, Lost, Volumes, reached
 
 pytestmark = pytest.mark.long
 
@@ -33,11 +32,7 @@ def volume(cluster: LustreCluster) -> Iterator[Volumes]:
     """A volume that is not made yet. Afterwards every host is well, and delete leaves nothing of it."""
     made = Volumes(cluster, settings={"unmount_seconds": 10.0, "mount_seconds": 10.0})
     yield made
-    cluster.unknob()
-    for host in cluster.hosts:
-        if not cluster.machines[host].pid:
-            cluster.boot(host)
-        cluster.mend(host)
+    cluster.recover()
     made.dies_at = 0
     made.unmount(*cluster.clients)
     made.delete()
@@ -108,14 +103,11 @@ def test_a_delete_that_was_cut_short_is_ended_by_another(volume: Volumes, call: 
 
 @pytest.mark.parametrize("command", ["wipefs", "mkfs.lustre", "mount.lustre"])
 def test_a_storage_host_that_dies_in_a_phase_of_create_can_be_used_again(volume: Volumes, command: str) -> None:
-    volume.cluster.hang("dac2", command)
-    killer = threading.Thread(target=kill_at, args=(volume.cluster, "dac2", command))
-    killer.start()
+    killer = volume.cluster.kill_in("dac2", command)
     with pytest.raises(DaccError):
         volume.create()
     killer.join()
-    volume.cluster.unknob()
-    volume.cluster.boot("dac2")
+    volume.cluster.recover()
     assert volume.create() > 0
 
 

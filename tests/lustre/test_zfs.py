@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 
 import pytest
@@ -10,7 +9,7 @@ import pytest
 from dacc_core.sdk import AlreadyExists, DaccError
 
 from .conftest import OpenCluster
-from .lustre_site import MIB, ON_ZFS, Lost, Volumes, kill_at, reached
+from .lustre_site import MIB, ON_ZFS, Lost, Volumes, reached
 
 pytestmark = pytest.mark.long
 
@@ -27,10 +26,7 @@ def volume(prepared: Volumes) -> Iterator[Volumes]:
     """Nothing is left of it, whatever a test did."""
     yield prepared
     prepared.dies_at = 0
-    prepared.cluster.unknob()
-    for host in prepared.cluster.hosts:
-        if not prepared.cluster.machines[host].pid:
-            prepared.cluster.boot(host)
+    prepared.cluster.recover()
     prepared.unmount("c1", "c2")
     prepared.delete()
     prepared.assert_gone()
@@ -70,6 +66,18 @@ def test_volumes_outlive_a_restart_of_their_hosts(volume: Volumes) -> None:
     assert volume.cluster.check("c1", "cat", f"{volume.path}/global/file") == "hello\n"
 
 
+def test_a_pool_that_a_host_had_imported_comes_back_on_that_host_only(volume: Volumes) -> None:
+    ost = volume.cluster.bricks["dac1"][0] + "p3"
+    volume.cluster.check("dac1", "zpool", "create", "-f", "-O", "canmount=off", "others", ost)
+    for host in volume.cluster.storage:
+        volume.cluster.kill(host)
+    volume.cluster.boot(*volume.cluster.storage)
+    found = {host: volume.cluster.check(host, "zpool", "list", "-H", "-o", "name") for host in volume.cluster.storage}
+    volume.cluster.check("dac1", "zpool", "export", "others")
+    volume.cluster.check("dac1", "wipefs", "-a", ost)
+    assert ("others" in found["dac1"], "others" in found["dac2"]) == (True, False)
+
+
 @pytest.mark.parametrize("call", range(1, 9))
 def test_a_coordinator_that_dies_before_a_call_of_create_is_replaced(volume: Volumes, call: int) -> None:
     volume.dies_at = call
@@ -93,14 +101,11 @@ def test_a_delete_that_was_cut_short_is_ended_by_another(volume: Volumes, call: 
     ("command", "match"), [("mkfs.lustre", "--ost"), ("zpool", "export"), ("zpool", "import"), ("mount.lustre", "OST")]
 )
 def test_a_storage_host_that_dies_while_it_makes_or_starts_a_pool_can_be_used_again(volume: Volumes, command: str, match: str) -> None:
-    volume.cluster.hang("dac2", command, match=match)
-    killer = threading.Thread(target=kill_at, args=(volume.cluster, "dac2", command))
-    killer.start()
+    killer = volume.cluster.kill_in("dac2", command, match)
     with pytest.raises(DaccError):
         volume.create()
     killer.join()
-    volume.cluster.unknob()
-    volume.cluster.boot("dac2")
+    volume.cluster.recover()
     assert volume.create() > 0
 
 

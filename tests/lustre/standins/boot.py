@@ -30,7 +30,7 @@ def main(root: str, host: str) -> None:
     disks.mount("proc", "/proc", "proc", 0)
     for place in ("/run", "/mnt", "/root"):
         disks.mount("dacc", place, "tmpfs", 0, "mode=755,size=16m")
-    os.mkdir("/run/sshd", 0o755)  # noqa: PTH102  # where sshd chroots to
+    os.mkdir("/run/sshd", 0o755)  # where sshd chroots to
     disks.mount(f"{root}/hosts", "/etc/hosts", "", disks.BIND)
     _nodes(Wire(f"{root}/wire"), host)
     disks.mount("/usr/sbin", f"{root}/real", "", disks.BIND)
@@ -43,14 +43,14 @@ def _nodes(wire: Wire, host: str) -> None:
     disks.mount("dacc", "/dev", "tmpfs", 0, "mode=755,size=4m")
     for name, (major, minor) in _NODES.items():
         os.mknod(f"/dev/{name}", 0o20666, os.makedev(major, minor))
-        os.chmod(f"/dev/{name}", 0o666)  # noqa: PTH101
-    os.symlink("/proc/self/fd", "/dev/fd")  # noqa: PTH211
+        os.chmod(f"/dev/{name}", 0o666)
+    os.symlink("/proc/self/fd", "/dev/fd")
     for folder in ("/dev/pts", "/dev/shm", "/dev/disk", "/dev/disk/by-id"):
-        os.mkdir(folder)  # noqa: PTH102
+        os.mkdir(folder)
     disks.mount("dacc", "/dev/pts", "devpts", 0, "newinstance,ptmxmode=0666")
     disks.mount("dacc", "/dev/shm", "tmpfs", 0, "size=64m")
-    os.symlink("pts/ptmx", "/dev/ptmx")  # noqa: PTH211
+    os.symlink("pts/ptmx", "/dev/ptmx")
     for number, disk in enumerate(wire.me().get("disks", [])):
         os.mknod(f"/dev/{disk}", 0o60600, os.makedev(7, int(disk.removeprefix("loop"))))
-        os.symlink(f"../../{disk}", f"/dev/disk/by-id/nvme-{host}-{number}")  # noqa: PTH211
+        os.symlink(f"../../{disk}", f"/dev/disk/by-id/nvme-{host}-{number}")
     sync(wire)

@@ -21,7 +21,7 @@ class Disk:
 
     def __init__(self, device: str) -> None:
         self.path, self.disk = device, number(device)
-        with open(device, "rb") as file:  # noqa: PTH123
+        with open(device, "rb") as file:
             block = os.pread(file.fileno(), 1024, 1024)
         if block[56:58] != b"\x53\xef":
             raise ValueError(device)
@@ -47,7 +47,7 @@ def parse_label(label: str) -> tuple[str, str, str]:
 def number(device: str) -> str:
     """``major:minor`` of a device, or nothing."""
     try:
-        found = os.stat(device)  # noqa: PTH116
+        found = os.stat(device)
     except OSError:
         return ""
     return f"{os.major(found.st_rdev)}:{os.minor(found.st_rdev)}" if stat.S_ISBLK(found.st_mode) else ""

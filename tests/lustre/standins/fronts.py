@@ -41,9 +41,9 @@ def losetup(wire: Wire, argv: list[str]) -> int:
     path = program(wire, "losetup")
     for _ in range(20):
         if {"-f", "--find"} & set(argv):
-            with open("/dev/loop-control") as control:  # noqa: PTH123
+            with open("/dev/loop-control") as control:
                 number = fcntl.ioctl(control, GET_FREE)
-            if not os.path.exists(f"/dev/loop{number}"):  # noqa: PTH110
+            if not os.path.exists(f"/dev/loop{number}"):
                 os.mknod(f"/dev/loop{number}", 0o60600, os.makedev(LOOP_MAJOR, number))
         done = subprocess.run([path, *argv], capture_output=True, text=True)
         if done.returncode == 0:
@@ -65,20 +65,20 @@ def sync(wire: Wire) -> None:
     """Make the nodes of this host's partitions, and remove those of partitions that are gone: what devtmpfs does for all hosts at once."""
     for disk in wire.me().get("disks", []):
         folder = f"/sys/class/block/{disk}"
-        wanted = {name for name in os.listdir(folder) if re.fullmatch(rf"{disk}p\d+", name)}  # noqa: PTH208
-        for name in os.listdir("/dev"):  # noqa: PTH208
+        wanted = {name for name in os.listdir(folder) if re.fullmatch(rf"{disk}p\d+", name)}
+        for name in os.listdir("/dev"):
             if re.fullmatch(rf"{disk}p\d+", name) and name not in wanted:
-                os.unlink(f"/dev/{name}")  # noqa: PTH108
+                os.unlink(f"/dev/{name}")
         for name in wanted:
             _node(f"/dev/{name}", f"{folder}/{name}/dev")
 
 
 def _node(path: str, described: str) -> None:
-    with open(described) as file:  # noqa: PTH123
+    with open(described) as file:
         major, minor = map(int, file.read().split(":"))
     device = os.makedev(major, minor)
-    if os.path.exists(path):  # noqa: PTH110
-        if os.stat(path).st_rdev == device:  # noqa: PTH116
+    if os.path.exists(path):
+        if os.stat(path).st_rdev == device:
             return
-        os.unlink(path)  # noqa: PTH108
+        os.unlink(path)
     os.mknod(path, 0o60600, device)

@@ -32,7 +32,7 @@ def device(wire: Wire, uuid: str, osts: list[str]) -> Iterator[str]:
     """Its device, ``major:minor``, to be mounted meanwhile: unmounted, it goes by itself. ``osts``: the devices of its OSTs."""
     with wire.locked():
         name = os.path.realpath(path(wire, uuid))
-        if not os.path.exists(name):  # noqa: PTH110
+        if not os.path.exists(name):
             _make(name, sum(map(_bytes, osts)))
         attached = _attached(wire, uuid, name)
         if attached:
@@ -47,24 +47,24 @@ def device(wire: Wire, uuid: str, osts: list[str]) -> Iterator[str]:
 def remove(wire: Wire, uuid: str) -> None:
     """Forget it, with all that was in it; who has it mounted keeps it."""
     with contextlib.suppress(FileNotFoundError):
-        os.unlink(path(wire, uuid))  # noqa: PTH108
+        os.unlink(path(wire, uuid))
 
 
 def _bytes(device: str) -> int:
-    with open(f"/sys/dev/block/{device}/size") as file:  # noqa: PTH123
+    with open(f"/sys/dev/block/{device}/size") as file:
         return int(file.read()) * 512
 
 
 def _make(name: str, size: int) -> None:
-    with tempfile.NamedTemporaryFile(dir=os.path.dirname(name), delete=False) as file:  # noqa: PTH120
+    with tempfile.NamedTemporaryFile(dir=os.path.dirname(name), delete=False) as file:
         file.truncate(size)
     subprocess.run(["/usr/sbin/mkfs.ext4", "-q", "-F", "-m", "0", "-E", "nodiscard", file.name], check=True, capture_output=True)
-    os.rename(file.name, name)  # noqa: PTH104
+    os.rename(file.name, name)
 
 
 def _attached(wire: Wire, uuid: str, name: str) -> str:
     found = str(wire.read("images", uuid).get("device", ""))
-    with contextlib.suppress(OSError), open(f"/sys/dev/block/{found}/loop/backing_file") as file:  # noqa: PTH123
+    with contextlib.suppress(OSError), open(f"/sys/dev/block/{found}/loop/backing_file") as file:
         if file.read().strip() == name:
             return found
     return ""
@@ -73,7 +73,7 @@ def _attached(wire: Wire, uuid: str, name: str) -> str:
 @contextlib.contextmanager
 def _attach(name: str) -> Iterator[int]:
     """A loop device on the file, by nodes of our own: a host's ``/dev`` has none."""
-    with tempfile.TemporaryDirectory(dir="/run") as here, open(name, "r+b") as image:  # noqa: PTH123
+    with tempfile.TemporaryDirectory(dir="/run") as here, open(name, "r+b") as image:
         number, loop = _configure(here, image.fileno())
         try:
             yield number
@@ -102,6 +102,6 @@ def _configure(here: str, image: int) -> tuple[int, int]:
 
 
 def _open(node: str, number: int) -> int:
-    if not os.path.exists(node):  # noqa: PTH110
+    if not os.path.exists(node):
         os.mknod(node, 0o60600 if os.major(number) == LOOP_MAJOR else 0o20600, number)
     return os.open(node, os.O_RDWR | os.O_CLOEXEC)

@@ -30,7 +30,7 @@ def main(wire: Wire, argv: list[str]) -> int:
 def mounted(wire: Wire, path: str) -> Mount:
     """The client's mount that a path is in. Raises OSError: ENOTTY outside of Lustre."""
     path = os.path.realpath(path)
-    os.stat(path)  # noqa: PTH116
+    os.stat(path)
     within = [mount for mount in wire.mounts(wire.host) if path == mount.place or path.startswith(mount.place.rstrip("/") + "/")]
     found = max(within, key=lambda mount: (len(mount.place), within.index(mount)))
     if not found.client:
@@ -118,7 +118,7 @@ def _split(argv: list[str]) -> tuple[list[str], list[str]]:
 def _setstripe(wire: Wire, argv: list[str]) -> int:
     options, paths = _split(argv)
     for path in paths:
-        if not os.path.isdir(path):  # noqa: PTH112
+        if not os.path.isdir(path):
             mounted(wire, path.rpartition("/")[0] or ".")
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
         mounted(wire, path)
@@ -151,6 +151,6 @@ def _mkdir(wire: Wire, argv: list[str]) -> int:
     options, paths = _split(argv)
     for path in paths:
         mounted(wire, path.rpartition("/")[0] or ".")
-        os.mkdir(path)  # noqa: PTH102
+        os.mkdir(path)
         os.setxattr(path, _DEFAULT, json.dumps(options).encode())
     return 0

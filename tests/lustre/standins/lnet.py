@@ -14,7 +14,7 @@ def modprobe(wire: Wire, argv: list[str]) -> int:
     """Load modules; lustre needs lnet and brings it."""
     names = [word for word in argv if not word.startswith("-")]
     for name in names[: None if "-a" in argv else 1]:
-        if name == "zfs" and os.path.exists("/run/zfs"):  # noqa: PTH110  # zfs-fuse runs
+        if name == "osd_zfs" and os.path.exists("/run/zfs"):  # zfs-fuse runs
             continue
         if name not in _KNOWN:
             sys.stderr.write(f"modprobe: FATAL: Module {name} not found in directory /lib/modules\n")

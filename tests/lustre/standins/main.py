@@ -38,7 +38,7 @@ COMMANDS = {
 def main(root: str) -> int:
     """Run the command that the program's name and arguments say. The result is its exit status."""
     os.umask(0o022)
-    wire = Wire(os.path.join(root, "wire"))  # noqa: PTH118
+    wire = Wire(os.path.join(root, "wire"))
     name = sys.argv[0].rpartition("/")[2]
     if name != "findmnt":  # how often one looks is nobody's business
         log(wire, [name, *sys.argv[1:]])
@@ -53,13 +53,13 @@ def main(root: str) -> int:
 
 def log(wire: Wire, argv: list[str]) -> None:
     line = json.dumps(argv) + "\n"
-    with open(wire.path("calls", wire.host), "a") as file:  # noqa: PTH123
+    with open(wire.path("calls", wire.host), "a") as file:
         file.write(line)
 
 
 def spoil(wire: Wire, name: str) -> int | None:
     """Do what a knob says; an exit status if the command is not to run."""
-    if not os.path.exists(wire.path("knobs", f"{wire.host}.{name}.json")):  # noqa: PTH110
+    if not os.path.exists(wire.path("knobs", f"{wire.host}.{name}.json")):
         return None
     with wire.locked():
         knob = turn(wire, name)

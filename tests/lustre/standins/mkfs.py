@@ -172,7 +172,7 @@ def _format(wire: Wire, device: str, label: str, extra: str) -> None:
 
 def _size(device: str) -> int:
     try:
-        with open(device, "rb") as file:  # noqa: PTH123
+        with open(device, "rb") as file:
             return file.seek(0, os.SEEK_END)
     except OSError:
         return 0

@@ -73,7 +73,7 @@ def _before(wire: Wire, spec: str, place: str) -> None:
     for mount in wire.mounts(wire.host):
         if mount.place == place and same in (mount.source, mount.device):
             raise Said(errno.EEXIST, f"according to /etc/mtab {spec} is already mounted on {place}")
-    if not os.path.exists(place):  # noqa: PTH110
+    if not os.path.exists(place):
         raise Said(errno.ENOENT, f"{place} inaccessible: No such file or directory")
 
 
@@ -112,7 +112,7 @@ def _server(wire: Wire, spec: str, place: str, options: list[str]) -> None:
         disks.mount(spec, place, "tmpfs", flags, "size=4k")
     else:
         disks.mount(spec, place, "ext4", flags)
-    found = os.stat(place).st_dev  # noqa: PTH116
+    found = os.stat(place).st_dev
     wire.started({**record, "device": f"{os.major(found)}:{os.minor(found)}"})
 
 
@@ -197,14 +197,14 @@ def _mount(device: str, source: str, place: str, flags: int) -> None:
     """Mount a device under the client's name for the filesystem: the kernel keeps the path that it was given."""
     major, minor = map(int, device.split(":"))
     nodes, _, name = source.rpartition("/")
-    place = os.path.abspath(place)  # noqa: PTH100
+    place = os.path.abspath(place)
     with tempfile.TemporaryDirectory(dir="/run") as here:
-        os.mkdir(f"{here}/{nodes}")  # noqa: PTH102
+        os.mkdir(f"{here}/{nodes}")
         os.mknod(f"{here}/{nodes}/{name}", 0o60600, os.makedev(major, minor))
         os.chdir(here)
         disks.mount(source, place, "ext4", flags & ~disks.RDONLY)
         os.chdir("/")
     with suppress(OSError):  # clients would see it
-        os.rmdir(f"{place}/lost+found")  # noqa: PTH106
+        os.rmdir(f"{place}/lost+found")
     if flags & disks.RDONLY:  # of this mount only: other clients may write
         disks.mount("", place, "", flags | disks.REMOUNT | disks.BIND)

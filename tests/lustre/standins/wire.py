@@ -26,12 +26,12 @@ class Wire:
     # --- records ---
 
     def path(self, *names: str) -> str:
-        return os.path.join(self.root, *names)  # noqa: PTH118  # pathlib takes longer to import than the rest
+        return os.path.join(self.root, *names)
 
     def read(self, *names: str) -> Record:
         """A record; empty if there is none."""
         try:
-            with open(self.path(*names) + ".json") as file:  # noqa: PTH123
+            with open(self.path(*names) + ".json") as file:
                 found: Record = json.load(file)
                 return found
         except FileNotFoundError:
@@ -39,17 +39,17 @@ class Wire:
 
     def write(self, record: Record, *names: str) -> None:
         path = self.path(*names) + ".json"
-        with open(f"{path}.{self.host}.{os.getpid()}", "w") as file:  # noqa: PTH123
+        with open(f"{path}.{self.host}.{os.getpid()}", "w") as file:
             json.dump(record, file)
-        os.replace(file.name, path)  # noqa: PTH105
+        os.replace(file.name, path)
 
     def names(self, kind: str) -> list[str]:
-        return sorted(name[:-5] for name in os.listdir(self.path(kind)) if name.endswith(".json"))  # noqa: PTH208
+        return sorted(name[:-5] for name in os.listdir(self.path(kind)) if name.endswith(".json"))
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Nobody else changes a record meanwhile."""
-        with open(self.path("lock"), "a") as file:  # noqa: PTH123
+        with open(self.path("lock"), "a") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
@@ -79,7 +79,7 @@ class Wire:
         """What a host has mounted; nothing if it does not run."""
         pid = self.read("hosts", host).get("pid", 0)
         try:
-            with open(self.path("proc", str(pid), "mountinfo")) as file:  # noqa: PTH123
+            with open(self.path("proc", str(pid), "mountinfo")) as file:
                 return [Mount(line) for line in file]
         except OSError:
             return []
@@ -102,7 +102,7 @@ class Wire:
 
     def started(self, record: Record) -> None:
         self.write(record, "targets", f"{record['host']}.{record['service']}")
-        with open(self.path("served", record["host"]), "a") as file:  # noqa: PTH123
+        with open(self.path("served", record["host"]), "a") as file:
             file.write(f"{record['device']} {record['place']}\n")
 
     def find_mgs(self, groups: list[list[str]]) -> Record:

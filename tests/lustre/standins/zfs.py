@@ -51,7 +51,7 @@ def make(wire: Wire, name: str, vdevs: list[str], label: str, options: list[str]
     if run(wire, "zpool", "list", "-H", pool).returncode:
         must(wire, "zpool", "create", "-f", "-O", "canmount=off", pool, *vdevs)
     must(wire, "zfs", "create", "-o", "canmount=off", *options, name)
-    found = os.stat(vdevs[0]).st_rdev  # noqa: PTH116
+    found = os.stat(vdevs[0]).st_rdev
     kept = (label, os.urandom(16).hex(), f"{os.major(found)}:{os.minor(found)}")
     for key, value in zip(_KEPT, kept, strict=True):
         must(wire, "zfs", "set", f"{key}={value}", name)
