@@ -58,9 +58,9 @@ def arm_coordinator(job: Job, call: str, place: str) -> str:
     host = up_to(job, call)
     while True:
         job.crash.arm(host, place)
+        job.crash.site.await_daemon(host)  # its own registration is a write; and only a host that is alive is given a session
         if call == "setup":  # nobody's session yet
             return host
-        job.crash.site.await_daemon(host)  # its own registration is a write; nothing else is to be written before the call
         former, host = host, coordinator(job)
         if host == former:
             return host
