@@ -45,6 +45,7 @@ class Pursuit:
         self._cancelling = ""
         self._late_step = False
         self._cleared = -1
+        self._tenure = (0.0, -1)
         self._attempts = 0
         self._goal = (0.0, -1)
         self._wake: Timer | None = None
@@ -122,16 +123,16 @@ class Pursuit:
         boots = orders.boots_of(self.core.view, session)
         begun = facts.begin(step, session, status, hosts=hosts, mover=mover, at=self.core.now.wall, boots=boots)
         begun = orders.with_buffers(self.core.view, session, begun, step)
-        self._write(session, begun, lambda: self._act(step))
+        self._write(session, begun, lambda: self._act(step, session.lost))
 
-    def _act(self, step: Step) -> None:
-        """The beginning is recorded: now the effect."""
+    def _act(self, step: Step, without: tuple[str, ...]) -> None:
+        """The beginning is recorded: now the effect, ``without`` the hosts that had been forgotten when it was planned."""
         session, status = self.core.view.session(self.token), self.core.view.status(self.token)
-        if session is None or not self.core.may_act():
+        if session is None or session.lost != without or not self.core.may_act():
             self._idle()
             return
         self._busy, self._acting, self._cancelling, self._late_step = "acting", step, "", False
-        self._without = session.lost
+        self._cleared, self._without = -1, without
         seconds = judge.seconds(session, status, step, self.core.now.wall, self.core.rules)
         order = fx.StepOrder(step, session, status, seconds, status.mover, orders.buffers_of(self.core.view, session, status, step))
         self._ref = self.core.ask(lambda ref: fx.RunStep(ref, order), self._ended)
@@ -144,7 +145,7 @@ class Pursuit:
     def _progressed(self, progress: Progress) -> None:
         """Progress reaches the store now and then only."""
         due = self.core.now.mono - self._saved_at >= PROGRESS_SECONDS
-        if self._busy == "acting" and due and not self._saving and self.core.may_act():
+        if self._busy == "acting" and due and not self._saving and self._holds():
             self._saved_at, self._saving = self.core.now.mono, True
             status = msgspec.structs.replace(self.core.view.status(self.token), progress=progress)
             self.core.transact(self._draft(status).commit(), lambda _: self._saved())
@@ -164,16 +165,11 @@ class Pursuit:
         if session.lost != self._without:
             self.cancel(f"host {fold(session.lost)} was forgotten")
             return
-        wanted = self._plan(session, status)
-        if wanted is None or (wanted.kind, wanted.hosts) != (self._acting.kind, self._acting.hosts):
-            if self._harmless(wanted):
-                return
-            self.cancel(f"the goal is now {session.goal.verb}")
-
-    def _harmless(self, wanted: Step | None) -> bool:
+        wanted, acting = self._plan(session, status), self._acting
         # An unmount or a restore that has become larger or smaller may end first; what it did is wanted or will be done again.
-        acting = self._acting.kind if self._acting is not None else ""
-        return acting in ("unmount", "restore") and wanted is not None and wanted.kind == acting
+        lenient = acting.kind in ("unmount", "restore")
+        if wanted is None or wanted.kind != acting.kind or not (lenient or wanted.hosts == acting.hosts):
+            self.cancel(f"the goal is now {session.goal.verb}")
 
     def cancel(self, why: str) -> None:
         """Stop the running step; what it started is fenced before anything else is done."""
@@ -216,8 +212,8 @@ class Pursuit:
             self._guard.cancel()
         self._busy = ""
         session, status = self.core.view.session(self.token), self.core.view.status(self.token)
-        if session is None or step is None or not self.core.membership.sure:
-            self.core.pursuits.changed({self.token})
+        if session is None or step is None or not self._holds():
+            self._idle()
             return
         log.info("step ends", extra={"session": self.token, "step": step.kind, "error": str(outcome.error or "")})
         known = facts.finish(step, session, status, outcome, at=self.core.now.wall)
@@ -279,25 +275,25 @@ class Pursuit:
         """Record the higher generation, then enforce it where the older one may be acting."""
         hosts = tuple(host for host in expand(running.hosts) if host not in session.lost)
         status = msgspec.structs.replace(status, running=running)
-        self._write(session, status, lambda: self._fence_hosts(session, status, hosts))
+        self._write(session, status, lambda: self._fence_hosts(session.key, status.generation, hosts))
 
-    def _fence_hosts(self, session: Session, status: Status, hosts: tuple[str, ...]) -> None:
+    def _fence_hosts(self, key: str, generation: int, hosts: tuple[str, ...]) -> None:
         self._busy = "fencing"
         if not hosts:
-            self._fenced(fx.Fenced(0, {}), session, status)
+            self._fenced(fx.Fenced(0, {}), generation)
             return
-        log.info("fencing", extra={"session": self.token, "generation": status.generation, "hosts": fold(hosts)})
-        self.core.ask(lambda ref: fx.Fence(ref, session.key, status.generation, hosts), lambda event: self._fenced(event, session, status))
+        log.info("fencing", extra={"session": self.token, "generation": generation, "hosts": fold(hosts)})
+        self.core.ask(lambda ref: fx.Fence(ref, key, generation, hosts), lambda event: self._fenced(event, generation))
 
-    def _fenced(self, event: fx.Fenced, session: Session, status: Status) -> None:
+    def _fenced(self, event: fx.Fenced, generation: int) -> None:
         self._busy = ""
         current = self.core.view.session(self.token)
-        if current is None or current.born != session.born or not self.core.may_act():
-            return
-        if event.failures:
+        if current is None or self.core.stopping or not self._holds():
+            self._idle()
+        elif event.failures:
             self._unfenced(current, event.failures)
         else:
-            self._cleared = status.generation
+            self._cleared = generation
             self.consider()
 
     def _unfenced(self, session: Session, failures: dict[str, DaccError]) -> None:
@@ -338,22 +334,18 @@ class Pursuit:
         What ``status`` has more than the store is known here only: dropped, the last step would be fenced and run again.
         """
         if self._revisions() != seen or not self.core.may_act():
-            self._ended_session()
+            self._idle()
             return
         draft = endings.ending(self.core.view, session, status, step, self.core.now.wall, self.core.rules)
         self._transact(
             draft.expect("alive", self.core.host),
-            self._ended_session,
+            self._idle,
             lambda: self._release(session, status, step, seen),
         )
 
     def _revisions(self) -> tuple[int, int]:
         view = self.core.view
         return view.revision_of("sessions", self.token), view.revision_of("status", self.token)
-
-    def _ended_session(self) -> None:
-        self._busy = ""
-        self.core.pursuits.changed({self.token})
 
     # --- writing ---
 
@@ -363,7 +355,18 @@ class Pursuit:
     def _write(self, session: Session, status: Status, then: Callable[[], None]) -> None:
         draft = self._draft(status)
         endings.count_pre_run(self.core.view, draft, session, status, self.core.now.wall)
-        self._transact(draft, then)
+        self._tenure = session.born, status.generation
+        self._transact(draft, lambda: then() if self._holds() else self._idle())
+
+    def _holds(self) -> bool:
+        """Whether this host acts for the session as it did when it last wrote so.
+
+        A daemon that stood still may have lost its lease and have a new one by the time it hears how its step ended; what it knows then
+        is of the past, and not to be written over what the one that took over did.
+        """
+        session, status = self.core.view.session(self.token), self.core.view.status(self.token)
+        same = session is not None and (session.born, status.generation) == self._tenure
+        return same and status.incarnation == self.core.incarnation and self.core.membership.sure
 
     def _transact(self, draft: Draft, then: Callable[[], None], otherwise: Callable[[], None] | None = None) -> None:
         """Write, ``then`` go on; when a record was changed meanwhile go on ``otherwise``, or look at everything anew."""
@@ -382,7 +385,7 @@ class Pursuit:
 
     def _idle(self) -> None:
         self._busy = ""
-        self.consider()
+        self.core.pursuits.changed({self.token})
 
     @property
     def copying(self) -> bool:

@@ -62,7 +62,9 @@ class Rules:
         return self._view
 
     def check_writer(self, host: str, incarnation: str, ops: tuple[Op, ...]) -> Iterator[str]:
-        """Rule 3: a status is written only by its coordinator, whose incarnation is alive."""
+        """Rule 3, for a write that comes next: a status is written only by its coordinator, whose incarnation is alive; it follows a
+        dead one, with a higher generation.
+        """
         self.revision()
         for op in ops:
             kind, token = keys.split(op.key)
@@ -72,6 +74,17 @@ class Rules:
                     yield f"rule 3: {incarnation} wrote the status of {token}, coordinated by {status.incarnation}"
                 elif not self._view.is_alive(host, status.incarnation):
                     yield f"rule 3: {incarnation} wrote the status of {token} without being alive"
+                else:
+                    yield from self._takeover(token, status)
+
+    def _takeover(self, token: str, status: Status) -> Iterator[str]:
+        former = self._view.status(token)
+        if not former.coordinator or former.incarnation == status.incarnation:
+            return
+        if self._view.is_alive(former.coordinator, former.incarnation):
+            yield f"rule 3: {status.incarnation} took {token} over from {former.incarnation}, which is alive"
+        if status.generation <= former.generation:
+            yield f"rule 3: {status.incarnation} took {token} over from {former.incarnation} without a higher generation"
 
     def is_owned(self, volume: str) -> bool:
         """Whether a session has this volume."""

@@ -1,7 +1,8 @@
 """A simulated cluster in one process: several cores, one store, one world, one seeded scheduler.
 
-Everything that could happen in any order does: answers arrive late, daemons crash with steps half done whose commands live on, leases
-end, the store fails before or after a write, nodes go down. After each event the rules of the design are checked; a seed replays exactly.
+Everything that could happen in any order does: answers arrive late, daemons crash with steps half done whose commands live on, leases end,
+daemons stand still and go on, the store fails before or after a write, nodes go down. After each event the rules of the design are checked;
+a seed replays exactly.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ class Node:
         self.core: Core | None = None
         self.life = 0
         self.cut_until = 0.0
+        self.still_until = 0.0
         self.steps: dict[int, Step] = {}
         self.replies: dict[int, Callable[[Answer | Exception | None], None]] = {}
         self.watch: Any = None
@@ -65,6 +67,7 @@ class Node:
     def start(self) -> None:
         """A new incarnation."""
         self.life += 1
+        self.still_until = 0.0
         self._tick_at = float("inf")
         pools = {brick.pool: (brick.capacity, "sim") for brick in self.bricks}
         rules = replace(RULES, most_changes=self.sim.most_changes)
@@ -100,8 +103,10 @@ class Node:
             self.sim.world.crash_after = -1
 
     def give(self, event: fx.Event) -> None:
-        """Let the core handle an event and schedule what it wants done."""
-        if self.core is not None:
+        """Let the core handle an event and schedule what it wants done; later, when the daemon stands still."""
+        if self.still:
+            self.sim.later(self.wakes_in, self.sim.bound(self, lambda: self.give(event)))
+        elif self.core is not None:
             self._run(self.core.handle(event, self.sim.now))
 
     def call(self, verb: Callable[[Scene], Verb[Answer]], token: str, reply: Callable[[Answer | Exception | None], None]) -> None:
@@ -169,6 +174,16 @@ class Node:
         """Whether this daemon cannot reach the store now."""
         return self.sim.now.mono < self.cut_until
 
+    @property
+    def still(self) -> bool:
+        """Whether this daemon's process stands still now; what it had sent and what runs elsewhere goes on."""
+        return self.sim.now.mono < self.still_until
+
+    @property
+    def wakes_in(self) -> float:
+        """Seconds until it goes on, and has come to one of the many things that wait for it."""
+        return self.still_until - self.sim.now.mono + self.sim.random.uniform(0.0, 0.2)
+
     def _load(self) -> None:
         if self.cut:
             self.sim.later(0.5, self.sim.bound(self, self._load))
@@ -190,6 +205,9 @@ class Node:
         def run() -> None:
             if core is not self.core and self.sim.random.random() < 0.5:
                 return  # the request never left
+            if self.still and self.sim.random.random() < 0.5:
+                self.sim.later(self.wakes_in, run)  # nor did this one, yet
+                return
             chance = self.sim.random.random()
             lost: TxnResult | DaccError = KeystoreUnavailable(where="simulation", why="no answer")
             if self.cut or chance < self.sim.store_faults:
@@ -283,7 +301,11 @@ class Simulation:
         life = node.life
 
         def run() -> None:
-            if node.core is not None and node.life == life:
+            if node.core is None or node.life != life:
+                return
+            if node.still:
+                self.later(node.wakes_in, run)
+            else:
                 task()
 
         return run
@@ -319,7 +341,7 @@ class Simulation:
         for host in tuple(self.world.down):
             self.boot(host)
         for node in self.nodes:
-            node.cut_until = 0.0
+            node.cut_until = node.still_until = 0.0
             if node.core is None:
                 node.start()
 
@@ -327,11 +349,12 @@ class Simulation:
 
     def write(self, host: str, incarnation: str, compares: tuple[Compare, ...], ops: tuple[Op, ...]) -> TxnResult:
         """A daemon's transaction; one that succeeds is checked against rule 3."""
+        breaks = list(self.rules.check_writer(host, incarnation, ops))
         result = self.store.txn(compares, ops)
         if sum("/allocations/" in op.key for op in ops) > self.most_changes:
             self.violations.append(f"{host} wrote more than {self.most_changes} hosts at once")
         if result.ok:
-            self.violations.extend(self.rules.check_writer(host, incarnation, ops))
+            self.violations.extend(breaks)
         return result
 
     def _may_delete(self, name: str) -> bool:

@@ -188,7 +188,7 @@ class Workload:
         if not self.chaos:
             return
         node = self.sim.random.choice(self.sim.nodes)
-        self.sim.random.choice([self._crash, self._crash, self._cut, self._down, self._node_down])(node)
+        self.sim.random.choice([self._crash, self._crash, self._cut, self._still, self._down, self._node_down])(node)
         self.sim.later(self.sim.random.expovariate(1 / 15), self._harm)
 
     def _crash(self, node: Node) -> None:
@@ -198,6 +198,9 @@ class Workload:
 
     def _cut(self, node: Node) -> None:
         node.cut_until = self.sim.now.mono + self.sim.random.choice([0.5, 4.0, 7.0, 25.0])
+
+    def _still(self, node: Node) -> None:
+        node.still_until = self.sim.now.mono + self.sim.random.choice([0.5, 4.0, 11.0, 25.0])
 
     def _down(self, node: Node) -> None:
         self._fail_host(node.host)

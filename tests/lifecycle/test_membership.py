@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from dacc_core.errors import HostNameTaken
+from dacc_core.errors import Cancelled, HostNameTaken
 from dacc_core.keystore.base import Batch, Change, Item, Put, Snapshot
 from dacc_core.lifecycle import effects as fx
 from dacc_core.lifecycle.core import Core
-from dacc_core.model import Alive, Request
+from dacc_core.lifecycle.facts import Outcome
+from dacc_core.model import Alive, Request, Status
 from dacc_core.registry import keys
 from dacc_core.registry.claims import Claim, set_up
 from dacc_core.testing.simulation import RULES, Node, Simulation, answered
@@ -185,17 +186,17 @@ def test_a_daemon_that_was_cut_off_gives_way_to_the_one_that_took_its_name() -> 
 
 
 class Working(Simulation):
-    """A cluster in which a daemon is amid a step that takes long; ``told`` has what it did since."""
+    """A cluster in which a daemon has recorded that it begins a step, which takes long; ``told`` has what it did since."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        super().__init__(1, hosts=2, faults=0.0)
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, hosts: int = 2) -> None:
+        super().__init__(1, hosts=hosts, faults=0.0)
         monkeypatch.setattr(Node, "_perform", lambda *_: None)
         self.run(1.0)
         claim = Claim(token="1", kind="job", request=Request(owner=1, group=1, pool="default", capacity=100), size=100)
         self.nodes[0].call(lambda scene: answered(set_up(scene, claim)), "1", lambda _: None)
-        while not any(node.steps for node in self.nodes):
+        while not self.status.running:
             self.step()
-        (self.node,) = (node for node in self.nodes if node.steps)
+        (self.node,) = (node for node in self.nodes if node.host == self.status.coordinator)
         self.told: list[tuple[float, fx.Effect]] = []
         schedule = self.node._schedule
 
@@ -204,6 +205,13 @@ class Working(Simulation):
             schedule(effect)
 
         monkeypatch.setattr(self.node, "_schedule", noted)
+
+    def begin(self) -> None:
+        """The daemon hears that it may begin its step."""
+        while not self.node.steps:
+            self.step()
+        ((self.ref, _),) = self.node.steps.items()
+        self.told.clear()
 
     def until(self, kind: type[fx.Effect]) -> float:
         """The time of the first effect of a kind."""
@@ -215,9 +223,26 @@ class Working(Simulation):
             self.step()
         raise AssertionError(f"no {kind.__name__} within {3 * TTL} s")
 
+    def stand_still(self) -> None:
+        """The daemon stands still for longer than its lease; then it has a new one before it hears anything else."""
+        self.node.still_until = self.now.mono + 2 * TTL
+        while not self.node.core or self.node.core.incarnation == "s1.1" or not self.node.core.may_act():
+            self.step()
+
+    def end(self, outcome: Outcome) -> None:
+        """The daemon hears how its step ended."""
+        self.node._tell(self.ref, outcome)
+        self.run(1.0)
+
+    @property
+    def status(self) -> Status:
+        self.rules.revision()
+        return self.rules.records().status("1")
+
 
 def test_a_daemon_that_cannot_renew_its_lease_stops_its_steps_after_half_its_ttl(monkeypatch: pytest.MonkeyPatch) -> None:
     sim = Working(monkeypatch)
+    sim.begin()
     cut = sim.now.mono
     sim.node.cut_until = cut + 10 * TTL
     assert sim.until(fx.CancelStep) <= cut + TTL / 2 + 0.1
@@ -225,6 +250,7 @@ def test_a_daemon_that_cannot_renew_its_lease_stops_its_steps_after_half_its_ttl
 
 def test_a_daemon_in_doubt_of_its_lease_begins_nothing_and_writes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     sim = Working(monkeypatch)
+    sim.begin()
     sim.node.cut_until = sim.now.mono + 10 * TTL
     sim.until(fx.CancelStep)
     sim.run(5 * TTL)
@@ -234,6 +260,7 @@ def test_a_daemon_in_doubt_of_its_lease_begins_nothing_and_writes_nothing(monkey
 
 def test_a_daemon_whose_lease_is_gone_stops_its_steps_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     sim = Working(monkeypatch)
+    sim.begin()
     sim.rules.revision()
     lost = sim.now.mono
     (lease,) = {item.lease for item in sim.store.read(keys.key("alive", sim.node.host)).items}
@@ -243,8 +270,50 @@ def test_a_daemon_whose_lease_is_gone_stops_its_steps_at_once(monkeypatch: pytes
 
 def test_a_daemon_that_lost_its_lease_comes_back_as_a_new_incarnation(monkeypatch: pytest.MonkeyPatch) -> None:
     sim = Working(monkeypatch)
+    sim.begin()
     (lease,) = {item.lease for item in sim.store.read(keys.key("alive", sim.node.host)).items}
     sim.store.revoke(lease)
     sim.run(2.0)
     sim.rules.revision()
     assert sim.rules.records().alive[sim.node.host].record.incarnation == f"{sim.node.host}.1.1"
+
+
+OUTCOMES = [Outcome(error=Cancelled(what="create")), Outcome(state={"volume": "a0010000"})]
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES, ids=["cancelled", "done"])
+def test_how_a_step_ended_is_not_written_over_what_the_next_coordinator_does(monkeypatch: pytest.MonkeyPatch, outcome: Outcome) -> None:
+    sim = Working(monkeypatch)
+    sim.begin()
+    sim.stand_still()
+    taken = sim.status
+    assert (taken.coordinator, taken.generation) == ("s2", 2)
+    sim.end(outcome)
+    assert sim.status == taken
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES, ids=["cancelled", "done"])
+def test_a_step_of_a_lost_lease_is_fenced_and_done_again_where_nobody_else_took_over(
+    monkeypatch: pytest.MonkeyPatch, outcome: Outcome
+) -> None:
+    sim = Working(monkeypatch, hosts=1)
+    sim.begin()
+    sim.stand_still()
+    sim.told.clear()
+    sim.end(outcome)
+    assert [type(effect) for _, effect in sim.told if isinstance(effect, fx.Fence | fx.RunStep)] == [fx.Fence, fx.RunStep]
+    assert (sim.status.generation, sim.status.incarnation) == (2, "s1.1.1")
+
+
+def test_a_step_whose_beginning_was_recorded_under_a_lost_lease_does_not_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+    sim = Working(monkeypatch)
+    late: list[fx.Event] = []
+    give = sim.node.give
+    monkeypatch.setattr(
+        sim.node, "give", lambda event: late.append(event) if isinstance(event, fx.Transacted) and not late else give(event)
+    )
+    sim.stand_still()
+    assert sim.status.coordinator == "s2"
+    give(late[0])
+    sim.run(1.0)
+    assert not [effect for _, effect in sim.told if isinstance(effect, fx.RunStep)]
