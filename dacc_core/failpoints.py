@@ -1,7 +1,8 @@
-"""Named places where a test can make this process die, fail, hang or stand still.
+"""Named places where a test can make this process die, fail, hang or pause.
 
-``DACC_FAILPOINT=name[:kill|error|hang|stop]`` (several separated by commas; the default action is
+``DACC_FAILPOINT=name[:kill|error|hang|pause]`` (several separated by commas; the default action is
 ``kill``). A name may end in ``*``. With ``name@N`` the action happens at the N-th passage only.
+``pause`` makes the file ``DACC_FAILPOINT_FILE`` and goes on when that is gone.
 Unset, :func:`failpoint` is a function that does nothing.
 """
 
@@ -10,8 +11,10 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections import Counter
 from fnmatch import fnmatchcase
+from pathlib import Path
 
 _passages: Counter[str] = Counter()
 
@@ -32,13 +35,18 @@ def _parse(text: str) -> list[tuple[str, int, str]]:
 def _act(name: str, action: str) -> None:
     if action == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
-    if action == "stop":
-        # To this thread, which then stops here; sent to the process, another one would take it a moment later. SIGCONT ends it.
-        signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
+    if action == "pause":
+        _pause(Path(os.environ["DACC_FAILPOINT_FILE"]))
         return
     if action == "hang":
         threading.Event().wait()
     raise FailpointError(f"failpoint {name}")
+
+
+def _pause(file: Path) -> None:
+    file.touch()
+    while file.exists():
+        time.sleep(0.005)
 
 
 def _armed(name: str) -> None:

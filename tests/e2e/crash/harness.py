@@ -7,12 +7,13 @@ import os
 import pwd
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -120,6 +121,11 @@ class CrashSite:
         self._next: dict[str, list[str]] = {}
         self._faults = count()
 
+    @property
+    def store(self) -> Path:
+        """The keystore's file."""
+        return self.site.directory / "state" / "store.db"
+
     # --- daemons ---
 
     def open(self) -> CrashSite:
@@ -140,6 +146,14 @@ class CrashSite:
     def _launch(self, host: str, **env: str) -> None:
         waiting = self._next.get(host, [])
         self.site.launch(host, **({"DACC_FAILPOINT": waiting.pop(0)} if waiting else {}), **env)
+
+    def stand_still(self, host: str) -> None:
+        """Stop a daemon's process until it gets a SIGCONT; while it does not hold the keystore's lock, on which all others would wait."""
+        daemon = self.site.daemons[host]
+        with closing(sqlite3.connect(self.store, timeout=10.0, isolation_level=None)) as database:
+            database.execute("BEGIN IMMEDIATE")
+            daemon.send_signal(signal.SIGSTOP)
+            until("it stands still", lambda: Path(f"/proc/{daemon.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
 
     def fault(self, **fault: Any) -> None:
         """One fault of the fake provider, for daemons started from now on; none without arguments."""
@@ -205,7 +219,7 @@ class CrashSite:
         return view
 
     def _read(self, question: Callable[[SqliteKeystore], T]) -> T:
-        store = SqliteKeystore(self.site.directory / "state" / "store.db", None, 10_000)
+        store = SqliteKeystore(self.store, None, 10_000)
         try:
             return question(store)
         finally:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -53,11 +52,11 @@ def up_to(job: Job, call: str) -> str:
     return host
 
 
-def arm_coordinator(job: Job, call: str, place: str) -> str:
+def arm_coordinator(job: Job, call: str, place: str, **env: str) -> str:
     """Arm the host that is to act in a call, and say which; on a busy machine another takes over while its daemon is replaced."""
     host = up_to(job, call)
     while True:
-        job.crash.arm(host, place)
+        job.crash.arm(host, place, **env)
         job.crash.site.await_daemon(host)  # its own registration is a write; and only a host that is alive is given a session
         if call == "setup":  # nobody's session yet
             return host
@@ -111,11 +110,14 @@ def test_a_coordinator_that_stood_still_for_longer_than_its_lease_writes_nothing
     pair_job: Job, call: str, place: str
 ) -> None:
     job, crash = pair_job, pair_job.crash
-    since = crash.records().revision
-    host = arm_coordinator(job, call, f"{place}:stop")
-    job.do(call)
-    pid = crash.site.daemons[host].pid
-    assert stands_still(pid)
+    since, there = crash.records().revision, crash.site.directory / "there"
+    host = arm_coordinator(job, call, f"{place}:pause", DACC_FAILPOINT_FILE=str(there))
+    waiting = job.begin(call)
+    until("it comes there", there.exists)
+    crash.stand_still(host)
+    there.unlink()
+    done = until("the call ends", lambda: waiting.ended(0.1), 30.0)
+    assert (done.rc, done.output) == (0, "")
     crash.site.daemons[host].send_signal(signal.SIGCONT)
     crash.site.await_daemon(host)
     job.after(call)
@@ -132,7 +134,7 @@ def test_a_copy_of_a_coordinator_that_stood_still_ends_with_the_takeover(pair_jo
     crash.site.await_daemon(host)
     waiting = job.begin("data_in")
     until("the copy hangs", rsync.hangs)
-    crash.site.daemons[host].send_signal(signal.SIGSTOP)
+    crash.stand_still(host)
     done = until("the call ends", lambda: waiting.ended(0.1), 30.0)
     assert (done.rc, done.output) == (0, "")
     assert not rsync.hangs()
@@ -143,10 +145,6 @@ def test_a_copy_of_a_coordinator_that_stood_still_ends_with_the_takeover(pair_jo
     job.assert_results()
     crash.assert_nothing_left()
     assert_one_coordinator_after_the_other(job, since)
-
-
-def stands_still(pid: int) -> bool:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 def assert_one_coordinator_after_the_other(job: Job, since: int) -> None:
