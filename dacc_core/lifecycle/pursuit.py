@@ -145,7 +145,7 @@ class Pursuit:
     def _progressed(self, progress: Progress) -> None:
         """Progress reaches the store now and then only."""
         due = self.core.now.mono - self._saved_at >= PROGRESS_SECONDS
-        if self._busy == "acting" and due and not self._saving and self._holds():
+        if self._busy == "acting" and due and not self._saving and self.core.may_act() and self._holds():
             self._saved_at, self._saving = self.core.now.mono, True
             status = msgspec.structs.replace(self.core.view.status(self.token), progress=progress)
             self.core.transact(self._draft(status).commit(), lambda _: self._saved())

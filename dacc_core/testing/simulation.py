@@ -105,7 +105,7 @@ class Node:
     def give(self, event: fx.Event) -> None:
         """Let the core handle an event and schedule what it wants done; later, when the daemon stands still."""
         if self.still:
-            self.sim.later(self.wakes_in, self.sim.bound(self, lambda: self.give(event)))
+            self.when_awake(self.sim.bound(self, lambda: self.give(event)))
         elif self.core is not None:
             self._run(self.core.handle(event, self.sim.now))
 
@@ -179,10 +179,9 @@ class Node:
         """Whether this daemon's process stands still now; what it had sent and what runs elsewhere goes on."""
         return self.sim.now.mono < self.still_until
 
-    @property
-    def wakes_in(self) -> float:
-        """Seconds until it goes on, and has come to one of the many things that wait for it."""
-        return self.still_until - self.sim.now.mono + self.sim.random.uniform(0.0, 0.2)
+    def when_awake(self, task: Task) -> None:
+        """Do this when it goes on, and has come to this one of the many things that wait for it."""
+        self.sim.later(self.still_until - self.sim.now.mono + self.sim.random.uniform(0.0, 0.2), task)
 
     def _load(self) -> None:
         if self.cut:
@@ -206,7 +205,7 @@ class Node:
             if core is not self.core and self.sim.random.random() < 0.5:
                 return  # the request never left
             if self.still and self.sim.random.random() < 0.5:
-                self.sim.later(self.wakes_in, run)  # nor did this one, yet
+                self.when_awake(run)  # nor did this one, yet
                 return
             chance = self.sim.random.random()
             lost: TxnResult | DaccError = KeystoreUnavailable(where="simulation", why="no answer")
@@ -304,7 +303,7 @@ class Simulation:
             if node.core is None or node.life != life:
                 return
             if node.still:
-                self.later(node.wakes_in, run)
+                node.when_awake(run)
             else:
                 task()
 

@@ -225,8 +225,12 @@ class Working(Simulation):
 
     def stand_still(self) -> None:
         """The daemon stands still for longer than its lease; then it has a new one before it hears anything else."""
+        core = self.node.core
+        assert core is not None
+        former, end = core.incarnation, self.now.mono + 4 * TTL
         self.node.still_until = self.now.mono + 2 * TTL
-        while not self.node.core or self.node.core.incarnation == "s1.1" or not self.node.core.may_act():
+        while core.incarnation == former or not core.may_act():
+            assert self.now.mono < end, "it got no new lease"
             self.step()
 
     def end(self, outcome: Outcome) -> None:

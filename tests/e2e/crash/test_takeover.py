@@ -110,7 +110,7 @@ def test_a_coordinator_that_stood_still_for_longer_than_its_lease_writes_nothing
     pair_job: Job, call: str, place: str
 ) -> None:
     job, crash = pair_job, pair_job.crash
-    since, there = crash.records().revision, crash.site.directory / "there"
+    since, there = crash.records().revision, crash.site.directory / f"there.{job.token}"
     host = arm_coordinator(job, call, f"{place}:pause", DACC_FAILPOINT_FILE=str(there))
     waiting = job.begin(call)
     until("it comes there", there.exists)

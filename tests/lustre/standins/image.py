@@ -64,7 +64,7 @@ def _make(name: str, size: int) -> None:
 
 def _attached(wire: Wire, uuid: str, name: str) -> str:
     found = str(wire.read("images", uuid).get("device", ""))
-    with contextlib.suppress(OSError), open(f"/sys/dev/block/{found}/loop/backing_file") as file:
+    with contextlib.suppress(OSError), open(f"/sys/dev/block/{found}/loop/backing_file") as file:  # fails when it is detached
         if file.read().strip() == name:
             return found
     return ""
