@@ -1,4 +1,4 @@
-"""The rules of the source tree: which way imports go, how long files get, how errors look."""
+"""The rules of the source tree: which way imports go, how errors look."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from dacc_core.errors import DaccError, all_errors
 
 ROOT = Path(__file__).resolve().parent.parent
 PROVIDERS = ROOT / "providers"
-MAX_LINES = 400
 
 OWN_ERRORS = [cls for cls in all_errors().values() if cls.__module__ == errors.__name__]
 TREE_LINE = re.compile(r"^[\s│├└─]*(\w+) +(\d+)(?: |$)")
@@ -44,11 +43,6 @@ def imported(path: Path) -> Iterator[tuple[int, str]]:
 def test_imports_go_downward_only() -> None:
     run = subprocess.run([Path(sys.executable).with_name("lint-imports")], cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
-
-
-def test_no_module_is_long() -> None:
-    lengths = {path.relative_to(ROOT): len(path.read_text("utf-8").splitlines()) for path in sources()}
-    assert {str(path): length for path, length in lengths.items() if length >= MAX_LINES} == {}
 
 
 def test_a_provider_imports_nothing_of_dacc_but_the_sdk() -> None:

@@ -54,7 +54,9 @@ def begin(
     return msgspec.structs.replace(status, **changed)
 
 
-def finish(step: Step, session: Session, status: Status, outcome: Outcome, *, at: float) -> Status:
+def finish(  # noqa: C901 - a table of the steps
+    step: Step, session: Session, status: Status, outcome: Outcome, *, at: float
+) -> Status:
     """The facts that a step's outcome shows, successful or not. The failure itself is the caller's to judge."""
     changed: dict[str, Any] = {"running": None, "events": _with_event(step, status, outcome, at)}
     done = outcome.error is None

@@ -132,7 +132,7 @@ class Node:
         self._tick_at = float("inf")
         self.give(fx.Tick())
 
-    def _schedule(self, effect: fx.Effect) -> None:
+    def _schedule(self, effect: fx.Effect) -> None:  # noqa: C901 - a table of the effects
         sim, delay = self.sim, self.sim.random.uniform(0.0005, 0.02)
         match effect:
             case fx.Load():
