@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from ..errors import Compacted, DaccError, KeystoreUnavailable
+from ..errors import Compacted, DaccError, KeystoreUnavailable, Unavailable
 from ..failpoints import failpoint
 from ..keystore.base import Keystore, Snapshot
 from ..lifecycle import effects as fx
@@ -148,36 +148,54 @@ class Executor:
         for effect in effects:
             self._run(effect)
 
-    def _run(self, effect: fx.Effect) -> None:
+    def _in(self, workers: str, effect: fx.Asked, work: Callable[[], fx.Event]) -> None:
+        """Have the work of an effect done by others. Whatever becomes of it, one event answers the effect."""
+        begun = threading.Lock()  # taken by whoever answers
+
+        def run() -> None:
+            if begun.acquire(blocking=False):
+                self._events.put(_answered(effect, work))
+
+        try:
+            self._workers[workers].submit(run)
+        except RuntimeError as error:  # no thread can be started; the work is queued all the same, and another thread may come to it
+            log.error("an effect cannot be run", extra={"effect": type(effect).__name__, "why": str(error)})
+            if begun.acquire(blocking=False):
+                self._events.put(fx.broken(effect, Unavailable(why=f"dacd cannot start a thread ({error}): see its limit of processes")))
+
+    def _run(self, effect: fx.Effect) -> None:  # noqa: C901 - a table of the effects
         match effect:
             case fx.Transact():
                 former = self._former(effect)
-                self._in("store", lambda: fx.Transacted(effect.ref, _answer(lambda: self._transact(effect, former))))
+                self._in("store", effect, lambda: fx.Transacted(effect.ref, _answer(lambda: self._transact(effect, former))))
             case fx.Load():
                 threading.Thread(target=self._watch, name="watch", daemon=True).start()
             case fx.Grant():
-                self._in("lease", lambda: fx.Granted(effect.ref, _answer(lambda: self._store.grant(effect.ttl))))
+                self._in("lease", effect, lambda: fx.Granted(effect.ref, _answer(lambda: self._store.grant(effect.ttl))))
             case fx.Renew():
                 asked = clock().mono
-                self._in("lease", lambda: fx.Renewed(effect.ref, _answer(lambda: self._store.renew(effect.lease)), asked))
+                self._in("lease", effect, lambda: fx.Renewed(effect.ref, _answer(lambda: self._store.renew(effect.lease)), asked))
             case fx.Revoke():
                 self._revoke(effect.lease)
             case fx.FindUser():
-                self._in("user", lambda: fx.FoundUser(effect.ref, find_user(effect.uid, effect.name)))
+                self._in("user", effect, lambda: fx.FoundUser(effect.ref, find_user(effect.uid, effect.name)))
             case fx.RunStep():
                 self._step(effect)
             case fx.CancelStep():
                 self._cancels.get(effect.ref, CancelToken()).cancel()
             case fx.Fence():
-                self._in("fence", lambda: fx.Fenced(effect.ref, self._fence(effect)))
+                self._in("fence", effect, lambda: fx.Fenced(effect.ref, self._fence(effect)))
             case fx.Reply():
-                self._replies.pop(effect.ref, _nobody)(effect.answer)
+                self._reply(effect)
             case fx.Exit():
                 self.error = effect.error
                 self._ended.set()
 
-    def _in(self, workers: str, work: Callable[[], fx.Event]) -> None:
-        self._workers[workers].submit(lambda: self._events.put(_surely(work)))
+    def _reply(self, effect: fx.Reply) -> None:
+        try:
+            self._replies.pop(effect.ref, _nobody)(effect.answer)
+        except Exception:  # one caller's answer: the daemon goes on
+            log.exception("an answer could not be given")
 
     def _former(self, effect: fx.Transact) -> list[Former]:
         """From whom the transaction takes sessions over; found out now, since the view is at what it was made from."""
@@ -203,12 +221,14 @@ class Executor:
 
         def work() -> fx.Event:
             begun = clock().mono
-            outcome = perform(effect.order, self._tools, cancel, lambda progress: self._events.put(fx.Progressed(effect.ref, progress)))
-            self._cancels.pop(effect.ref, None)
+            try:
+                outcome = perform(effect.order, self._tools, cancel, lambda progress: self._events.put(fx.Progressed(effect.ref, progress)))
+            finally:
+                self._cancels.pop(effect.ref, None)
             tell(self._observer.step, effect.order, outcome, clock().mono - begun)
             return fx.StepEnded(effect.ref, outcome)
 
-        self._in("step", work)
+        self._in("step", effect, work)
 
     def _fence(self, effect: fx.Fence) -> dict[str, DaccError]:
         results = self._tools.runner.fence(effect.hosts, effect.key, effect.generation)
@@ -221,16 +241,18 @@ class Executor:
     def _watch(self) -> None:
         """Read the store, follow it, and begin anew when its history has gone."""
         while not self._ended.is_set():
-            snapshot = self._read()
-            if self._ended.is_set():
-                return
-            self._events.put(fx.Loaded(snapshot))
             try:
-                self._follow(snapshot.revision)
+                snapshot = self._read()
+                if not self._ended.is_set():
+                    self._events.put(fx.Loaded(snapshot))
+                    self._follow(snapshot.revision)
             except Compacted as error:
                 log.warning("the watch begins anew", extra={"why": str(error)})
             except KeystoreUnavailable as error:
                 log.error("the store cannot be watched", extra={"why": str(error)})
+                self._ended.wait(0.5)
+            except Exception:  # a defect of a backend: without its watch a daemon would know nothing more
+                log.exception("the watch failed")
                 self._ended.wait(0.5)
 
     def _read(self) -> Snapshot:
@@ -269,12 +291,13 @@ def _answer(question: Callable[[], Any]) -> Any:
         return KeystoreUnavailable(where="store", why=f"{type(error).__name__}: {error}")
 
 
-def _surely(work: Callable[[], fx.Event]) -> fx.Event:
+def _answered(effect: fx.Asked, work: Callable[[], fx.Event]) -> fx.Event:
+    """What the work answers, or the effect's own answer for work that raised anything at all, be it a provider that calls sys.exit."""
     try:
         return work()
-    except Exception:
-        log.exception("an effect raised")
-        return fx.Tick()
+    except BaseException as error:
+        log.exception("an effect raised", extra={"effect": type(effect).__name__})
+        return fx.broken(effect, Unavailable(why=f"a defect of dacd: {type(error).__name__}: {error}: see its log"))
 
 
 def _nobody(_: Any) -> None:

@@ -1,6 +1,6 @@
 """What goes into the core and what comes out of it. Plain data: an executor runs effects and brings events back.
 
-Every effect that has an outcome carries ``ref``; exactly one event with the same ``ref`` answers it.
+Every effect that has an outcome (:data:`Asked`) carries ``ref``; exactly one event with the same ``ref`` answers it, whatever happens.
 """
 
 from __future__ import annotations
@@ -223,6 +223,26 @@ class Exit:
 
 
 Effect = Load | Transact | Grant | Renew | Revoke | FindUser | RunStep | CancelStep | Fence | Reply | Exit
+Asked = Transact | Grant | Renew | FindUser | RunStep | Fence
+"""The effects that an event answers."""
+
+
+def broken(effect: Asked, error: DaccError) -> Event:
+    """The answer to an effect whose execution broke: its own, or whoever waits for it would wait for ever."""
+    match effect:
+        case Transact():
+            return Transacted(effect.ref, error)
+        case Grant():
+            return Granted(effect.ref, error)
+        case Renew():
+            return Renewed(effect.ref, error, asked=0.0)
+        case FindUser():
+            return FoundUser(effect.ref, error)
+        case RunStep():
+            # Nobody knows how far it came.
+            return StepEnded(effect.ref, Outcome(error=error, mover_left=True, unsure=True))
+        case Fence():
+            return Fenced(effect.ref, dict.fromkeys(effect.hosts, error))
 
 
 @dataclass(frozen=True, slots=True)
