@@ -19,6 +19,7 @@ from math import prod
 from dacc_core.errors import BadName
 
 MAX_NAME = 64
+MAX_TEXT = 1000  # characters of a stranger's text that a message quotes
 MAX_HOST = 253  # the longest name that DNS knows
 MAX_HOSTS = 1_000_000  # what a folded string may expand to: beyond any cluster, and little memory
 _MAX_JOB_ID = 0xFFFF_FFFF  # Slurm's job ids are 32 bits wide
@@ -41,6 +42,20 @@ _RANGE = re.compile(r"([0-9]+)(?:-([0-9]+))?")
 def shorten(text: str, limit: int = MAX_NAME) -> str:
     """The text, or its beginning and ``...`` when it is longer than ``limit``: for messages that quote a user."""
     return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def clean_text(text: str, limit: int = MAX_TEXT) -> str:
+    """A text of strangers for messages, records and terminals: one line of printable characters, others escaped, at most ``limit`` long.
+
+    A host, a user or a provider may have written it: with line ends it would forge lines of ours, with escape sequences it would act on
+    terminals, and a lone surrogate is in no encoding, so that no record could be written that holds it.
+    """
+    head = text[: limit + 1]
+    return shorten("".join(char if char.isprintable() else _escaped(char) for char in head), limit)
+
+
+def _escaped(char: str) -> str:
+    return " " if char in "\t\n\r\v\f" else char.encode("unicode_escape", "backslashreplace").decode("ascii")
 
 
 def _check(what: str, name: str, rule: re.Pattern[str], limit: int, why: str) -> str:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from dacc_core import names
 from dacc_core.errors import BadName, DaccError
-from dacc_core.names import both, count, env_name, expand, fold, minus, parse_nodes, union
+from dacc_core.names import both, clean_text, count, env_name, expand, fold, minus, parse_nodes, union
 
 HOSTS = st.from_regex(r"[a-z0-9]{1,3}[0-9]{0,3}(?:[-.][a-z]?[0-9]{1,3}){0,2}", fullmatch=True)
 HOST_SETS = st.sets(HOSTS, max_size=40)
@@ -213,3 +213,17 @@ def test_go_row_26_thirty_thousand_nodes_stay_a_few_bytes() -> None:
     assert folded == "c[1-30000]"
     assert minus(folded, "c[2-29999]") == "c[1,30000]"
     assert count(union(folded, "d1")) == 30_001
+
+
+@given(st.text(st.characters(exclude_categories=()), max_size=3000), st.integers(10, 1500))
+def test_a_cleaned_text_is_one_line_that_every_record_and_terminal_takes(text: str, limit: int) -> None:
+    clean = clean_text(text, limit)
+    assert clean.isprintable()
+    assert len(clean) <= limit
+    clean.encode()
+
+
+@given(st.text(st.characters(categories=("L", "N", "P", "Zs")), max_size=50))
+def test_a_text_that_is_clean_stays_as_it_is(text: str) -> None:
+    if text.isprintable():
+        assert clean_text(text) == text

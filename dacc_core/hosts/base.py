@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shlex
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from ..errors import BadName, Busy, Cancelled, DaccError, HostLost, HostUnreachable, Unavailable
+from ..names import clean_text
 from ..sdk.context import CancelToken
 from ..sdk.hosts import Argv, CommandResult, HostRunner
 from . import fence_groups, fence_helper
@@ -29,6 +31,8 @@ GIVE_UP_SECONDS = fence_groups.END_SECONDS + 5.0
 
 MAX_TIMEOUT = 10 * 366 * 86400.0
 _FENCE_SECONDS = 60.0
+
+log = logging.getLogger("dacc.hosts")
 
 _HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _T = TypeVar("_T")
@@ -173,11 +177,21 @@ class HelperRunner(ABC):
                 errand = Errand(self._words(host, words, fence, seconds), what, seconds, stdin, cancel, on_output)
                 if cancel is not None:
                     cancel.check(what)
-                return read_run(host, what, self._reach(host, errand))
+                return read_run(host, what, self._surely_reach(host, errand))
             except DaccError as error:
                 return Reply(failed(host, error), unsure=isinstance(error, HostLost | Cancelled))
 
         return fan_out(hosts, one)
+
+    def _surely_reach(self, host: str, errand: Errand) -> Outcome:
+        """:meth:`_reach`, with every defect as the loss of this host: no answer of one may cost the others theirs."""
+        try:
+            return self._reach(host, errand)
+        except DaccError:
+            raise
+        except Exception as error:
+            log.exception("a host could not be asked", extra={"host": host, "what": errand.what})
+            raise HostLost(host=host, why=clean_text(f"{type(error).__name__}: {error}")) from error
 
     def _words(self, host: str, argv: Sequence[str], fence: Fence | None, seconds: float) -> list[str]:
         """The helper's arguments for a command."""
@@ -192,7 +206,7 @@ class HelperRunner(ABC):
             try:
                 check_host_name(host)
                 self._prefix(host)
-                outcome = self._reach(host, Errand([verb, *options(host)], f"{verb} on {host}", _FENCE_SECONDS))
+                outcome = self._surely_reach(host, Errand([verb, *options(host)], f"{verb} on {host}", _FENCE_SECONDS))
             except DaccError as error:
                 return error
             return read_fence(host, CommandResult(host, outcome.returncode, outcome.stdout, outcome.stderr))
@@ -273,7 +287,7 @@ def helper_words(stderr: bytes) -> tuple[bytes, str]:
     mark = fence_helper.WORDS.encode()
     if not last.startswith(mark):
         return stderr, ""
-    return before, last[len(mark) :].decode("utf-8", "replace")
+    return before, clean_text(last[len(mark) :].decode("utf-8", "replace"))
 
 
 def read_run(host: str, what: str, outcome: Outcome) -> Reply:

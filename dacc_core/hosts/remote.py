@@ -12,6 +12,7 @@ import functools
 import inspect
 import math
 import os
+import re
 import secrets
 import time
 from abc import abstractmethod
@@ -21,7 +22,7 @@ from dataclasses import dataclass, field
 from ..config.load import REMOTE_PYTHON
 from ..config.settings import HostsSettings
 from ..errors import Cancelled, HostLost, HostUnreachable
-from ..names import expand
+from ..names import clean_text, expand
 from ..sdk.context import CancelToken
 from . import base, fence_groups, fence_helper
 from .process import Outcome, Streams
@@ -32,6 +33,10 @@ START_SECONDS = 10.0
 KEEPALIVE_SECONDS = 10
 KEEPALIVE_COUNT = 3
 """A connection is lost when so many keepalives in a row have no answer."""
+
+_EXIT_STATUS = re.compile(rb" (\d{1,3})\n", re.ASCII)
+_MOST_AFTER = 64
+"""Bytes kept of what follows the mark: an exit status. A host that is not ours to trust may send any number."""
 
 READY = b"dacc_ready\n"
 BOOTSTRAP = (
@@ -170,7 +175,7 @@ class _Until:
     def pass_on(self, chunk: bytes) -> bytes:
         """The bytes that are surely before the mark."""
         if self.after is not None:
-            self.after += chunk
+            self.after += chunk[: max(0, _MOST_AFTER + 1 - len(self.after))]
             return b""
         before, found, after = (self._held + chunk).partition(self._mark)
         if found:
@@ -187,8 +192,9 @@ class Dialogue(Streams):
     ``started``: the far end was ready and may have got all it needs. ``finished``: both of its streams have come whole.
     """
 
-    def __init__(self, errand: base.Errand, patience: float) -> None:
+    def __init__(self, host: str, errand: base.Errand, patience: float) -> None:
         super().__init__(None, patience, errand.on_output)
+        self._host = host
         nonce = secrets.token_hex(16)
         mark = fence_helper.closing(nonce)
         self.started = False
@@ -197,8 +203,11 @@ class Dialogue(Streams):
         self._out, self._error = _Until(mark), _Until(mark)
 
     def outcome(self) -> Outcome:
-        """How the helper ended, once it has."""
-        return Outcome(int(self._error.after or b"-1"), self.stdout, self.stderr)
+        """How the helper ended, once it has. Raises HostLost when it does not say so as our helper does."""
+        told = _EXIT_STATUS.fullmatch(self._error.after or b"")
+        if told is None:
+            raise HostLost(host=self._host, why="what answers there is not our helper: its answer has no exit status")
+        return Outcome(int(told[1]), self.stdout, self.stderr)
 
     def wait_for_start(self, seconds: float) -> None:
         """A connection is tried, and nothing was sent over another."""
@@ -229,7 +238,7 @@ class Dialogue(Streams):
     def said(self) -> str:
         """The last line that was heard, of a call that never started."""
         lines = (self.stderr.strip() or self._before.strip()).decode("utf-8", "replace").splitlines()
-        return lines[-1].strip().rstrip(".") if lines else ""
+        return clean_text(lines[-1].strip().rstrip(".")) if lines else ""
 
     def _start(self) -> None:
         self.started, self._before = True, b""
@@ -244,7 +253,8 @@ class Dialogue(Streams):
         return b"%09d %09d\n" % (len(program), len(arguments)) + program + arguments + self._errand.stdin
 
     def _see_end(self) -> None:
-        self.finished = self._out.after is not None and b"\n" in (self._error.after or b"")
+        told = self._error.after or b""
+        self.finished = self._out.after is not None and (b"\n" in told or len(told) > _MOST_AFTER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +283,7 @@ class RemoteRunner(base.HelperRunner):
         """Carry a dialogue until it is finished, the connection ends, it is overdue or cancelled."""
 
     def _reach(self, host: str, errand: base.Errand) -> Outcome:
-        target, dialogue = self.access.target(host), Dialogue(errand, self.patience)
+        target, dialogue = self.access.target(host), Dialogue(host, errand, self.patience)
         end = self._converse(target, dialogue, errand.cancel)
         if dialogue.finished:
             return dialogue.outcome()

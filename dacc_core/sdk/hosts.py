@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..errors import DaccError, Unavailable
+from ..names import clean_text
 
 Argv = Sequence[str] | Callable[[str], Sequence[str]]
 """A command as a list of arguments, or a function that makes one for each host. No shell ever reads it."""
@@ -37,11 +38,11 @@ class CommandResult:
         return self.error is None and self.returncode == 0
 
     def why(self) -> str:
-        """One line for an error message: the last line that the command wrote, or its exit status."""
+        """One clean line for an error message: the last line that the command wrote, or its exit status."""
         if self.error is not None:
             return str(self.error)
         lines = (self.stderr or self.stdout).decode("utf-8", "replace").strip().splitlines()
-        return lines[-1].strip() if lines else f"exit status {self.returncode}"
+        return clean_text(lines[-1].strip()) if lines else f"exit status {self.returncode}"
 
     def failure(self) -> DaccError | None:
         """The error to raise or to return for the host, which it names; ``None`` when the command succeeded.

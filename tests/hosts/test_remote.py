@@ -296,7 +296,7 @@ def test_login_shells_of_all_kinds_can_read_the_command_line(shell: str) -> None
 
 def payload(*words: str) -> bytes:
     """What is sent for a call of the helper."""
-    dialogue = Dialogue(base.Errand(words, "", 9.0), 9.0)
+    dialogue = Dialogue("h1", base.Errand(words, "", 9.0), 9.0)
     dialogue.hear(b"dacc_ready\n")
     assert dialogue.stdin is not None
     return dialogue.stdin
@@ -353,7 +353,7 @@ def test_a_host_without_an_address_is_reached_by_its_name() -> None:
 
 def test_the_end_of_a_stream_is_seen_in_pieces_and_holds_nothing_else_back() -> None:
     heard: list[bytes] = []
-    dialogue = Dialogue(base.Errand(["run"], "", 9.0, on_output=heard.append), 9.0)
+    dialogue = Dialogue("h1", base.Errand(["run"], "", 9.0, on_output=heard.append), 9.0)
     dialogue.hear(b"Welcome\ndacc_re")
     dialogue.hear(b"ady\n")
     mark = ends_of(dialogue)
@@ -365,6 +365,24 @@ def test_the_end_of_a_stream_is_seen_in_pieces_and_holds_nothing_else_back() -> 
     assert dialogue.finished
     assert dialogue.outcome().returncode == 7
     assert (b"".join(heard), dialogue.stdout, dialogue.stderr) == (b"one\x1edacc-end no", b"one\x1edacc-end no", b"err")
+
+
+NO_STATUS = [b" nonsense\n", b" \n", b"\n", b" 1e9\n", b" 12345\n", b" 7", b" -1\n", b" 7 7\n", b"\xff" * 65, b"9" * 5_000_000]
+
+
+@pytest.mark.parametrize("after", NO_STATUS, ids=lambda after: repr(after[:12]))
+def test_a_host_that_ends_a_call_in_no_way_that_our_helper_does_is_lost(after: bytes) -> None:
+    """Whoever has taken a node over answers what he likes; a fence that never came to an answer hung its session for ever."""
+    dialogue = Dialogue("h1", base.Errand(["fence"], "", 9.0), 9.0)
+    dialogue.hear(b"dacc_ready\n")
+    mark = ends_of(dialogue)
+    dialogue.hear(mark)
+    dialogue.hear_error(mark)
+    for start in range(0, len(after), 65536):
+        dialogue.hear_error(after[start : start + 65536])
+    with pytest.raises(HostLost, match="host h1 was lost"):
+        dialogue.outcome()
+    assert dialogue.finished == (b"\n" in after or len(after) > 64)
 
 
 def ends_of(dialogue: Dialogue) -> bytes:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from dacc_core.errors import BadName, Cancelled, HostUnreachable, Unavailable
-from dacc_core.hosts.base import HelperRunner, fan_out
-from dacc_core.hosts.process import MAX_OUTPUT
+from dacc_core.errors import BadName, Cancelled, HostLost, HostUnreachable, Unavailable
+from dacc_core.hosts.base import Errand, HelperRunner, fan_out
+from dacc_core.hosts.process import MAX_OUTPUT, Outcome
 from dacc_core.sdk import CancelToken
 
 from .conftest import Wait
@@ -238,3 +238,37 @@ def test_output_and_errors_come_byte_by_byte_as_they_were_written(runner: Helper
     script = "import os; os.write(1, b'\\0\\x1e\\xff no newline'); os.write(2, b'\\x1edacc-end \\n\\n')"
     result = runner.run(["a"], [sys.executable, "-I", "-S", "-c", script])["a"]
     assert (result.stdout, result.stderr) == (b"\0\x1e\xff no newline", b"\x1edacc-end \n\n")
+
+
+class Broken(HelperRunner):
+    """A runner that meets a defect of ours, or an answer that it does not understand, at one of its hosts."""
+
+    def _reach(self, host: str, errand: Errand) -> Outcome:
+        if host == "b":
+            raise ValueError("invalid literal \x1b[31m for int()")
+        return Outcome(0, b"fine\n", b"")
+
+
+def test_a_defect_in_reaching_one_host_is_the_loss_of_that_host_alone(tmp_path: Path) -> None:
+    results = Broken(fence_dir=tmp_path, python="python3").run(["a", "b"], ["true"])
+    assert results["a"].stdout == b"fine\n"
+    assert isinstance(results["b"].error, HostLost)
+    assert str(results["b"].error).isprintable()
+
+
+def test_a_command_on_a_host_that_was_lost_by_a_defect_may_still_run(tmp_path: Path) -> None:
+    fenced = Broken(fence_dir=tmp_path, python="python3").fenced("key", 1, CancelToken())
+    fenced.run(["b"], ["true"])
+    assert fenced.unsure
+
+
+def test_a_fence_is_answered_for_every_host_whatever_one_of_them_answers(tmp_path: Path) -> None:
+    answers = Broken(fence_dir=tmp_path, python="python3").fence(["a", "b"], "key", 2)
+    assert answers["a"] is None
+    assert isinstance(answers["b"], HostLost)
+
+
+def test_what_a_command_says_is_one_clean_line_in_messages(runner: HelperRunner) -> None:
+    result = runner.run(["a"], ["printf", "first\n\\033[31m\\377%s" % ("x" * 5000)])["a"]
+    assert result.why().startswith("\\x1b[31m\ufffdxxx")
+    assert len(result.why()) == 1000
