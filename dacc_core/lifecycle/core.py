@@ -89,12 +89,17 @@ class Core:
         self._run_timers()
         return self._drain()
 
-    def guarded(self, work: Callable[..., None], *args: Any) -> None:
-        """Do this; a defect in it costs what it was about, never the daemon, which would meet the same record again after a restart."""
+    def guarded(self, work: Callable[..., None], *args: Any) -> Exception | None:
+        """Do this; a defect in it costs what it was about, never the daemon, which would meet the same record again after a restart.
+
+        The defect, for who can mend what it left half done.
+        """
         try:
             work(*args)
         except Exception as bug:
             self._on_bug(bug)
+            return bug
+        return None
 
     def _dispatch(self, event: fx.Event) -> None:
         match event:
@@ -130,18 +135,18 @@ class Core:
         self.heard, self.loaded = self.now.mono, True
         self._caught_up()
         self.membership.loaded()
-        self.callers.changed(None)
-        self.pursuits.changed(None)
+        self.guarded(self.callers.changed, None)
+        self.guarded(self.pursuits.changed, None)
 
     def _watch(self, event: fx.Watched) -> None:
         changed = self.view.apply(event.batch)
         self.heard = self.now.mono
         self._caught_up()
         if changed:
-            self.membership.changed(changed)
             tokens = _tokens(changed)
-            self.callers.changed(tokens)
-            self.pursuits.changed(tokens)
+            self.guarded(self.membership.changed, changed)
+            self.guarded(self.callers.changed, tokens)
+            self.guarded(self.pursuits.changed, tokens)
 
     def _caught_up(self) -> None:
         resync, self._resync = self._resync, []

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 
-from ..errors import DaccError
+from ..errors import DaccError, HostLost, HostUnreachable
 from ..model import Session, Status
 from ..registry import goals
 from . import facts
 from .effects import Rules
+from .facts import Outcome
 from .plan import Step
 
 
@@ -30,6 +32,19 @@ def reached(session: Session, status: Status) -> Status:
     if goals.failed(session, status):
         return status
     return msgspec.structs.replace(status, done_seq=session.goal_seq, failure=None)
+
+
+def resigned(step: Step, outcome: Outcome, attempts: int, rules: Rules) -> Outcome:
+    """The outcome; of an unmount that was tried often enough, with nodes that are lost each time as gone.
+
+    What answers there is out of order, or not ours, and would hold the session up for ever: the node stays dirty instead.
+    """
+    lost = {host: error for host, error in outcome.hosts.items() if isinstance(error, HostLost)}
+    if not lost or attempts < rules.attempts or step.kind not in ("unmount", "evict"):
+        return outcome
+    hosts = dict(outcome.hosts) | {host: HostUnreachable(host=host, why=str(error)) for host, error in lost.items()}
+    others = any(error is not None and not facts.is_gone(error) for error in hosts.values())
+    return replace(outcome, hosts=hosts, error=outcome.error if others else None)
 
 
 def failing(session: Session, known: Status, step: Step, error: DaccError, attempts: int, rules: Rules) -> Status:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -54,7 +55,16 @@ class Membership:
     def loaded(self) -> None:
         """The store was read (anew)."""
         if not self._registered and not self._registering:
-            self._register()
+            self._safe(self._register)()
+
+    def _safe(self, act: Callable[..., None]) -> Callable[..., None]:
+        """``act``, a part of registering: after a defect in it, registering begins anew in a while."""
+
+        def run(*args: Any) -> None:
+            if (bug := self._core.guarded(act, *args)) is not None:
+                self._again(f"a defect of dacd: {bug}")
+
+        return run
 
     def changed(self, changed: set[tuple[str, str]]) -> None:
         """Notice when our own key is gone although we believed in it."""
@@ -80,7 +90,7 @@ class Membership:
             self._registering = True
             ttl = self._core.rules.lease_ttl
             asked = self._core.now.mono
-            self._core.ask(lambda ref: fx.Grant(ref, ttl), lambda event: self._granted(event, asked))
+            self._core.ask(lambda ref: fx.Grant(ref, ttl), self._safe(lambda event: self._granted(event, asked)))
 
     def _problem(self) -> DaccError | None:
         cluster = self._core.view.cluster
@@ -135,7 +145,7 @@ class Membership:
         if self._problem() is not None or self._other_daemon() is not None:
             self._anew()  # it was recorded meanwhile
             return
-        self._core.transact(self._registration().commit(), lambda result: self._written(result, asked))
+        self._core.transact(self._registration().commit(), self._safe(lambda result: self._written(result, asked)))
 
     def _registration(self) -> Draft:
         core, view = self._core, self._core.view

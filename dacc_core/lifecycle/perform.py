@@ -16,12 +16,14 @@ from ..hosts.base import FencingRunner
 from ..hosts.without import Without
 from ..model import Progress, Session, Volume
 from ..movers.base import CopyOrder, CopyReport, Mover
-from ..names import expand
+from ..names import clean_text, expand
 from ..registry import layout
 from .effects import StepOrder
 from .facts import Outcome, is_gone
 
 log = logging.getLogger("dacc.step")
+MAX_ERROR = 2000
+"""Characters of a step's error: it is part of a record, and a user reads it."""
 
 
 class Providers(Protocol):
@@ -67,7 +69,28 @@ def perform(order: StepOrder, tools: Tools, cancel: sdk.CancelToken, progress: C
         bug = ProviderBug(provider=provider, where=order.step.kind, why=f"{type(error).__name__}: {error}")
         outcome = Outcome(error=bug, mover_left=True)
     failpoint(f"step.{order.step.kind}.after")
-    return replace(outcome, unsure=performer.hosts.unsure)
+    return replace(_cleaned(outcome), unsure=performer.hosts.unsure)
+
+
+def _cleaned(outcome: Outcome) -> Outcome:
+    """With texts that any record, log and terminal can take: hosts, users and providers wrote them."""
+    for error in filter(None, (outcome.error, *outcome.hosts.values())):
+        error.args = (clean_text(str(error), MAX_ERROR),)
+    return outcome
+
+
+def _checked(progress: Callable[[Progress], None]) -> Callable[[Progress], None]:
+    """Only what a record can hold is passed on: providers and movers report it."""
+
+    def report(news: Progress) -> None:
+        try:
+            checked = msgspec.json.decode(msgspec.json.encode(news), type=Progress)
+        except (msgspec.MsgspecError, TypeError, ValueError, OverflowError):
+            log.warning("progress that is none is dropped", extra={"why": clean_text(repr(news))})
+        else:
+            progress(checked)
+
+    return report
 
 
 class _Performer:
@@ -82,7 +105,7 @@ class _Performer:
             generation=self.status.generation,
             token=self.session.token,
             log=logging.getLogger("dacc.provider"),
-            progress=progress,
+            progress=_checked(progress),
         )
 
     def run(self) -> Outcome:
@@ -158,14 +181,12 @@ class _Performer:
     def evict(self) -> Outcome:
         """Take a persistent volume off the nodes of jobs that still have it (a destroy in a hurry)."""
         volume, name = self._volume(), self.session.token
+        results: dict[str, DaccError | None] = {}
         for eviction in self.session.goal.evict:
             path = layout.persistent_path(self.tools.mount_root, eviction.token, name)
             mounted = _Mounted(self.session, volume, self.status.provider_state, path, "", own=False)
-            results = self._unmount(mounted, expand(eviction.hosts))
-            outcome = _per_host(results, "unmount", self.session, tolerate_gone=True)
-            if outcome.error is not None:
-                return outcome
-        return Outcome()
+            _merge(results, self._unmount(mounted, expand(eviction.hosts)))
+        return _per_host(results, "unmount", self.session, tolerate_gone=True)
 
     def _require_buffers(self) -> None:
         """A job never runs or copies without a buffer that it uses: it may have been destroyed in a hurry a moment ago."""
@@ -309,11 +330,14 @@ class _Performer:
 
 
 def _complete(result: sdk.PerHost, hosts: tuple[str, ...], provider: str, where: str) -> Mapping[str, DaccError | None]:
-    """The provider's answer, if it names every host it was asked for."""
+    """The provider's answer for the hosts that it was asked for, if it names every one."""
     missing = [host for host in hosts if host not in result.hosts]
     if missing:
         raise ProviderBug(provider=provider, where=where, why=f"it says nothing about {missing[0]}")
-    return result.hosts
+    wrong = [host for host in hosts if not isinstance(result.hosts[host], DaccError | None)]
+    if wrong:
+        raise ProviderBug(provider=provider, where=where, why=f"what it says about {wrong[0]} is neither None nor an error of the SDK")
+    return {host: result.hosts[host] for host in hosts}
 
 
 def _merge(results: dict[str, DaccError | None], more: Mapping[str, DaccError | None]) -> None:

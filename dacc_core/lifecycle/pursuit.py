@@ -2,21 +2,23 @@
 
 A :class:`Pursuit` is one session's. It is in one of four states: *idle*, *writing* (a transaction is under way), *acting* (a step is) or
 *fencing* (older commands are being ended). Whatever happens, it comes back to :meth:`Pursuit.consider`, which looks at the records and
-decides anew; so a lost answer, a lost lease or a crash needs no path of its own.
+decides anew; so a lost answer, a lost lease or a crash needs no path of its own. Neither does a defect of ours: what was under way is
+given up and fenced, and the session goes on, at worst with that defect as the error of its goal (:meth:`Pursuit._recover`).
 """
 
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from ..errors import Cancelled, DaccError, StepFailed, Unavailable
 from ..keystore.base import TxnResult
 from ..model import Progress, Running, Session, Status
-from ..names import expand, fold
+from ..names import clean_text, expand, fold
 from ..registry import goals
 from ..registry.ops import Draft
 from . import effects as fx
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("dacc.session")
 PROGRESS_SECONDS = 10.0
 MAX_WAIT = 15.0
+_DEFECT, _FENCE = "defect", "fence"  # counted among the kinds of steps
 
 
 class Pursuit:
@@ -46,7 +49,9 @@ class Pursuit:
         self._late_step = False
         self._cleared = -1
         self._tenure = (0.0, -1)
-        self._attempts = 0
+        self._attempts: Counter[str] = Counter()  # failed ones since the last success, by the kind of step
+        self._epoch = 0  # answers to what was asked before a defect are not for what is under way now
+        self._defect = ""
         self._goal = (0.0, -1)
         self._wake: Timer | None = None
         self._guard: Timer | None = None
@@ -58,6 +63,43 @@ class Pursuit:
 
     def consider(self) -> None:
         """Look at the records and do what is next, if anything and if it is ours to do."""
+        self._safe(self._consider)()
+
+    def _safe(self, act: Callable[..., None]) -> Callable[..., None]:
+        """``act``, after whose defect the session goes on; nothing is done once another defect has ended what it belonged to."""
+        epoch = self._epoch
+
+        def run(*args: Any) -> None:
+            if epoch == self._epoch and (bug := self.core.guarded(act, *args)) is not None:
+                self._recover(bug)
+
+        return run
+
+    def _recover(self, bug: Exception) -> None:
+        """Nobody knows what is half done here: give up what is under way, have it fenced, and look at the records anew in a while."""
+        if self._busy == "acting":
+            self.core.emit(fx.CancelStep(self._ref))
+        self.core.forget(self._ref)
+        if self._guard is not None:
+            self._guard.cancel()
+        self._epoch += 1
+        self._acting, self._saving, self._late, self._cleared = None, False, None, -1
+        self._attempts[_DEFECT] += 1
+        if self._attempts[_DEFECT] >= self.core.rules.attempts:
+            self._defect = clean_text(f"a defect of dacd, see its log: {type(bug).__name__}: {bug}")
+        self._later(_DEFECT)
+
+    def _give_up(self, session: Session, status: Status) -> None:
+        """The same defect again and again: the goal fails with it, so that who waits hears of it and a new goal begins anew."""
+        why, self._defect = self._defect, ""
+        if status.done_seq >= session.goal_seq:  # nobody waits, and what was reached stays true
+            self._go_on(session, status)
+            return
+        error = StepFailed(step=session.goal.verb, token=self.token, why=why)
+        owned = self._own(session, status, raised=status.incarnation != self.core.incarnation)
+        self._write(session, facts.fail(owned, session, error, "dacd"), self._idle)
+
+    def _consider(self) -> None:
         session = self.core.view.session(self.token)
         if session is None or not self.core.may_act() or (session.claiming and session.goal.filesystem == "ready"):
             return
@@ -67,13 +109,14 @@ class Pursuit:
         if self._busy == "acting":
             self._reconsider(session, status)
         elif not self._busy and self._wake is None and self._ours(session, status):
-            self._go_on(session, status)
+            (self._give_up if self._defect else self._go_on)(session, status)
 
     def _notice(self, session: Session) -> None:
         """A new goal, perhaps of another session under the same token: earlier attempts do not count against it."""
         if session.born != self._goal[0]:
             self._cleared = -1
-        self._goal, self._attempts = (session.born, session.goal_seq), 0
+        self._goal, self._defect = (session.born, session.goal_seq), ""
+        self._attempts.clear()
         self._sleep_no_more()
 
     def _ours(self, session: Session, status: Status) -> bool:
@@ -109,6 +152,7 @@ class Pursuit:
         status = judge.within_budget(session, judge.asked(session, status), self.core.now.wall, self.core.rules)
         step = self._plan(session, status)
         if step is None:
+            del self._attempts[_DEFECT]
             self._write(session, judge.reached(session, status), self._idle)
         elif step.kind in STORE_ONLY:
             self._end(session, status, step)
@@ -135,10 +179,10 @@ class Pursuit:
         self._cleared, self._without = -1, without
         seconds = judge.seconds(session, status, step, self.core.now.wall, self.core.rules)
         order = fx.StepOrder(step, session, status, seconds, status.mover, orders.buffers_of(self.core.view, session, status, step))
-        self._ref = self.core.ask(lambda ref: fx.RunStep(ref, order), self._ended)
+        self._ref = self.core.ask(lambda ref: fx.RunStep(ref, order), self._safe(self._ended))
         self._saved_at = self.core.now.mono
-        self.core.on_progress(self._ref, self._progressed)
-        self._guard = self.core.at(self.core.now.mono + order.seconds + self.core.rules.cancel_grace, self._overran)
+        self.core.on_progress(self._ref, self._safe(self._progressed))
+        self._guard = self._after(order.seconds + self.core.rules.cancel_grace, self._overran)
         log.info("step begins", extra={"session": self.token, "step": step.kind, "hosts": step.hosts})
         self._reconsider(session, status)  # the goal may have changed while the beginning was written
 
@@ -146,9 +190,10 @@ class Pursuit:
         """Progress reaches the store now and then only."""
         due = self.core.now.mono - self._saved_at >= PROGRESS_SECONDS
         if self._busy == "acting" and due and not self._saving and self.core.may_act() and self._holds():
-            self._saved_at, self._saving = self.core.now.mono, True
             status = msgspec.structs.replace(self.core.view.status(self.token), progress=progress)
-            self.core.transact(self._draft(status).commit(), lambda _: self._saved())
+            commit = self._draft(status).commit()
+            self._saved_at, self._saving = self.core.now.mono, True
+            self.core.transact(commit, self._safe(lambda _: self._saved()))
 
     def _saved(self) -> None:
         self._saving = False
@@ -180,7 +225,7 @@ class Pursuit:
         self.core.emit(fx.CancelStep(self._ref))
         if self._guard is not None:
             self._guard.cancel()
-        self._guard = self.core.at(self.core.now.mono + self.core.rules.cancel_grace, self._abandon)
+        self._guard = self._after(self.core.rules.cancel_grace, self._abandon)
 
     def _overran(self) -> None:
         self._late_step = True
@@ -216,6 +261,7 @@ class Pursuit:
             self._idle()
             return
         log.info("step ends", extra={"session": self.token, "step": step.kind, "error": str(outcome.error or "")})
+        outcome = judge.resigned(step, outcome, self._attempts[step.kind] + 1, self.core.rules)
         known = facts.finish(step, session, status, outcome, at=self.core.now.wall)
         if (sure or outcome.error is None) and not outcome.unsure:
             self._judge(session, known, step, outcome)
@@ -225,11 +271,11 @@ class Pursuit:
     def _unsure(self, session: Session, status: Status, known: Status, step: Step, outcome: Outcome, *, failed: bool) -> None:
         """Fence the step's hosts before anything else. One that was told to stop in time has not ``failed``."""
         if outcome.error is None:
-            self._attempts, known = 0, endings.after_success(step, session, known)
+            known = endings.after_success(step, session, known)
+            self._succeeded(step)
         elif failed:
-            self._attempts += 1
             late = Unavailable(why=f"{step.kind} did not end within its deadline")
-            known = judge.failing(session, known, step, late if self._late_step else outcome.error, self._attempts, self.core.rules)
+            known = self._failing(session, known, step, late if self._late_step else outcome.error)
         running = status.running or Running(step=step.kind)
         if self.core.stopping:
             self._write(session, msgspec.structs.replace(known, running=running), self._idle)
@@ -238,27 +284,38 @@ class Pursuit:
 
     def _judge(self, session: Session, known: Status, step: Step, outcome: Outcome) -> None:
         if outcome.error is None:
-            self._attempts = 0
+            self._succeeded(step)
             if self.core.stopping:
                 self._write(session, known, self._idle)
             else:
                 self._advance(session, endings.after_success(step, session, known))
             return
-        self._attempts += 1
-        failing = judge.failing(session, known, step, outcome.error, self._attempts, self.core.rules)
+        failing = self._failing(session, known, step, outcome.error)
         if failing.failure is not None and goals.failed(session, failing):
             log.error("goal failed", extra={"session": self.token, "step": step.kind, "why": str(outcome.error)})
             self._write(session, failing, self._idle)
         elif failing is known:
-            self._write(session, known, self._later)
+            self._write(session, known, lambda: self._later(step.kind))
         else:
             self._advance(session, failing)
 
-    def _later(self) -> None:
-        """Try again after a while, longer each time."""
+    def _succeeded(self, step: Step) -> None:
+        # Only of its own kind: what cleans up after a failed copy may succeed each time, and the copy would be tried for ever.
+        del self._attempts[step.kind]
+
+    def _failing(self, session: Session, known: Status, step: Step, error: DaccError) -> Status:
+        self._attempts[step.kind] += 1
+        return judge.failing(session, known, step, error, self._attempts[step.kind], self.core.rules)
+
+    def _later(self, kind: str) -> None:
+        """Try again after a while, longer each time that this kind of step failed."""
         self._busy = ""
-        wait = min(self.core.rules.first_wait * 2 ** max(0, self._attempts - 1), MAX_WAIT)
-        self._wake = self.core.at(self.core.now.mono + wait, self._awake)
+        wait = min(self.core.rules.first_wait * 2 ** min(max(0, self._attempts[kind] - 1), 30), MAX_WAIT)
+        self._sleep_no_more()
+        self._wake = self._after(wait, self._awake)
+
+    def _after(self, seconds: float, then: Callable[[], None]) -> Timer:
+        return self.core.at(self.core.now.mono + seconds, self._safe(then))
 
     def _awake(self) -> None:
         self._wake = None
@@ -283,7 +340,7 @@ class Pursuit:
             self._fenced(fx.Fenced(0, {}), generation)
             return
         log.info("fencing", extra={"session": self.token, "generation": generation, "hosts": fold(hosts)})
-        self.core.ask(lambda ref: fx.Fence(ref, key, generation, hosts), lambda event: self._fenced(event, generation))
+        self.core.ask(lambda ref: fx.Fence(ref, key, generation, hosts), self._safe(lambda event: self._fenced(event, generation)))
 
     def _fenced(self, event: fx.Fenced, generation: int) -> None:
         self._busy = ""
@@ -294,18 +351,19 @@ class Pursuit:
             self._unfenced(current, event.failures)
         else:
             self._cleared = generation
+            del self._attempts[_FENCE]
             self.consider()
 
     def _unfenced(self, session: Session, failures: dict[str, DaccError]) -> None:
         host, error = sorted(failures.items())[0]
         status = self.core.view.status(self.token)
-        self._attempts += 1
+        self._attempts[_FENCE] += 1
         why = StepFailed(step=f"fencing {host}", token=self.token, why=str(error))
         lost = set(failures) - set(session.brick_hosts)
         # A teardown waits for a storage host that it must fence as long as its budget lasts.
         patient = lost != set(failures) and judge.has_budget(session, status, self.core.now.wall, self.core.rules)
-        if self._attempts < self.core.rules.attempts or patient:
-            self._later()
+        if self._attempts[_FENCE] < self.core.rules.attempts or patient:
+            self._later(_FENCE)
         elif lost == set(failures):
             # Compute nodes and movers that are gone hold nobody up; whatever ran there cannot reach the storage hosts' state.
             self._cleared = status.generation
@@ -379,9 +437,9 @@ class Pursuit:
                 self._busy = ""
                 then()
             else:
-                self.core.at(self.core.now.mono + 0.005, otherwise or self._idle)
+                self._after(0.005, otherwise or self._idle)
 
-        self.core.transact(draft.commit(), written)
+        self.core.transact(draft.commit(), self._safe(written))
 
     def _idle(self) -> None:
         self._busy = ""

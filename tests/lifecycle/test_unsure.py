@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 
 import pytest
 
@@ -11,61 +10,13 @@ from dacc_core import sdk
 from dacc_core.errors import DaccError, HostLost, StepFailed
 from dacc_core.lifecycle import facts
 from dacc_core.lifecycle.plan import Step
-from dacc_core.model import Request, Running, Session, Status
-from dacc_core.registry import goals
-from dacc_core.registry.claims import Claim, set_up
-from dacc_core.registry.verbs import pursue, tear_down
-from dacc_core.testing.simulation import Node, Simulation, answered
+from dacc_core.model import Running, Status
+from dacc_core.testing.simulation import Simulation
 from dacc_core.testing.world import SimProvider, SimRunner, World
 
+from .quiet import Job
+
 LOST = HostLost(host="c1", why="the connection ended")
-
-
-class Job:
-    """One job on two nodes in a quiet cluster."""
-
-    def __init__(self) -> None:
-        self.sim = Simulation(1, faults=0.0)
-        self.sim.run(1.0)
-        request = Request(owner=1, group=1, pool="default", capacity=200, striped=True, digest="d")
-        self.claim = Claim(token="1", kind="job", request=request, size=200)
-
-    def call(self, verb: Callable[..., object]) -> object:
-        answers: list[object] = []
-        self.sim.nodes[0].call(verb, "1", answers.append)  # type: ignore[arg-type]
-        end = self.sim.now.mono + 200.0
-        while not answers and self.sim.now.mono < end:
-            self.sim.step()
-        return answers[0]
-
-    def set_up(self) -> object:
-        return self.call(lambda scene: answered(set_up(scene, self.claim)))
-
-    def mount(self) -> object:
-        return self.call(lambda scene: answered(pursue(scene, "1", goals.pre_run("c[1-2]"), goals.mounted_on("c[1-2]"))))
-
-    def tear_down(self) -> object:
-        return self.call(lambda scene: answered(tear_down(scene, "1", hurry=True)))
-
-    @property
-    def session(self) -> Session:
-        self.sim.rules.revision()
-        session = self.sim.rules.records().session("1")
-        assert session is not None
-        return session
-
-    @property
-    def status(self) -> Status:
-        self.sim.rules.revision()
-        return self.sim.rules.records().status("1")
-
-
-@pytest.fixture
-def job(monkeypatch: pytest.MonkeyPatch) -> Job:
-    monkeypatch.setattr(Node, "_live_on", lambda *_: None)  # here calls are counted
-    made = Job()
-    made.set_up()
-    return made
 
 
 def runner(request: sdk.Mount | sdk.Unmount) -> SimRunner:
