@@ -23,6 +23,7 @@ where the reaction is the same) and says whether trying again can help.
     ├── AlreadyExists            30   something is there already, and not what is to be made
     ├── Busy                     40   someone else uses it; wait or ask them
     │   ├── BufferInUse          41   jobs use the buffer that is to be destroyed
+    │   │   └── BufferOwed       41   jobs that have ended are still to get data from it
     │   ├── SessionEnding        42   a teardown is in progress
     │   └── HostNameTaken        43   another daemon runs under this host name
     ├── NoSpace                  50   not enough room
@@ -189,6 +190,10 @@ class BufferInUse(Busy):
 
     exit_code = 41
     retryable = False
+
+
+class BufferOwed(BufferInUse):
+    """persistent buffer {name} has what job {job} is still to get from it: dacc stage-out {job} copies that out, dacc discard {job} gives it up"""
 
 
 class SessionEnding(Busy):

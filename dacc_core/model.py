@@ -214,8 +214,8 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def key(self) -> str:
-        """A name for this very session, never used again: hosts fence commands by it."""
-        return self.volume.name if self.volume else f"{self.token}@{self.born:.6f}"
+        """A name for this very session, never used again, also when it is kept: hosts fence commands by it."""
+        return self.volume.name if self.volume else f"{self.mounted_as}@{self.born:.6f}"
 
     @property
     def mounted_as(self) -> str:

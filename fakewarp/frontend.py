@@ -10,6 +10,7 @@ from dacc_core.config import Config
 from dacc_core.errors import BadDirectives, Denied, NoSuchSession
 from dacc_core.names import is_token
 from dacc_core.registry.calls import Answer, Call, Caller, FrontEnd, Site
+from dacc_core.registry.goals import check_unmounted
 from dacc_core.registry.operators import check_owner
 from dacc_core.registry.ops import Verb
 from dacc_core.registry.verbs import find
@@ -95,6 +96,8 @@ def _check_caller(parsed: Parsed, site: Site) -> Verb[None]:
         raise NoSuchSession(token=shown(parsed.token))
     session = yield from find(site.scene, parsed.token)
     check_owner(caller, session, f"call {function.name} for")
+    if function.name == "data_out":  # Slurm itself calls post_run first
+        check_unmounted(session, site.scene.view.status(session.token))
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ def ending(view: View, session: Session, status: Status, step: Step, at: float, 
     for user in users:
         draft.delete("attachments", f"{session.token}/{user}", expect=False)
     status = facts.note(status, step.kind, at, error=step.reason)
-    owner = KEPT_PREFIX + session.volume.name if step.kind == "keep" and session.volume else ""
+    owner = _kept_token(session) if step.kind == "keep" else ""
     if owner:
         _keep(draft, session, status, owner, at)
     for name in session.request.persistent:
@@ -39,6 +39,11 @@ def ending(view: View, session: Session, status: Status, step: Step, at: float, 
     _remember(view, draft, session, status, step, at, owner)
     _prune(view, draft, session.token, at, rules)
     return draft
+
+
+def _kept_token(session: Session) -> str:
+    """The token of a session that is to be kept. A job may leave several, if it is requeued: each has a name of its own."""
+    return KEPT_PREFIX + (session.volume.name if session.volume else f"{session.token}-{int(session.born * 1000):x}")
 
 
 def _some_of_it(
@@ -82,7 +87,8 @@ def _detach(view: View, draft: Draft, session: Session, name: str, owner: str, a
 def _remember(view: View, draft: Draft, session: Session, status: Status, step: Step, at: float, kept: str) -> None:
     former = view.histories.get(session.token)
     failures = former.record.pre_run_failures if former else 0
-    outcome = "lost" if session.lost else {"release": "released", "keep": "kept", "quarantine": "quarantined"}[step.kind]
+    lost = session.lost or (step.kind == "release" and step.reason)
+    outcome = "lost" if lost else {"release": "released", "keep": "kept", "quarantine": "quarantined"}[step.kind]
     why = step.reason or (former.record.status if former and failures else "")
     record = History(
         token=session.token,

@@ -107,7 +107,7 @@ def waits_for(view: View, session: Session, now: float) -> str:
 
 
 def _next(view: View, session: Session, status: Status) -> str:
-    step = plan(session, status, orders.rebooted(view, session, status))
+    step = plan(session, status, orders.rebooted(view, session, status), detached=orders.detached(view, session))
     if step is None:
         return "nothing" if status.done_seq >= session.goal_seq else "its coordinator to write down that it is reached"
     last = status.events[-1] if status.events else None

@@ -39,6 +39,12 @@ def rebooted(view: View, session: Session, status: Status) -> str:
     return fold(host for host, boot in boots_of(view, session).items() if status.boots.get(host) != boot)
 
 
+def detached(view: View, session: Session) -> bool:
+    """Whether a session without a filesystem of its own uses none of its persistent buffers any more: they were destroyed in a hurry."""
+    names = session.request.persistent
+    return session.volume is None and bool(names) and not any(session.token in view.users_of(name) for name in names)
+
+
 def with_buffers(view: View, session: Session, status: Status, step: Step) -> Status:
     """The facts, with the persistent volumes that the step is about to mount.
 

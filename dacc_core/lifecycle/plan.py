@@ -39,15 +39,18 @@ class Step:
     reason: str = ""
 
 
-def plan(session: Session, status: Status, rebooted: str = "") -> Step | None:
+def plan(session: Session, status: Status, rebooted: str = "", *, detached: bool = False) -> Step | None:
     """The next step towards the session's goal; ``None`` when the goal is met, or failed and waits for a new one.
 
-    ``rebooted`` (folded): brick hosts that were booted since they last served the filesystem.
+    ``rebooted`` (folded): brick hosts that were booted since they last served the filesystem. ``detached``: all data of the session
+    was in persistent buffers, and those were destroyed, which needed someone to say --hurry.
     """
+    if detached and session.kind == "kept":
+        return Step("release", reason=_loss(session, detached))  # there is nothing left that could be copied out
     if goals.failed(session, status):
         return None
     if session.goal.filesystem == "absent":
-        return _towards_absence(session, status, rebooted)
+        return _towards_absence(session, status, rebooted, detached)
     return _towards_presence(session, status, rebooted)
 
 
@@ -86,14 +89,15 @@ def _under_way(status: Status, step: Step) -> bool:
     return status.running is not None and status.running.step == step.kind
 
 
-def _towards_absence(session: Session, status: Status, rebooted: str) -> Step:
+def _towards_absence(session: Session, status: Status, rebooted: str, detached: bool) -> Step:
+    owed = owes_stage_out(session, status)
     if status.gave_up:
-        return _give_up(session, status)
+        return _give_up(session, status, owed=owed and not detached)
     if session.goal.evict and not status.evicted:
         return Step("evict")
     if touched := minus(status.touched, fold(session.lost)):
         return Step("unmount", hosts=touched)
-    payment = _pay(session, status) if owes_stage_out(session, status) else None
+    payment = _pay(session, status) if owed and not detached else None
     if status.mover and status.mover not in session.lost and not (payment and _under_way(status, payment)):
         return Step("unmount_mover")
     if payment:
@@ -101,16 +105,18 @@ def _towards_absence(session: Session, status: Status, rebooted: str) -> Step:
         return Step("restore", hosts=rebooted) if payment.kind == "stage_out" and rebooted else payment
     if session.bricks and status.filesystem in ("creating", "ready", "deleting"):
         return Step("delete")
-    return Step("release", reason=_loss(session))
+    return Step("release", reason=_loss(session, owed and detached))
 
 
-def _loss(session: Session) -> str:
-    return f"its data is lost: brick host {fold(session.lost)} was forgotten" if session.lost else ""
+def _loss(session: Session, detached: bool = False) -> str:
+    if session.lost:
+        return f"its data is lost: brick host {fold(session.lost)} was forgotten"
+    return f"its data is lost: persistent buffer {', '.join(session.request.persistent)} was destroyed" if detached else ""
 
 
-def _give_up(session: Session, status: Status) -> Step:
+def _give_up(session: Session, status: Status, *, owed: bool) -> Step:
     """A teardown that only a person can finish: bricks go to quarantine, unless they hold data that is still owed."""
-    if not owes_stage_out(session, status):
+    if not owed:
         return Step("quarantine", reason="; ".join(filter(None, (_loss(session), status.gave_up))))
     return Step("refuse" if session.kind == "kept" else "keep", reason=status.gave_up)
 

@@ -130,9 +130,7 @@ class Pursuit:
             # Its effects may still be under way somewhere, and not by us: end them first.
             self._fence(session, self._own(session, status, raised=True), status.running)
             return
-        if self._plan(session, status) is None and status.done_seq >= session.goal_seq:
-            return
-        if goals.failed(session, status):
+        if self._plan(session, status) is None and (status.done_seq >= session.goal_seq or goals.failed(session, status)):
             return
         clean = msgspec.structs.replace(status, running=None)
         self._advance(session, clean if adopted else self._own(session, clean, raised=True))
@@ -145,7 +143,8 @@ class Pursuit:
         )
 
     def _plan(self, session: Session, status: Status) -> Step | None:
-        return plan(session, status, orders.rebooted(self.core.view, session, status))
+        view = self.core.view
+        return plan(session, status, orders.rebooted(view, session, status), detached=orders.detached(view, session))
 
     def _advance(self, session: Session, status: Status) -> None:
         """Record facts that are known, together with the beginning of whatever they call for."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-from ..errors import TooLarge
+from ..errors import Busy, TooLarge
 from ..model import Goal, Session, Status
+from ..names import shorten
 
 MAX_NODES = 256 << 10
 """Bytes of a job's folded set of nodes: a status has up to four such sets, and etcd takes at most 1.5 MiB at once."""
@@ -17,6 +18,8 @@ POST_RUN = Goal(verb="post_run")
 DATA_OUT = Goal(verb="data_out", stage_out=True)
 
 Enough = Callable[[Session, Status], bool]
+Check = Callable[[Session, Status], None]
+"""Raises an error where a goal may not be recorded now."""
 
 
 def pre_run(hosts: str) -> Goal:
@@ -77,16 +80,17 @@ def met(session: Session, status: Status) -> bool:
 
 
 def owes_stage_out(session: Session, status: Status) -> bool:
-    """Whether deleting the filesystem would lose what the job was promised to get back (design rule 5).
+    """Whether ending the session would lose what the job was promised to get back (rule 5 of docs/concepts/rules.md).
 
-    Owed once a compute node had the buffer: before that it holds copies only. What is lost cannot be owed.
+    Wherever it lies: in the session's own filesystem, or only in persistent buffers that it uses. Owed once a compute node had the
+    buffers: before that they hold nothing of the job's. What is lost cannot be owed.
     """
     return (
-        session.volume is not None
+        (session.volume is None or status.filesystem == "ready")
+        and session.mountable
         and not session.lost
         and bool(session.request.stage_out)
         and status.used
-        and status.filesystem == "ready"
         and status.stage_out != "done"
         and not session.goal.hurry
     )
@@ -101,6 +105,18 @@ def contrary(new: Goal, old: Goal) -> bool:
         or (old.stage_in and not new.stage_in)
         or (old.stage_out and not new.stage_out)
     )
+
+
+def anything(_: Session, __: Status) -> None:
+    """No objection to any goal."""
+
+
+def check_unmounted(session: Session, status: Status) -> None:
+    """Raises Busy while compute nodes have a job's mounts, or are about to get them: to copy out would take them from it."""
+    hosts = status.touched or session.goal.hosts
+    if hosts and session.kind == "job":  # the job of a kept session is gone
+        where = shorten(hosts)
+        raise Busy(why=f"session {session.token} is mounted on {where}, so its job may still write: stage out when the job has ended")
 
 
 State = Literal["running", "done", "failed", "waiting"]

@@ -56,10 +56,10 @@ def look_up(scene: Scene, name: str, caller: Caller) -> Verb[Session | History]:
 
 
 def stage_out(scene: Scene, name: str, caller: Caller) -> Verb[str]:
-    """Copy out what a session still owes; a kept one is freed afterwards. Raises what the copy raised."""
+    """Copy out what a session still owes; a kept one is freed afterwards. Raises Busy while nodes have it, and what the copy raised."""
     session = yield from find(scene, resolve(scene.view, name))
     check_owner(caller, session, "stage out")
-    yield from pursue(scene, session.token, goals.DATA_OUT, goals.staged_out)
+    yield from pursue(scene, session.token, goals.DATA_OUT, goals.staged_out, goals.check_unmounted)
     if session.kind == "kept":
         yield from tear_down(scene, session.token, hurry=False)
     return session.token

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from ..errors import BufferInUse, NoSuchBuffer, NoSuchSession, SessionEnding, Superseded, from_record
+from ..errors import BufferInUse, BufferOwed, NoSuchBuffer, NoSuchSession, SessionEnding, Superseded, from_record
 from ..model import Eviction, Goal, Session
 from . import goals
 from .ops import MOST_CHANGES, Draft, Pause, Verb, Wait
@@ -62,25 +62,27 @@ def jitter(token: str, attempt: int) -> float:
 # --- wishing something of a session ---
 
 
-def pursue(scene: Scene, token: str, wish: Goal, enough: goals.Enough) -> Verb[None]:
+def pursue(scene: Scene, token: str, wish: Goal, enough: goals.Enough, check: goals.Check = goals.anything) -> Verb[None]:
     """Wish facts of a session and wait until ``enough`` of them is true.
 
-    Writes nothing when it is true already, joins the same goal in progress, and gives a failed one a new try.
-    Raises NoSuchSession, SessionEnding, Superseded, or the error of the step that failed.
+    Writes nothing when it is true already, joins the same goal in progress, and gives a failed one a new try. ``check`` may object to
+    what the session is at the moment when the goal is recorded.
+    Raises NoSuchSession, SessionEnding, Superseded, what ``check`` raises, or the error of the step that failed.
     """
-    seq = yield from _record(scene, token, wish, enough)
+    seq = yield from _record(scene, token, wish, enough, check)
     if seq is not None:
         session = scene.view.session(token)
         yield Wait(token, _outcome(scene.view, session, token, wish, seq, enough), wish.verb)
 
 
-def _record(scene: Scene, token: str, wish: Goal, enough: goals.Enough) -> Verb[int | None]:
+def _record(scene: Scene, token: str, wish: Goal, enough: goals.Enough, check: goals.Check = goals.anything) -> Verb[int | None]:
     """The sequence number of the wish, recorded or joined; ``None`` when there is nothing to wait for."""
     for attempt in range(1_000_000):
         session = yield from find(scene, token)
         if session.goal.filesystem == "absent" and wish.filesystem == "ready":
             raise SessionEnding(token=token)
         status = scene.view.status(token)
+        check(session, status)
         if enough(session, status):
             return None
         if _same(session.goal, wish) and not goals.failed(session, status):
@@ -139,11 +141,20 @@ def _barrier(scene: Scene, name: str, *, hurry: bool) -> Verb[tuple[Eviction, ..
     users = scene.view.users_of(name)
     if users and not hurry:
         yield from withdraw_barrier(scene, name)
-        raise BufferInUse(name=name, job=", ".join(users))
+        raise _in_use(scene.view, name, users)
     touched = ((user, scene.view.status(user).touched) for user in users)
     evict = tuple(Eviction(token=user, hosts=hosts) for user, hosts in touched if hosts)
     yield from _detach(scene, name)
     return evict
+
+
+def _in_use(view: View, name: str, users: tuple[str, ...]) -> BufferInUse:
+    """Why a buffer cannot be destroyed: by jobs that use it, else by what jobs that have ended were promised from it."""
+    kept = {user: session.mounted_as for user in users if (session := view.session(user)) and session.kind == "kept"}
+    jobs = [user for user in users if user not in kept]
+    if jobs:
+        return BufferInUse(name=name, job=", ".join(jobs))
+    return BufferOwed(name=name, job=", ".join(kept.values()))
 
 
 def raise_barrier(scene: Scene, name: str) -> Verb[bool]:

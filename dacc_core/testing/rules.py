@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ..keystore.base import Keystore, Op, Put
+from ..keystore.base import Delete, Keystore, Op, Put
 from ..model import Session, Status
+from ..names import KEPT_PREFIX, expand
 from ..registry import keys
 from ..registry.view import View
 from .world import World
@@ -86,11 +87,33 @@ class Rules:
         if status.generation <= former.generation:
             yield f"rule 3: {status.incarnation} took {token} over from {former.incarnation} without a higher generation"
 
+    def check_owed(self, ops: tuple[Op, ...]) -> Iterator[str]:
+        """Rule 5, for a write that comes next: a session whose stage-out is owed, wherever its data lies, ends only by being kept.
+
+        Not when nothing is left that could be copied: the buffers that it was in were destroyed by somebody who said --hurry.
+        """
+        self.revision()
+        kept = any(op.key.startswith(keys.key("sessions", KEPT_PREFIX)) for op in ops if isinstance(op, Put))
+        ended = [keys.split(op.key)[1] for op in ops if isinstance(op, Delete) and keys.split(op.key)[0] == "sessions"]
+        for token in () if kept else ended:
+            session = self._view.session(token)
+            if session is None or session.goal.hurry or session.lost or session.key in self._world.copied_out:
+                continue
+            held = session.volume is not None or any(token in self._view.users_of(name) for name in session.request.persistent)
+            if held and session.request.stage_out and self._view.status(token).used:
+                yield f"rule 5: session {token} ends and its stage-out is owed"
+
     def is_owned(self, volume: str) -> bool:
         """Whether a session has this volume."""
         self.revision()
         sessions = (entry.record for entry in self._view.sessions.values())
         return any(session.volume is not None and session.volume.name == volume for session in sessions)
+
+    def dirty(self, key: str) -> tuple[str, ...]:
+        """The nodes that a session is known to have left with its mount."""
+        self.revision()
+        tokens = [token for token, entry in self._view.sessions.items() if entry.record.key == key]
+        return tuple(host for token in tokens for host in expand(self._view.status(token).dirty))
 
     def may_delete(self, volume: str) -> bool:
         """Rule 5: whether this volume's data may go although it was not staged out."""

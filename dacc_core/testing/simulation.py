@@ -285,7 +285,7 @@ class Simulation:
         offered = tuple(Brick(device=f"/b{number}", capacity=100, pool="default") for number in range(bricks))
         self.nodes = [Node(self, f"s{number}", offered) for number in range(1, hosts + 1)]
         self.rules = Rules(self.store, self.world)
-        self.world.owned = self.rules.is_owned
+        self.world.owned, self.world.dirty = self.rules.is_owned, self.rules.dirty
         for node in self.nodes:
             node.start()
 
@@ -347,8 +347,8 @@ class Simulation:
     # --- the store, watched ---
 
     def write(self, host: str, incarnation: str, compares: tuple[Compare, ...], ops: tuple[Op, ...]) -> TxnResult:
-        """A daemon's transaction; one that succeeds is checked against rule 3."""
-        breaks = list(self.rules.check_writer(host, incarnation, ops))
+        """A daemon's transaction; one that succeeds is checked against rules 3 and 5."""
+        breaks = [*self.rules.check_writer(host, incarnation, ops), *self.rules.check_owed(ops)]
         result = self.store.txn(compares, ops)
         if sum("/allocations/" in op.key for op in ops) > self.most_changes:
             self.violations.append(f"{host} wrote more than {self.most_changes} hosts at once")

@@ -168,15 +168,17 @@ class Workload:
         token = str(random.randint(1, self._number)) if random.random() < 0.1 else str(self._number)
         stage = (StageRequest(source="/a", destination="$DW_JOB_STRIPED/a"),)
         size = random.choice([0, 50, 100, 250, 400])
+        persistent = ("shared",) if random.random() < 0.3 else ()
+        buffers = bool(size or persistent)
         request = Request(
             owner=1,
             group=1,
             pool="default",
             capacity=size,
             striped=True,
-            stage_in=stage if size and random.random() < 0.6 else (),
-            stage_out=stage if size and random.random() < 0.6 else (),
-            persistent=("shared",) if random.random() < 0.3 else (),
+            stage_in=stage if buffers and random.random() < 0.6 else (),
+            stage_out=stage if buffers and random.random() < 0.6 else (),
+            persistent=persistent,
             digest=str(self._number),
         )
         job = Job(self, token, request, size)

@@ -39,18 +39,20 @@ class SimVolume:
 
 @dataclass
 class World:
-    """What is true on the hosts, whatever the records say."""
+    """What is true on the hosts, whatever the records say. ``copied_out``: sessions, by key, whose data is out since nodes had it."""
 
     random: Random
     volumes: dict[str, SimVolume] = field(default_factory=dict)
     mounts: dict[tuple[str, str], str] = field(default_factory=dict)
     fences: dict[tuple[str, str], int] = field(default_factory=dict)
     down: set[str] = field(default_factory=set)
+    copied_out: set[str] = field(default_factory=set)
     faults: float = 0.0
     crash_after: int = -1
     broken: Callable[[str], None] = lambda _: None
     may_delete: Callable[[str], bool] = lambda _: True
     owned: Callable[[str], bool] = lambda _: True
+    dirty: Callable[[str], tuple[str, ...]] = lambda _: ()
 
     def touch(self, host: str, key: str, generation: int, cancel: sdk.CancelToken) -> None:
         """One effect begins on a host: is it allowed, does it work, does the process live to do it?"""
@@ -226,6 +228,7 @@ class SimProvider:
             raise AlreadyExists(why=f"{request.path} on {host} already has {there}")
         if request.role == "job":
             volume.precious = True
+            self.world.copied_out.discard(_runner(request.context).key)
 
     def unmount(self, request: sdk.Unmount) -> sdk.PerHost:
         """Host by host."""
@@ -266,10 +269,13 @@ class SimMover:
             if volume.dark:
                 raise Unavailable(why=f"{sorted(volume.dark)[0]} does not serve {volume.name}")
         job_mounts = [place for volume in volumes for place in self.world.mounted(volume.name) if "/movers/" not in place[1]]
-        own = [place for place in job_mounts if place[1].endswith("_job")]
+        dirty = self.world.dirty(runner.key)  # given up as if it were down, after it was lost at each try
+        own = [place for place in job_mounts if place[1].endswith("_job") and place[0] not in dirty]
         if own and all(host not in self.world.down for host, _ in own):
             self.world.broken(f"copy {order.direction} while mounted at {own}")
         runner.touch(order.host)
+        if order.direction == "out":
+            self.world.copied_out.add(runner.key)
         for volume in volumes:
             if order.direction == "out":
                 volume.precious = False
