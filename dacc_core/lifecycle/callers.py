@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict, deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DaccError, StillWorking
 from ..registry.calls import Answer
-from ..registry.ops import AskUser, Commit, Pause, Turn, Wait
+from ..registry.ops import AskUser, Commit, Pause, Turn, Wait, grace
 from . import effects as fx
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ class Caller:
         self._owner, self._core = owner, owner.core
         self._wait: Wait | None = None
         self._done = False
+        self._operations = 0
+        self._grace = grace(event.seconds)
         self._deadline = self._core.at(self._core.now.mono + event.seconds, self._overdue)
 
     def step(self, reply: Any = None, error: Exception | None = None) -> None:
@@ -32,6 +35,7 @@ class Caller:
         if self._done:
             return
         self._wait = None
+        self._operations += 1
         try:
             operation = self.verb.throw(error) if error else self.verb.send(reply)
         except StopIteration as stop:
@@ -49,17 +53,23 @@ class Caller:
     def _do(self, operation: Any) -> None:
         match operation:
             case Commit():
-                self._core.transact(operation, self._committed, self._refused)
+                self._core.transact(operation, self._unless_late(self._committed), self._unless_late(self._refused))
             case Wait():
                 self._wait = operation
                 self._owner.park(self, operation.token)
                 self.look()
             case Pause():
-                self._core.at(self._core.now.mono + operation.seconds, self.step)
+                resume = self._unless_late(self.step)
+                self._core.at(self._core.now.mono + operation.seconds, lambda: resume(None))
             case Turn():
-                self._owner.queue(self)
+                self._owner.queue(self, self._unless_late(self.step))
             case AskUser():
-                self._core.ask(lambda ref: fx.FindUser(ref, operation.uid, operation.name), self._found)
+                self._core.ask(lambda ref: fx.FindUser(ref, operation.uid, operation.name), self._unless_late(self._found))
+
+    def _unless_late(self, resume: Callable[[Any], None]) -> Callable[[Any], None]:
+        """What resumes the verb, unless its deadline came first and it is at something else by then."""
+        asked = self._operations
+        return lambda reply: resume(reply) if self._operations == asked else None
 
     def _committed(self, result: Any) -> None:
         self._owner.leave(self)
@@ -97,12 +107,17 @@ class Caller:
     def _overdue(self) -> None:
         if self._done:
             return
-        doing = self._wait.doing if self._wait else "writing"
+        late = StillWorking(doing=self._wait.doing if self._wait else "writing", token=self.token)
         self._unpark()
-        self.step(error=StillWorking(doing=doing, token=self.token))
-        if not self._done:  # it went on asking for things; its time is over all the same
+        self._owner.leave(self)
+        self._deadline = self._core.at(self._core.now.mono + self._grace, lambda: self._cut_off(late))
+        self.step(error=late)
+
+    def _cut_off(self, late: StillWorking) -> None:
+        """It went on asking for things; its time is over all the same."""
+        if not self._done:
             self._unpark()
-            self._end(StillWorking(doing=doing, token=self.token))
+            self._end(late)
 
     def abandon(self) -> None:
         """Never answer."""
@@ -123,7 +138,7 @@ class Callers:
     def __init__(self, core: Core) -> None:
         self.core = core
         self._waiting: dict[str, list[Caller]] = defaultdict(list)
-        self._turns: deque[Caller] = deque()
+        self._turns: deque[tuple[Caller, Callable[[Any], None]]] = deque()
         self._early: list[Caller] = []
         self.active: set[Caller] = set()
 
@@ -157,21 +172,22 @@ class Callers:
         if not waiting:
             self._waiting.pop(token, None)
 
-    def queue(self, caller: Caller) -> None:
+    def queue(self, caller: Caller, resume: Callable[[Any], None]) -> None:
         """Wait for the turn to claim; the first in the queue has it."""
-        self._turns.append(caller)
-        if self._turns[0] is caller:
-            caller.step()
+        self._turns.append((caller, resume))
+        if self._turns[0][0] is caller:
+            resume(None)
 
     def leave(self, caller: Caller) -> None:
         """Give up the turn, or the place in the queue for it."""
-        if caller not in self._turns:
+        found = [turn for turn in self._turns if turn[0] is caller]
+        if not found:
             return
-        first = self._turns[0] is caller
-        self._turns.remove(caller)
+        first = self._turns[0][0] is caller
+        self._turns.remove(found[0])
         if first and self._turns:
-            following = self._turns[0]
-            self.core.at(self.core.now.mono, following.step)
+            following = self._turns[0][1]
+            self.core.at(self.core.now.mono, lambda: following(None))
 
     def ended(self, caller: Caller) -> None:
         """It was answered."""

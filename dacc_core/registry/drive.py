@@ -15,7 +15,7 @@ from ..errors import Compacted, DaccError, KeystoreMissing, KeystoreUnavailable,
 from ..keystore.base import Keystore, TxnResult, Watch
 from . import keys
 from .calls import Answer, Site
-from .ops import AskUser, Commit, Pause, Turn, Verb, Wait
+from .ops import AskUser, Commit, Pause, Turn, Verb, Wait, grace
 from .users import find_user
 from .verbs import Scene
 from .view import View
@@ -27,7 +27,7 @@ class Driver:
     """A view of a store, read once and then kept up by a watch, and a verb that runs over it."""
 
     def __init__(self, store: Keystore, config: Config, seconds: float) -> None:
-        self._store, self._ends = store, time.monotonic() + seconds
+        self._store, self._ends, self._grace = store, time.monotonic() + seconds, grace(seconds)
         self._watch: Watch | None = None
         self.view = View()
         self._load(min(READ_SECONDS, seconds))
@@ -48,7 +48,7 @@ class Driver:
             raise WrongCluster(where=self._store.where, found=cluster.record.id, wanted=config.cluster)
 
     def run(self, verb: Verb[Answer], token: str = "") -> Answer:
-        """Run the verb to its answer. Raises what it raises; StillWorking when its time is over."""
+        """Run the verb to its answer. Raises what it raises; StillWorking when its time is over, and that for undoing what it began."""
         reply: Any = None
         error: DaccError | None = None
         try:
@@ -59,6 +59,7 @@ class Driver:
                     reply = self._do(operation, token)
                 except DaccError as failure:
                     error = failure
+                    self._allow_grace()
         except StopIteration as stop:
             return stop.value  # type: ignore[no-any-return]
         finally:
@@ -72,12 +73,24 @@ class Driver:
             case Wait():
                 return self._await(operation.ready, operation.doing, token)
             case Pause():
-                time.sleep(min(operation.seconds, self._left()))
+                self._pause(operation.seconds, token)
             case AskUser():
                 return find_user(operation.uid, operation.name)
             case Turn():
                 pass
         return None
+
+    def _allow_grace(self) -> None:
+        if not self._left():
+            self._ends, self._grace = self._ends + self._grace, 0.0
+
+    def _pause(self, seconds: float, token: str) -> None:
+        """Let time pass and take in what happens meanwhile: the verb may be waiting for just that."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            if not self._left():
+                raise StillWorking(doing="writing", token=token)
+            self._follow(min(left, self._left()))
 
     def _commit(self, operation: Commit, token: str) -> TxnResult:
         try:

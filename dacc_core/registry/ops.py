@@ -18,6 +18,12 @@ from .view import View
 
 T = TypeVar("T")
 
+
+def grace(seconds: float) -> float:
+    """How long a verb of which so many seconds have passed may go on, to undo what it began: Slurm waits some more."""
+    return min(5.0, seconds / 4)
+
+
 MOST_CHANGES = 100
 """Records of a kind that one transaction changes at most: etcd refuses more than 128 operations, and others come with them."""
 
@@ -44,7 +50,10 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Resume after some seconds."""
+    """Resume after some seconds, with a view that is up to date.
+
+    When the verb's deadline passes first, :class:`~dacc_core.errors.StillWorking` is raised into it.
+    """
 
     seconds: float
 
