@@ -42,6 +42,7 @@ where the reaction is the same) and says whether trying again can help.
     ├── Unsupported              70   the provider or this version cannot do that
     ├── Denied                   71   the caller may not
     ├── StillWorking             75   the deadline passed first; the work goes on
+    │   └── StillWaiting         75   what a session needs is not free yet; nothing is built before
     ├── Superseded               76   a contrary goal replaced this one
     ├── Cancelled                77   the step was told to stop
     └── ProviderBug              80   a provider broke its contract
@@ -308,6 +309,10 @@ class StillWorking(DaccError):
 
     exit_code = 75
     retryable = True
+
+
+class StillWaiting(StillWorking):
+    """session {token} still waits for {what}: {why}; call setup again"""
 
 
 class Superseded(DaccError):

@@ -184,7 +184,8 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True):
     token apart. ``ending`` is the time at which a destroy raised its barrier against new
     attachments, or 0. A *kept* session is one whose job is gone and whose stage-out is still owed; ``origin`` is its former token.
     ``lost`` are brick hosts of the volume that were forgotten: their bricks are its own no longer, the data is gone, and it ends.
-    While it is ``claiming``, its volume has the bricks that were claimed so far, and nothing is built.
+    While it is ``claiming``, it waits for bricks of ``wanted`` bytes, or for its persistent buffers: its volume has the bricks that were
+    claimed so far, or is null when there are none, and nothing is built.
     """
 
     token: str
@@ -200,6 +201,7 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True):
     origin: str = ""
     lost: tuple[str, ...] = ()
     claiming: bool = False
+    wanted: int = 0
 
     @property
     def bricks(self) -> tuple[BrickRef, ...]:

@@ -14,7 +14,7 @@ from itertools import zip_longest
 from dacc_core.errors import BadArguments
 from dacc_core.model import Session, Status
 from dacc_core.names import count
-from dacc_core.registry import goals
+from dacc_core.registry import goals, waiting
 from dacc_core.registry.view import View
 from dacc_core.sizes import format_size
 from fakewarp.directives.problems import shown
@@ -144,9 +144,18 @@ def _words(view: View, session: Session, status: Status, now: float) -> str:
         return _reached(view, session, status)
     if not view.alive:
         return f"{session.goal.verb} waits: no storage node is up"
+    if waiting.needs(view, session):
+        return f"{session.goal.verb} waits: {_missing(view, session)}"
     if status.events and status.events[-1].error:
         return f"{session.goal.verb} tries {status.events[-1].what} again"
     return f"{session.goal.verb} begins"
+
+
+def _missing(view: View, session: Session) -> str:
+    if waiting.unattached(view, session.token, session.request):
+        return "a persistent buffer is not ready"
+    total, free = view.quantity(session.request.pool)
+    return f"{free} of {total} bricks of pool {session.request.pool} are free"
 
 
 def _reached(view: View, session: Session, status: Status) -> str:

@@ -105,6 +105,8 @@ def _sessions(sessions: list[dict[str, Any]]) -> Table:
 def _state(one: dict[str, Any]) -> str:
     if one["kind"] == "kept":
         return "stage-out owed"
+    if one["waits_for"]:
+        return f"waits for {one['waits_for']}"
     return "done" if one["met"] else "failed" if one["failure"] else "waiting"
 
 

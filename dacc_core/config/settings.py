@@ -143,7 +143,7 @@ class SlurmSettings(Section, frozen=True, kw_only=True):
         Seconds,
         doc(
             "How long the setup of a job waits for a persistent buffer that does not exist: the job that makes it may have been "
-            "submitted a moment later. Slurm forgets what it is not told of for 60 s, so keep it below."
+            "submitted a moment later."
         ),
     ] = 45.0
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..model import Event, Goal, History, Progress, Session, Status
-from ..registry import goals
+from ..registry import goals, waiting
 from ..registry.calls import Caller
 from ..registry.operators import look_up
 from ..registry.ops import Verb
@@ -93,6 +93,8 @@ def waits_for(view: View, session: Session, now: float) -> str:
     status = view.status(session.token)
     if goals.failed(session, status) and status.failure is not None:
         return f"the next call: {session.goal.verb} failed: {status.failure.text}"
+    if waiting.needs(view, session):
+        return waiting.obstacle(view, session)
     if session.kind == "kept" and goals.met(session, status):
         return f"someone to copy out what is owed (dacc stage-out {session.token}) or to give it up (dacc discard {session.token})"
     if status.coordinator and not view.is_alive(status.coordinator, status.incarnation):
@@ -122,6 +124,8 @@ def _copied(progress: Progress) -> str:
 
 
 def _beginning(session: Session, bricks: list[str]) -> str:
+    if session.claiming:
+        return f"asked for {format_size(session.wanted)} of pool {session.request.pool}" if session.wanted else "asked for"
     if session.volume is None:
         return "asked for, without bricks of its own"
     return f"got {format_size(session.volume.capacity)} of pool {session.volume.pool}: {', '.join(bricks)}"

@@ -68,6 +68,21 @@ def _arranged(token: str, bricks: tuple[BrickRef, ...]) -> tuple[BrickRef, ...]:
     return tuple(brick for _, brick in sorted(keyed, key=lambda one: one[0]))
 
 
+def is_full(view: View, pool: str, size: int, held: int) -> bool:
+    """Whether ``size`` bytes fit into a pool but not now, for a session that has ``held`` bricks. Asked often, so it costs little."""
+    entry = view.pools.get(pool)
+    total, free = view.quantity(pool)
+    return entry is not None and free + held < bricks_needed(size, entry.record.granularity) <= total
+
+
+def shortage(view: View, session: Session) -> str:
+    """Why a session that waits for bricks cannot have them: how many there are, and what would help. Empty when it could."""
+    pool, held = session.request.pool, len(session.bricks)
+    if not session.wanted or not is_full(view, pool, session.wanted, held):
+        return ""
+    return str(_no_space(view, pool, bricks_needed(session.wanted, view.pools[pool].record.granularity), session.wanted, held))
+
+
 def _no_space(view: View, pool: str, needed: int, size: int, held: int) -> PoolFull | PoolTooSmall:
     granularity = view.pools[pool].record.granularity
     total, free = view.quantity(pool)
@@ -79,9 +94,10 @@ def _no_space(view: View, pool: str, needed: int, size: int, held: int) -> PoolF
 
 def _way_out(lost: Counter[str], total: int, needed: int) -> str:
     """What to do when not enough is free. Whoever waits for a host that is down must know that no job's end helps."""
-    if total - lost.total() >= needed:
-        return "wait for other jobs to end"
-    return ", ".join(f"{number} {why}" for why, number in sorted(lost.items())) + ": ask an operator"
+    others = ", ".join(f"{number} {why}" for why, number in sorted(lost.items()))
+    if total - lost.total() < needed:
+        return others + ": ask an operator"
+    return f"wait for other jobs to end ({others})" if others else "wait for other jobs to end"
 
 
 def _out_of_use(view: View, pool: str) -> Counter[str]:

@@ -3,29 +3,40 @@
 A claim is one transaction over the hosts' allocations and the session. etcd refuses more than 128 operations, so a session over more
 hosts is claimed in parts: its record has the bricks that it holds so far, and the mark *claiming*, under which no coordinator builds
 anything. A crash leaves it like that; the next setup goes on from there, and a teardown gives the bricks back.
+
+Slurm gives a job's share back to the queue whatever its setup answers, and holds the job when that is an error. So what does not fit now
+waits, until shortly before Slurm would end the call, with a record that is *claiming* and has no bricks: Slurm forgets what it is not told
+of for a minute. Nobody ends a call that waits but the teardown of its session, after which it must not make the session anew.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
 
-from ..errors import Denied, DifferentRequest, NoSpace, NoSuchBuffer, NoSuchSession, SessionEnding, StepFailed, from_record
+from ..errors import (
+    DaccError,
+    Denied,
+    DifferentRequest,
+    NoSuchBuffer,
+    NoSuchSession,
+    PoolFull,
+    SessionEnding,
+    StepFailed,
+    StillWorking,
+    Superseded,
+    from_record,
+)
 from ..model import FIRST_PERSISTENT_ID, Attachment, Counters, Request, Session
-from . import allocation, goals
+from . import allocation, goals, waiting
 from .ops import AskUser, Draft, Pause, Turn, User, Verb, Wait
-from .verbs import BARRIER_SECONDS, Scene, find, jitter, pursue, tear_down, vanished
+from .verbs import BARRIER_SECONDS, Scene, find, jitter, pursue, spread, vanished
 from .view import View
 
-RETURN_SECONDS = 10.0
-"""How long a claim that finds no space waits for hosts that are down: Slurm holds a job whose setup fails, and a daemon that was
-restarted or taken over is back within a lease."""
-
-
-BUFFER_POLL_SECONDS = 0.5
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.5, 2.0
+"""Seconds between two looks at what a session waits for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +49,36 @@ class Claim:
     size: int
 
 
+@dataclass(slots=True)
+class _Effort:
+    """One call's way to a session with all its bricks.
+
+    ``mine``: when the session was born that this call made or joined, 0 before. ``user``: the owner, once somebody had to look.
+    """
+
+    scene: Scene
+    claim: Claim
+    begun: float
+    mine: float = 0.0
+    user: User | None = None
+    waits: int = 0
+
+    @property
+    def session(self) -> Session | None:
+        """The session of the token, as it is now."""
+        return self.scene.view.session(self.claim.token)
+
+    @property
+    def unattached(self) -> tuple[str, ...]:
+        """The persistent buffers that the session is to use and is not attached to."""
+        return waiting.unattached(self.scene.view, self.claim.token, self.claim.request)
+
+
 def set_up(scene: Scene, claim: Claim) -> Verb[Session]:
     """Make the session and wait for its filesystem; the same request again resumes, a different one is refused.
 
-    Raises DifferentRequest, NoSpace, NoSuchBuffer, Denied, or what the building of the filesystem raised.
+    What does not fit now is waited for. Raises DifferentRequest, PoolTooSmall and NoSuchPool (it will never fit), StillWaiting, Superseded
+    (by a teardown), NoSuchBuffer, Denied, or what the building of the filesystem raised.
     """
     session = yield from _claimed(scene, claim)
     yield from pursue(scene, claim.token, goals.SETUP, goals.built)
@@ -49,45 +86,159 @@ def set_up(scene: Scene, claim: Claim) -> Verb[Session]:
 
 
 def _claimed(scene: Scene, claim: Claim) -> Verb[Session]:
-    """The session with all its bricks."""
-    begun = scene.now()
+    """The session with all its bricks. Without them it stays where it may go on waiting, and is removed where it may not."""
+    effort = _Effort(scene, claim, scene.now())
+    try:
+        return (yield from _claim_all(effort))
+    except StillWorking:
+        if effort.session is not None and effort.session.claiming:
+            raise waiting.error(scene.view, effort.session) from None
+        raise
+    except (DifferentRequest, Superseded):
+        raise
+    except DaccError:
+        yield from withdraw(scene, claim.token, effort.mine)
+        raise
+
+
+def _claim_all(effort: _Effort) -> Verb[Session]:
     for attempt in range(1_000_000):
-        session = scene.view.session(claim.token)
-        if session is None:
-            yield from _check_buffers(scene, claim.request, begun)
-        elif session.goal.filesystem == "absent":
-            yield Wait(claim.token, vanished(scene.view, session), "tearing down the former session")
+        session = yield from _present(effort)
+        if session is not None and not session.claiming:
+            return session
+        if not (yield from _are_usable(effort)):
+            yield from _wait(effort, attach=False)
             continue
-        else:
-            _check_same(session, claim)
-            if not session.claiming:
-                return session
         yield Turn()
-        try:
-            session = yield from _claim_some(scene, claim)
-        except NoSpace:
-            if scene.now() - begun > RETURN_SECONDS or not _hosts_are_missing(scene.view, claim.request.pool):
-                yield from _roll_back(scene, claim)
-                raise
-            yield Pause(RETURN_SECONDS / 20)  # longer than a jitter: nothing but a host's return helps
+        if _is_full(effort):
+            yield from _wait(effort, attach=True)
             continue
+        session = yield from _claim_some(effort)
         if session is None:
-            yield Pause(jitter(claim.token, attempt))
+            yield Pause(jitter(effort.claim.token, attempt))
         elif not session.claiming:
             return session
     raise AssertionError("unreachable")
 
 
-def _roll_back(scene: Scene, claim: Claim) -> Verb[None]:
+def _present(effort: _Effort) -> Verb[Session | None]:
+    """The session that is to have bricks, if there is one already; a former one that was ending when the call came is waited for."""
+    scene, claim = effort.scene, effort.claim
+    while True:
+        session = effort.session
+        if session is not None and session.goal.filesystem == "absent" and not effort.mine:
+            yield Wait(claim.token, vanished(scene.view, session), "tearing down the former session")
+            continue
+        _check_not_ended(effort, session)
+        if session is None:
+            return None
+        _check_same(session, claim)
+        if effort.mine or not session.claiming or (yield from _is_current(scene, claim.token)):
+            effort.mine = session.born
+            return session
+
+
+def _check_not_ended(effort: _Effort, session: Session | None) -> None:
+    """Raises Superseded when the session of this call has ended: whoever tore it down does not expect another."""
+    if effort.mine and (session is None or session.goal.filesystem == "absent" or session.born != effort.mine):
+        by = session.goal.verb if session is not None and session.goal.filesystem == "absent" else "teardown"
+        raise Superseded(verb=goals.SETUP.verb, token=effort.claim.token, by=by)
+
+
+def _is_current(scene: Scene, token: str) -> Verb[bool]:
+    """Whether the session is as our view has it: it may have ended through another daemon a moment before the call came."""
+    result = yield Draft(scene.view).expect("sessions", token).commit()
+    return bool(result.ok)
+
+
+def _is_full(effort: _Effort) -> bool:
+    claim, session = effort.claim, effort.session
+    held = len(session.bricks) if session is not None else 0
+    return claim.size > 0 and allocation.is_full(effort.scene.view, claim.request.pool, claim.size, held)
+
+
+# --- waiting ---
+
+
+def _wait(effort: _Effort, *, attach: bool) -> Verb[None]:
+    """Wait a while, listed and without bricks: two large sessions must not hold parts that the other one needs."""
+    token = effort.claim.token
+    yield from _give_back(effort.scene, token, effort.mine)
+    if not (yield from _list(effort, attach=attach)):
+        yield Pause(jitter(token, effort.waits))
+        return
+    pause = min(SHORTEST_PAUSE * 1.5 ** min(effort.waits, 10), LONGEST_PAUSE)
+    effort.waits += 1
+    yield Pause(pause * (0.75 + 0.5 * spread(token, effort.waits)))
+
+
+def _list(effort: _Effort, *, attach: bool) -> Verb[bool]:
+    """Write the record of the session that waits, if there is none; ``attach`` it to its buffers. Whether that is done."""
+    session, names = effort.session, effort.unattached if attach else ()
+    if _has_changed(effort):
+        return False
+    if session is not None and not names:
+        return True
+    draft = Draft(effort.scene.view)
+    session = session or _new(effort.scene, draft, effort.claim)
+    _attach_all(effort.scene, draft, names, session.token)
+    session = msgspec.structs.replace(session, claiming=True, wanted=effort.claim.size)
+    return (yield from _put(effort, draft, session)) is not None
+
+
+def _has_changed(effort: _Effort) -> bool:
+    """Whether there is a session now that was not looked at, or the one that waited does so no more."""
+    present = effort.session is not None or effort.mine
+    return bool(present) and _waiting(effort.scene.view, effort.claim.token, effort.mine) is None
+
+
+def _put(effort: _Effort, draft: Draft, session: Session) -> Verb[Session | None]:
+    result = yield draft.put(session, "sessions", session.token).commit()
+    if not result.ok:
+        return None
+    effort.mine = session.born
+    return session
+
+
+def _give_back(scene: Scene, token: str, born: float) -> Verb[None]:
     """The rest of the bricks cannot be had: give back those that were."""
-    session = scene.view.session(claim.token)
-    if session is not None and session.claiming:
-        yield from tear_down(scene, claim.token, hurry=True)
+    attempt = 0
+    while (session := _waiting(scene.view, token, born)) is not None and session.volume is not None:
+        draft = Draft(scene.view)
+        hosts = session.brick_hosts[-scene.most_changes :]
+        allocation.release(scene.view, draft, tuple(brick for brick in session.bricks if brick.host in hosts))
+        left = tuple(brick for brick in session.bricks if brick.host not in hosts)
+        volume = msgspec.structs.replace(session.volume, bricks=left) if left else None
+        fewer = msgspec.structs.replace(session, volume=volume, wanted=session.wanted or session.volume.capacity)
+        result = yield draft.put(fewer, "sessions", token).commit()
+        if not result.ok:
+            yield Pause(jitter(token, attempt))
+        attempt += 1
 
 
-def _hosts_are_missing(view: View, pool: str) -> bool:
-    hosts = (entry.record for entry in view.hosts.values() if entry.record.name not in view.alive)
-    return any(brick.pool == pool for host in hosts for brick in host.bricks)
+def withdraw(scene: Scene, token: str, born: float) -> Verb[None]:
+    """Remove the record of a session that waits, of which there is nothing else; one that got its bricks meanwhile stays."""
+    yield from _give_back(scene, token, born)
+    attempt = 0
+    while (session := _waiting(scene.view, token, born)) is not None and session.volume is None:
+        draft = Draft(scene.view).delete("sessions", token).expect("status", token)
+        for name in session.request.persistent:
+            if token in scene.view.users_of(name):
+                draft.delete("attachments", f"{name}/{token}")
+        result = yield draft.commit()
+        if not result.ok:
+            yield Pause(jitter(token, attempt))
+        attempt += 1
+
+
+def _waiting(view: View, token: str, born: float) -> Session | None:
+    """This very session, while it waits and nobody ends it."""
+    session = view.session(token)
+    waits = session is not None and session.born == born and session.claiming and session.goal.filesystem == "ready"
+    return session if waits else None
+
+
+# --- claiming ---
 
 
 def _check_same(session: Session, claim: Claim) -> None:
@@ -99,27 +250,27 @@ def _check_same(session: Session, claim: Claim) -> None:
         raise DifferentRequest(token=claim.token, what=", ".join(fields) + " differ" + ("s" if len(fields) == 1 else ""))
 
 
-def _claim_some(scene: Scene, claim: Claim) -> Verb[Session | None]:
+def _claim_some(effort: _Effort) -> Verb[Session | None]:
     """One transaction of the claim: all of it, or as many hosts' bricks as a transaction holds. The session is *claiming* until the last.
 
     ``None`` when another program was quicker at something it touches. Whoever calls next goes on from what is recorded.
     """
-    session = scene.view.session(claim.token)
-    if session is not None and (session.goal.filesystem == "absent" or not session.claiming):
+    scene, claim, session = effort.scene, effort.claim, effort.session
+    if _has_changed(effort):
         return None
     draft = Draft(scene.view)
-    if session is None:
-        _check_history(scene, claim)
-        session = _new(scene, draft, claim)
-    volume, complete = allocation.claim(scene.view, draft, session, claim.size, scene.most_changes)
-    session = msgspec.structs.replace(session, volume=volume, claiming=not complete)
-    result = yield draft.put(session, "sessions", claim.token).commit()
-    return session if result.ok else None
+    session = session or _new(scene, draft, claim)
+    _attach_all(scene, draft, effort.unattached, claim.token)
+    try:
+        volume, complete = allocation.claim(scene.view, draft, session, claim.size, scene.most_changes)
+    except PoolFull:  # since the look before
+        return None
+    session = msgspec.structs.replace(session, volume=volume, claiming=not complete, wanted=0 if complete else claim.size)
+    return (yield from _put(effort, draft, session))
 
 
 def _new(scene: Scene, draft: Draft, claim: Claim) -> Session:
-    for name in claim.request.persistent:
-        _attach(scene, draft, name, claim.token)
+    _check_history(scene, claim)
     return Session(
         token=claim.token,
         id=_identity(scene.view, draft, claim),
@@ -153,41 +304,43 @@ def _check_history(scene: Scene, claim: Claim) -> None:
         raise StepFailed(step="setup", token=claim.token, why=text)
 
 
-def _check_buffers(scene: Scene, request: Request, begun: float) -> Verb[None]:
-    user: User | None = None
-    for name in request.persistent:
-        session = yield from _find_buffer(scene, name, begun)
-        if session.request.owner != request.owner and user is None:
-            user = yield AskUser(uid=request.owner)
-        _check_access(session, request, user)
-        yield Wait(name, _usable(scene, name), "waiting for the persistent buffer")
+# --- persistent buffers ---
 
 
-def _find_buffer(scene: Scene, name: str, begun: float) -> Verb[Session]:
-    """The session of a buffer, which the job that makes it may bring a moment later than the job that uses it."""
-    while True:
-        try:
-            session = yield from find(scene, name)
-        except NoSuchSession:
-            if scene.now() - begun >= scene.buffer_wait:
-                raise NoSuchBuffer(name=name) from None
-            yield Pause(BUFFER_POLL_SECONDS)
-            continue
-        if session.kind != "persistent":
-            raise NoSuchBuffer(name=name)
-        return session
+def _are_usable(effort: _Effort) -> Verb[bool]:
+    """Whether all buffers are there that the session is to use. Raises NoSuchBuffer, Denied, or what the building of one raised."""
+    for name in effort.unattached:
+        session = yield from _find_buffer(effort, name)
+        if session is None:
+            return False
+        if session.request.owner != effort.claim.request.owner and effort.user is None:
+            effort.user = yield AskUser(uid=effort.claim.request.owner)
+        _check_access(session, effort.claim.request, effort.user)
+        if not _is_usable(effort.scene, name):
+            return False
+    return True
 
 
-def _usable(scene: Scene, name: str) -> Callable[[], bool | None]:
-    def ready() -> bool | None:
-        session, status = scene.view.session(name), scene.view.status(name)
-        if session is None or session.goal.filesystem == "absent":
-            raise NoSuchBuffer(name=name)
-        if goals.failed(session, status) and status.failure is not None:
-            raise from_record(status.failure.kind, status.failure.text)
-        return goals.built(session, status) or None
+def _find_buffer(effort: _Effort, name: str) -> Verb[Session | None]:
+    """The session of a buffer; ``None`` while the job that makes it may still bring it, a moment after the job that uses it."""
+    try:
+        session = yield from find(effort.scene, name)
+    except NoSuchSession:
+        if effort.scene.now() - effort.begun >= effort.scene.buffer_wait:
+            raise NoSuchBuffer(name=name) from None
+        return None
+    if session.kind != "persistent":
+        raise NoSuchBuffer(name=name)
+    return session
 
-    return ready
+
+def _is_usable(scene: Scene, name: str) -> bool:
+    session, status = scene.view.session(name), scene.view.status(name)
+    if session is None or session.goal.filesystem == "absent":
+        raise NoSuchBuffer(name=name)
+    if goals.failed(session, status) and status.failure is not None:
+        raise from_record(status.failure.kind, status.failure.text)
+    return goals.built(session, status)
 
 
 def _check_access(session: Session, request: Request, user: User | None) -> None:
@@ -196,6 +349,11 @@ def _check_access(session: Session, request: Request, user: User | None) -> None
     if session.request.owner != request.owner and not (shared and member and session.request.mode & 0o050):
         why = f"it belongs to uid {session.request.owner}" + (f" and is shared with group {shared} only" if shared else "")
         raise Denied(who=f"uid {request.owner}", what=f"use persistent buffer {session.token}", why=why)
+
+
+def _attach_all(scene: Scene, draft: Draft, names: tuple[str, ...], token: str) -> None:
+    for name in names:
+        _attach(scene, draft, name, token)
 
 
 def _attach(scene: Scene, draft: Draft, name: str, token: str) -> None:

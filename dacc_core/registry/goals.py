@@ -36,8 +36,8 @@ def gone(*, hurry: bool, verb: str = "teardown") -> Goal:
 
 
 def built(session: Session, status: Status) -> bool:
-    """The filesystem is ready, if the session has one."""
-    return session.volume is None or status.filesystem == "ready"
+    """The filesystem is ready, if the session is to have one."""
+    return not session.claiming and (session.volume is None or status.filesystem == "ready")
 
 
 def staged_in(session: Session, status: Status) -> bool:

@@ -8,7 +8,7 @@ import msgspec
 
 from ..errors import Denied, InvalidRequest, NotFound
 from ..model import History, Session
-from . import brick_hosts, goals
+from . import brick_hosts, goals, waiting
 from .calls import Caller
 from .ops import Draft, Pause, Verb
 from .verbs import Scene, find, pursue, tear_down
@@ -151,6 +151,7 @@ def _session(view: View, token: str, caller: Caller) -> dict[str, Any]:
         "capacity": session.volume.capacity if session.volume else 0,
         "goal": session.goal.verb,
         "met": goals.met(session, status),
+        "waits_for": waiting.needs(view, session),
         "filesystem": status.filesystem,
         "mounts": status.mounts,
         "running": status.running.step if status.running else "",

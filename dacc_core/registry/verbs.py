@@ -14,7 +14,7 @@ import msgspec
 
 from ..errors import BufferInUse, BufferOwed, NoSuchBuffer, NoSuchSession, SessionEnding, Superseded, from_record
 from ..model import Eviction, Goal, Session
-from . import goals
+from . import goals, waiting
 from .ops import MOST_CHANGES, Draft, Pause, Verb, Wait
 from .view import View
 
@@ -54,9 +54,13 @@ def find(scene: Scene, token: str) -> Verb[Session]:
 
 def jitter(token: str, attempt: int) -> float:
     """Seconds before the next attempt at a transaction that another program won."""
-    # Spread by the token, so that claims which met do not meet again; bounded, so that nobody waits long.
-    spread = zlib.crc32(f"{token} {attempt}".encode()) % 1000 / 1000
-    return float(min(0.001 * 2 ** min(attempt, 6), 0.05) * (0.5 + spread))
+    # Bounded, so that nobody waits long.
+    return float(min(0.001 * 2 ** min(attempt, 6), 0.05) * (0.5 + spread(token, attempt)))
+
+
+def spread(token: str, attempt: int) -> float:
+    """A number from 0 to 1 of the token's own, so that claims which met do not meet again."""
+    return zlib.crc32(f"{token} {attempt}".encode()) % 1000 / 1000
 
 
 # --- wishing something of a session ---
@@ -67,7 +71,7 @@ def pursue(scene: Scene, token: str, wish: Goal, enough: goals.Enough, check: go
 
     Writes nothing when it is true already, joins the same goal in progress, and gives a failed one a new try. ``check`` may object to
     what the session is at the moment when the goal is recorded.
-    Raises NoSuchSession, SessionEnding, Superseded, what ``check`` raises, or the error of the step that failed.
+    Raises NoSuchSession, SessionEnding, StillWaiting, Superseded, what ``check`` raises, or the error of the step that failed.
     """
     seq = yield from _record(scene, token, wish, enough, check)
     if seq is not None:
@@ -85,6 +89,8 @@ def _record(scene: Scene, token: str, wish: Goal, enough: goals.Enough, check: g
         check(session, status)
         if enough(session, status):
             return None
+        if wish.filesystem == "ready":
+            waiting.check_waits_no_more(scene.view, session)
         if _same(session.goal, wish) and not goals.failed(session, status):
             return session.goal_seq
         seq = session.goal_seq + 1

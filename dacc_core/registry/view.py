@@ -49,6 +49,7 @@ class View:
         self._free: dict[str, dict[str, tuple[str, ...]]] = {}
         self._owners: dict[str, str] | None = None
         self._totals: Counter[str] | None = None
+        self._free_totals: dict[str, int] = {}
 
     # --- what it holds ---
 
@@ -146,7 +147,9 @@ class View:
         """Bricks of a pool: (all that are registered, free)."""
         if self._totals is None:  # what is registered hardly ever changes, and is asked for by every poll and submit
             self._totals = Counter(brick.pool for entry in self.hosts.values() for brick in entry.record.bricks)
-        return self._totals[pool], sum(len(self.free_devices(host, pool)) for host in self.hosts)
+        if pool not in self._free_totals:  # every session that waits for bricks asks again and again
+            self._free_totals[pool] = sum(len(self.free_devices(host, pool)) for host in self.hosts)
+        return self._totals[pool], self._free_totals[pool]
 
     def _count_free(self, host: str) -> dict[str, tuple[str, ...]]:
         facts, held = self.hosts.get(host), self.allocations.get(host)
@@ -167,6 +170,7 @@ class View:
             table.clear()
         self._attached.clear()
         self._free.clear()
+        self._free_totals.clear()
         self._totals = self._owners = None
         for item in snapshot.items:
             self._put(item)
@@ -206,6 +210,7 @@ class View:
     def _index(self, kind: str, name: str, *, present: bool) -> None:
         if kind in ("hosts", "alive", "allocations"):
             self._free.pop(name, None)
+            self._free_totals.clear()
             if kind == "hosts":
                 self._totals = None
         elif kind == "sessions":

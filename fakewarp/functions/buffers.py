@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from dacc_core.errors import BadArguments, BadSize, DaccError, InvalidRequest
+from dacc_core.errors import BadArguments, BadSize, DaccError, InvalidRequest, NoSpace, StillWaiting
 from dacc_core.model import Request
 from dacc_core.names import check_buffer
 from dacc_core.registry import goals
 from dacc_core.registry.calls import Answer, Site
-from dacc_core.registry.claims import Claim, set_up
+from dacc_core.registry.claims import Claim, set_up, withdraw
 from dacc_core.registry.ops import Verb
 from dacc_core.registry.verbs import tear_down
 from dacc_core.sizes import Capacity, parse_capacity
@@ -66,6 +66,9 @@ def _create_persistent(asked: Creation, site: Site) -> Verb[Answer]:
     request = Request(owner=asked.owner, group=group, pool=pool, capacity=size, striped=True)
     try:
         yield from set_up(site.scene, Claim(token=asked.name, kind="persistent", request=request, size=size))
+    except StillWaiting as waits:
+        yield from _withdraw(asked, site)
+        raise NoSpace(why=str(waits.fields["why"])) from None
     except DaccError:
         yield from _undo(asked, site)
         raise
@@ -79,6 +82,13 @@ def _undo(asked: Creation, site: Site) -> Verb[None]:
     session = view.session(asked.name)
     if session is not None and session.request.owner == asked.owner and goals.failed(session, view.status(asked.name)):
         yield from tear_down(site.scene, asked.name, hurry=True)
+
+
+def _withdraw(asked: Creation, site: Site) -> Verb[None]:
+    """Let a buffer wait for bricks no longer, for the same reason."""
+    session = site.scene.view.session(asked.name)
+    if session is not None and session.request.owner == asked.owner:
+        yield from withdraw(site.scene, asked.name, session.born)
 
 
 FUNCTIONS = (Function("create_persistent", _read, _create_persistent, other),)

@@ -17,6 +17,7 @@ from dacc_core.registry.layout import environment
 from dacc_core.registry.ops import Verb
 from dacc_core.registry.verbs import check_attached, find, pursue
 from dacc_core.registry.view import View
+from dacc_core.registry.waiting import check_waits_no_more
 from dacc_core.sizes import Capacity, parse_capacity
 from fakewarp import answers
 from fakewarp.arguments import Arguments
@@ -126,6 +127,7 @@ def _stage_in_seconds(config: Config) -> float:
 
 def _real_size(token: str, site: Site) -> Verb[Answer]:
     session = yield from find(site.scene, token)
+    check_waits_no_more(site.scene.view, session)
     return answers.json({"units": "bytes", "capacity": session.volume.capacity if session.volume else 0})
 
 
@@ -138,6 +140,7 @@ def _paths(token: str, site: Site) -> Verb[Answer]:
     session = yield from find(site.scene, token)
     if session.goal.filesystem == "absent":
         raise SessionEnding(token=token)
+    check_waits_no_more(site.scene.view, session)
     check_attached(site.scene.view, session)
     return Answer(pathfile=_lines(environment(session, site.config.mount_root)))
 
@@ -170,6 +173,7 @@ def _pre_run(asked: Start, site: Site) -> Verb[Answer]:
     session = yield from find(site.scene, asked.token)
     if session.goal.filesystem == "absent":
         raise SessionEnding(token=asked.token)
+    check_waits_no_more(site.scene.view, session)
     check_attached(site.scene.view, session)
     if session.mountable and not asked.hosts:
         what = "no node file was given, or it cannot be read" if asked.hosts is None else "the node file names no node"

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -216,6 +217,22 @@ class Job:
     def setup(self) -> Answer:
         """``setup``."""
         return self.slurm.call("setup", *self.setup_args)
+
+    @contextmanager
+    def waiting(self) -> Iterator[subprocess.Popen[str]]:
+        """A ``setup`` that waits for bricks already; when it is no longer looked at, it is ended as a cancelled job's is."""
+        client = self.slurm.start("setup", *self.setup_args)
+        try:
+            until(lambda: self.token in self.slurm.tokens(), "it is listed")
+            yield client
+        finally:
+            if client.poll() is None:
+                client.kill()
+            client.communicate()
+
+    def why(self) -> str:
+        """What ``dacc why`` says that the session waits for."""
+        return str(json.loads(succeeded(self.slurm.dacc("why", self.token, "--json")))["waits_for"])
 
     def data_in(self) -> Answer:
         """``data_in``."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from .slurm import Slurm, finish, refused, succeeded, until
+from .slurm import NOBODY, Slurm, finish, refused, succeeded, until
 
 SITE = {
     "backing": "none",
@@ -59,3 +59,23 @@ def test_reads_do_not_wait_behind_calls_that_do(slurm: Slurm) -> None:
     for client, job in zip(clients, jobs):
         assert "still setup" in refused(finish(client))
         succeeded(job.teardown(hurry=True))
+
+
+def test_setup_says_before_slurm_ends_it_what_is_in_the_way_and_goes_on_when_it_is_called_again(slurm: Slurm) -> None:
+    succeeded(slurm.striped(mib=32 * 6).setup())
+    succeeded(slurm.dacc("drain", "dac2"))
+    job = slurm.striped(mib=32 * 4)
+    line = refused(job.setup())
+    assert f"session {job.token} still waits for bricks: pool default has 0 free of 6 bricks and 4 are needed" in line
+    assert line.endswith(": 3 on hosts that are drained: ask an operator; call setup again")
+    created = [row["created"] for row in slurm.read("show_sessions") if row["token"] == job.token]
+    succeeded(slurm.dacc("undrain", "dac2"), slurm.jobs[0].teardown(), job.setup())
+    assert created == [row["created"] for row in slurm.read("show_sessions")]
+
+
+def test_a_buffer_that_waited_in_vain_is_gone(slurm: Slurm) -> None:
+    succeeded(slurm.striped(mib=32 * 6, token="900").setup())
+    client = slurm.start("create_persistent", "-c", "CLI", "-t", "vain", "-u", str(NOBODY.pw_uid), "-C", "default:32MiB")
+    until(lambda: "vain" in slurm.tokens(), "it is listed")
+    assert "pool default has 0 free of 6 bricks" in refused(finish(client))
+    assert slurm.tokens() == {"900"}

@@ -188,15 +188,16 @@ def test_a_teardown_that_cannot_end_keeps_data_that_is_owed(slurm: Slurm) -> Non
 def test_bricks_that_were_released_are_used_again(repaired: Slurm) -> None:
     job = started(repaired, "801")
     succeeded(job.post_run(), job.teardown())
-    line = refused(repaired.striped(mib=192).setup())
-    assert "has 4 free of 6 bricks" in line
-    assert line.endswith(": 2 in quarantine: ask an operator")
-    clean(repaired)
-    for host in repaired.site.brick_hosts:
-        assert "released" in succeeded(repaired.dacc("release", host))
-    assert repaired.quarantined() == {}
-    whole = repaired.striped(mib=192).begin("c1")
-    whole.end()
+    whole = repaired.striped(mib=192)
+    with whole.waiting() as client:
+        assert "has 4 free of 6 bricks" in whole.why()
+        assert whole.why().endswith(": 2 in quarantine: ask an operator")
+        clean(repaired)
+        for host in repaired.site.brick_hosts:
+            assert "released" in succeeded(repaired.dacc("release", host))
+        assert repaired.quarantined() == {}
+        succeeded(finish(client))
+    whole.begin("c1").end()
 
 
 def test_a_buffer_destroyed_under_a_busy_job_is_unmounted_when_that_job_ends(repaired: Slurm) -> None:

@@ -140,11 +140,27 @@ def test_a_job_without_a_buffer_needs_no_daemon(silent: Slurm) -> None:
     assert job.token in silent.tokens()
 
 
-def test_setup_without_a_storage_host_says_so(silent: Slurm) -> None:
+def test_setup_without_a_storage_host_waits_for_one_and_says_so_at_its_deadline(silent: Slurm) -> None:
     job = silent.striped()
-    line = refused(job.setup())
-    assert "0 free of 3 bricks" in line
-    assert line.endswith(": 3 on hosts that are down: ask an operator")
+    impatient = silent.site.directory / "impatient.yaml"
+    settings = json.loads((silent.site.directory / "dacc.yaml").read_text())
+    impatient.write_text(json.dumps({**settings, "slurm": {"other_timeout": 2}}))
+    line = refused(silent.call("setup", *job.setup_args, DACC_CONFIG=str(impatient)))
+    assert "still waits for bricks: pool default has 0 free of 3 bricks" in line
+    assert line.endswith(": 3 on hosts that are down: ask an operator; call setup again")
+    assert job.token in silent.tokens()
+    with job.waiting() as client:
+        silent.site.start("dac1")
+        succeeded(finish(client))
+
+
+def test_a_buffer_that_waited_in_vain_without_a_daemon_is_listed_no_more(silent: Slurm) -> None:
+    impatient = silent.site.directory / "impatient.yaml"
+    settings = json.loads((silent.site.directory / "dacc.yaml").read_text())
+    impatient.write_text(json.dumps({**settings, "slurm": {"other_timeout": 2}}))
+    line = refused(silent.call("create_persistent", "-c", "CLI", "-t", "b", "-u", "65534", "-C", "default:1", DACC_CONFIG=str(impatient)))
+    assert "pool default has 0 free of 3 bricks" in line
+    assert "b" not in silent.tokens()
 
 
 def test_unknown_tokens_are_tolerated_as_slurm_needs(silent: Slurm) -> None:

@@ -87,7 +87,9 @@ def test_a_forgotten_host_that_comes_back_gives_nothing_out_before_it_is_release
     back = hosts(slurm)["dac1"]
     assert (back["state"], back["free"], back["quarantined"]) == ("alive", 0, 1)
     assert f"has data of session {job.token}" in back["bricks"][0]["reason"]
-    assert refused(slurm.striped(mib=96).setup()).endswith(": 1 in quarantine: ask an operator")
+    again = slurm.striped(mib=96)
+    with again.waiting():
+        assert again.why().endswith(": 1 in quarantine: ask an operator")
 
 
 def test_a_job_of_the_same_id_can_start_again(repaired: Slurm) -> None:

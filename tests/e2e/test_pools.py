@@ -29,10 +29,11 @@ def test_each_pool_counts_its_own_bricks_and_the_default_is_first(slurm: Slurm) 
 def test_a_full_pool_leaves_the_other_alone(slurm: Slurm) -> None:
     one, other = slurm.striped(mib=128), slurm.striped(mib=64)
     succeeded(one.setup())
-    assert "pool default has 0 free of 2 bricks" in refused(other.setup())
-    other.capacity = "a-fast:48MiB"
-    other.script.write_text("#!/bin/sh\n#DW jobdw capacity=48MiB access_mode=striped type=scratch pool=a-fast\n")
-    succeeded(other.setup())
+    with other.waiting():
+        assert "pool default has 0 free of 2 bricks" in other.why()
+        fast = slurm.job("#DW jobdw capacity=48MiB access_mode=striped type=scratch pool=a-fast", mib=48)
+        fast.capacity = "a-fast:48MiB"
+        succeeded(fast.setup())
 
 
 def test_a_pool_that_does_not_exist_is_refused_at_submit(slurm: Slurm) -> None:

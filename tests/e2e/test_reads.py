@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from .slurm import MIB, Slurm, refused, succeeded
+from .slurm import MIB, Slurm, finish, refused, succeeded, until
 
 SITE = {"backing": "none", "bricks": 30}
 BRICKS = 60
@@ -67,16 +67,20 @@ def test_jobs_without_a_buffer_of_their_own_start_when_the_pool_is_full(slurm: S
 
 def test_setup_tells_what_is_free_and_what_could_ever_be(slurm: Slurm) -> None:
     succeeded(slurm.striped(mib=32 * (BRICKS - 2)).setup())
-    line = refused(slurm.striped(mib=96).setup())
-    assert f"has 2 free of {BRICKS} bricks and 3 are needed" in line
+    job = slurm.striped(mib=96)
+    with job.waiting():
+        assert f"has 2 free of {BRICKS} bricks and 3 are needed" in job.why()
     line = refused(slurm.striped(mib=32 * BRICKS + 1).setup())
     assert f"ask for at most {32 * MIB * BRICKS} bytes" in line
-    assert len(slurm.tokens()) == 1
+    assert len(slurm.tokens()) == 2
 
 
 def test_two_jobs_that_want_the_last_bricks_do_not_both_get_them(slurm: Slurm) -> None:
     succeeded(slurm.striped(mib=32 * (BRICKS - 2)).setup())
-    with ThreadPoolExecutor(8) as threads:
-        answers = list(threads.map(lambda job: job.setup(), [slurm.striped() for _ in range(8)]))
-    assert sorted(answer.rc == 0 for answer in answers) == [False] * 6 + [True] * 2
-    assert slurm.free() == 0
+    clients = {slurm.start("setup", *job.setup_args): job for job in [slurm.striped() for _ in range(8)]}
+    while clients:
+        through = until(lambda: [client for client in clients if client.poll() is not None], "some have got theirs")
+        assert len(through) <= 2
+        for client in through:
+            succeeded(finish(client), clients.pop(client).teardown())
+    assert slurm.free() == 2

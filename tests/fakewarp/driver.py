@@ -46,10 +46,11 @@ class Reply:
 
 @dataclass
 class Slurm:
-    """The plugin's side. ``cores[0]`` answers unless a call says otherwise."""
+    """The plugin's side. ``cores[0]`` answers unless a call says otherwise. ``buffer_wait``: the setting, of which tests need nothing."""
 
     sim: Simulation
     config: Config = field(default_factory=lambda: Config(mount_root="/mnt/dac"))
+    buffer_wait: float = 0.0
 
     @property
     def cores(self) -> list[Node]:
@@ -76,7 +77,8 @@ class Slurm:
         except Exception as error:
             reply.answer = frontend.failure(parsed, error)
             return reply
-        site = Site(Scene(core.view, lambda: self.sim.now.wall), self.config, lambda: self.sim.now.mono - core.heard)
+        scene = Scene(core.view, lambda: self.sim.now.wall, buffer_wait=self.buffer_wait)
+        site = Site(scene, self.config, lambda: self.sim.now.mono - core.heard)
         verb = _counted(frontend.run(parsed, site), reply)
         limit = frontend.deadline(parsed, self.config) if seconds is None else seconds
         ref = next(self.sim.refs)

@@ -115,12 +115,6 @@ def test_setup_refuses_a_token_that_is_no_job(slurm: Slurm) -> None:
     assert "job name" in refused(slurm.setup("mybuf"))
 
 
-def test_setup_of_a_full_pool_fails_and_leaves_nothing(slurm: Slurm) -> None:
-    slurm.setup("7", capacity="default:800")
-    assert "1 free of 9 bricks" in refused(slurm.setup("8"))
-    assert slurm.session("8") is None
-
-
 def test_setup_with_another_script_is_refused(slurm: Slurm) -> None:
     slurm.setup("7")
     assert "different request" in refused(slurm.setup("7", STAGED))

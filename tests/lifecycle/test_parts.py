@@ -112,15 +112,49 @@ def test_a_teardown_after_a_crash_rolls_it_back(sim: Simulation) -> None:
     assert is_empty(sim)
 
 
-def test_a_claim_whose_bricks_were_taken_meanwhile_gives_back_what_it_had(sim: Simulation) -> None:
-    """And says why: nobody waits for it."""
+def test_a_claim_whose_bricks_were_taken_meanwhile_gives_back_what_it_had_and_waits(sim: Simulation) -> None:
     answers = begin(sim, claim_of(10))
     until_claiming(sim)
     other = begin(sim, claim_of(3, token="7"), node=1)
     sim.run(60.0)
-    assert sorted(type(answer).__name__ for answer in answers + other) == ["Answer", "PoolFull"]
-    assert list(records(sim).sessions) == (["7"] if well(other) else ["42"])
+    assert sorted(well(one) for one in (answers, other)) == [False, True]
+    later, sooner = ("42", "7") if well(other) else ("7", "42")
+    session = records(sim).sessions[later].record
+    assert (session.claiming, session.volume) == (True, None)
     assert list(broken_rules(records(sim))) == []
+    end(sim, sooner)
+    sim.run(60.0)
+    assert well(answers)
+    assert well(other)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_large_sessions_do_not_wait_for_each_others_parts(seed: int) -> None:
+    """Each needs more than half of all, and all begin at once through different daemons."""
+    sim = Simulation(seed, hosts=6, bricks=2, faults=0.0, most_changes=1)
+    sim.run(1.0)
+    under_way = {str(number): begin(sim, claim_of(7 + number, token=str(number)), node=number) for number in range(4)}
+    while under_way:
+        done = [token for token, answers in under_way.items() if answers]
+        sim.step()
+        for token in done:
+            assert well(under_way.pop(token))
+            end(sim, token, node=5)
+    sim.run(60.0)
+    assert is_empty(sim)
+
+
+def test_a_setup_that_fails_for_good_in_between_leaves_nothing(sim: Simulation) -> None:
+    sim.nodes[4].crash()
+    sim.run(20.0)
+    answers = begin(sim, claim_of(10))
+    sim.run(10.0)
+    assert records(sim).sessions["42"].record.claiming
+    forgetting = call(sim, "s5", lambda scene: answered(forget(scene, "s5", OPERATOR, set())))
+    sim.run(10.0)
+    assert well(forgetting)
+    assert [type(answer).__name__ for answer in answers] == ["PoolTooSmall"]
+    assert is_empty(sim)
 
 
 def test_what_cannot_be_deleted_is_quarantined_in_parts_with_one_reason(sim: Simulation) -> None:
