@@ -43,10 +43,11 @@ _MAX_ID = 2**32 - 2  # (uid_t) -1 is nobody
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
-    """The options of one call by their long names, without the dashes."""
+    """The options of one call by their long names, without the dashes. ``missing``: files that are named and do not exist."""
 
     values: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     hurry: bool = False
+    missing: frozenset[str] = frozenset()
 
     def get(self, option: str) -> str:
         """An option's value, ``""`` when it is not given."""

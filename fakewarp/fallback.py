@@ -27,7 +27,8 @@ def main(frontend: FrontEnd, args: list[str]) -> int:
     parsed: Any = None
     try:
         config = load()
-        parsed = frontend.parse(Call(tuple(args), _files(args), _caller(config), time.time()))
+        files, missing = _files(args)
+        parsed = frontend.parse(Call(tuple(args), files, _caller(config), time.time(), missing))
         answer = _run(frontend, parsed, config)
     except Exception as error:
         answer = frontend.failure(parsed, error)
@@ -43,10 +44,12 @@ def _run(frontend: FrontEnd, parsed: Any, config: Config) -> Answer:
         store.close()
 
 
-def _files(args: list[str]) -> dict[str, str]:
+def _files(args: list[str]) -> tuple[dict[str, str], frozenset[str]]:
+    """What the named files hold, and which of them do not exist."""
     named = {thin.FILE_OPTIONS[name]: value for name, value in thin.options(args) if name in thin.FILE_OPTIONS}
     contents = {kind: thin.contents_of(path) for kind, path in named.items()}
-    return {kind: text for kind, text in contents.items() if text is not None}
+    missing = frozenset(kind for kind, text in contents.items() if text is None and thin.is_missing(named[kind]))
+    return {kind: text for kind, text in contents.items() if text is not None}, missing
 
 
 def _caller(config: Config) -> Caller:

@@ -43,7 +43,7 @@ class FakeWarp:
 
     def parse(self, call: Call) -> Parsed:
         """The function and what is asked of it. Raises InvalidRequest."""
-        arguments = read_arguments(call.args)
+        arguments = dataclasses.replace(read_arguments(call.args), missing=call.missing)
         name = arguments.required("function")
         function, token = FUNCTIONS.get(name, INVALID), arguments.get("token")
         try:

@@ -144,10 +144,14 @@ def seconds(limit: float) -> float:
 def request(program: str, args: "list[str]") -> bytes:
     """The call as one line of JSON, with the contents of the files that it names."""
     quoted = _json.encode_basestring_ascii
-    contents = {FILE_OPTIONS[name]: contents_of(value) for name, value in options(args) if name in FILE_OPTIONS}
+    named = {FILE_OPTIONS[name]: value for name, value in options(args) if name in FILE_OPTIONS}
+    contents = {key: contents_of(path) for key, path in named.items()}
     files = ",".join(f"{quoted(key)}:{quoted(text)}" for key, text in contents.items() if text is not None)
+    missing = ",".join([quoted(key) for key, text in contents.items() if text is None and is_missing(named[key])])
     words = ",".join([quoted(as_utf8(arg)) for arg in args])
-    return f'{{"v":1,"program":{quoted(program)},"begun":{time.time():.3f},"args":[{words}],"files":{{{files}}}}}\n'.encode("ascii")
+    more = f',"missing":[{missing}]' if missing else ""
+    call = f'"v":1,"program":{quoted(program)},"begun":{time.time():.3f},"args":[{words}],"files":{{{files}}}{more}'
+    return f"{{{call}}}\n".encode("ascii")
 
 
 def as_utf8(arg: str) -> str:
@@ -179,6 +183,17 @@ def contents_of(path: str) -> "str | None":
     if len(data) > MAX_FILE:  # half a list of nodes would be worse than none
         raise Failure(f"{path} is larger than {MAX_FILE} bytes")
     return decode(data)
+
+
+def is_missing(path: str) -> bool:
+    """Whether a path leads to nothing at all. For a job that has nothing but lines for persistent buffers, Slurm writes no script."""
+    try:
+        posix.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except (OSError, ValueError):
+        return False
+    return False
 
 
 def read_all(descriptor: int) -> bytes:

@@ -93,10 +93,18 @@ def parse(line: bytes, caller: Caller) -> Request:
         raise BadArguments(why="the arguments of the request are not a list of strings")
     if not isinstance(files, dict) or not all(isinstance(text, str) for text in files.values()):
         raise BadArguments(why="the files of the request are not strings")
-    begun = fields.get("begun", 0.0)
-    if type(begun) not in (int, float) or not math.isfinite(begun):
+    missing = fields.get("missing", [])
+    if not isinstance(missing, list) or not all(isinstance(name, str) for name in missing):
+        raise BadArguments(why="the missing files of the request are not a list of strings")
+    begun, waited = _number(fields, "begun"), _number(fields, "waited")
+    return Request(program, Call(tuple(args), files, caller, begun, frozenset(missing), max(0.0, waited)))
+
+
+def _number(fields: dict[str, Any], key: str) -> float:
+    value = fields.get(key, 0.0)
+    if type(value) not in (int, float) or not math.isfinite(value):
         raise BadArguments(why="the time in the request is no number")
-    return Request(program, Call(tuple(args), files, caller, float(begun)))
+    return float(value)
 
 
 def _json_object(line: bytes) -> dict[str, Any]:

@@ -25,13 +25,16 @@ class Caller:
 class Call:
     """One request as it came: arguments, and the contents of the files that they name (read by the caller's own process).
 
-    ``begun``: when the caller's program was started (seconds since the epoch, by its clock), or 0 when it does not say.
+    ``begun``: when the caller's program was started (seconds since the epoch, by its clock), or 0 when it does not say. ``missing``: the
+    files that are named and do not exist; one that is in neither could not be read. ``waited``: seconds that the caller has waited already.
     """
 
     args: tuple[str, ...]
     files: Mapping[str, str] = field(default_factory=dict)
     caller: Caller = Caller(uid=-1)
     begun: float = 0.0
+    missing: frozenset[str] = frozenset()
+    waited: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

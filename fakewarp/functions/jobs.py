@@ -21,7 +21,7 @@ from dacc_core.registry.waiting import check_waits_no_more
 from dacc_core.sizes import Capacity, parse_capacity
 from fakewarp import answers
 from fakewarp.arguments import Arguments
-from fakewarp.directives import Directives, PoolSize, check_pools
+from fakewarp.directives import Directives, PoolSize, check_pools, parse_script
 from fakewarp.functions.base import (
     Files,
     Function,
@@ -67,15 +67,24 @@ class Setup:
 
 
 def _read_setup(arguments: Arguments, files: Files) -> Setup:
-    directives = script(arguments, files)
+    capacity = parse_capacity(arguments.required("capacity"))
+    directives = _directives(arguments, files, capacity)
     return Setup(
         token=job_token(arguments),
         owner=arguments.number("user"),
         group=arguments.number("groupid") if arguments.get("groupid") else None,
-        capacity=parse_capacity(arguments.required("capacity")),
+        capacity=capacity,
         directives=directives,
         nodes=_planned_nodes(files) if directives.swap else 1,
     )
+
+
+def _directives(arguments: Arguments, files: Files, capacity: Capacity) -> Directives:
+    # Slurm writes no script for salloc and srun when it only has to make or destroy persistent buffers (dw.c, bb_p_job_validate2
+    # returns before that). Whoever reserved bricks has directives, and must not start without their buffers.
+    if arguments.required("job") and "job" in arguments.missing and not (capacity.bytes or capacity.granules):
+        return parse_script("")
+    return script(arguments, files)
 
 
 def _planned_nodes(files: Files) -> int:

@@ -163,6 +163,15 @@ def test_a_buffer_that_waited_in_vain_without_a_daemon_is_listed_no_more(silent:
     assert "b" not in silent.tokens()
 
 
+def test_a_script_that_does_not_exist_is_an_empty_one_where_no_bricks_are_reserved(silent: Slurm) -> None:
+    job = silent.job()
+    job.script.unlink()
+    succeeded(job.setup(), job.data_in())
+    striped = silent.striped()
+    striped.script.unlink()
+    assert "cannot be read" in refused(striped.setup())
+
+
 def test_unknown_tokens_are_tolerated_as_slurm_needs(silent: Slurm) -> None:
     job = silent.job()
     succeeded(job.post_run(), job.data_out(), job.teardown(), job.teardown(hurry=True))

@@ -96,3 +96,22 @@ def test_many_setups_that_wait_keep_nobody_else_waiting(slurm: Slurm) -> None:
     for client in clients:
         assert "superseded" in refused(finish(client))
     assert slurm.tokens() == {"900"}
+
+
+def test_a_script_that_does_not_exist_is_an_empty_one_where_no_bricks_are_reserved(slurm: Slurm) -> None:
+    job = slurm.job()
+    job.script.unlink()
+    job.begin("c1").end()
+    striped = slurm.striped()
+    striped.script.unlink()
+    assert "cannot be read" in refused(striped.setup())
+
+
+def test_a_script_that_cannot_be_read_is_never_an_empty_one(slurm: Slurm) -> None:
+    job = slurm.job()
+    job.script.unlink()
+    job.script.mkdir()
+    assert "cannot be read" in refused(job.setup())
+    job.script.rmdir()
+    job.script.symlink_to(job.script.name)
+    assert "cannot be read" in refused(job.setup())

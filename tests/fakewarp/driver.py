@@ -67,13 +67,14 @@ class Slurm:
         node: int = 0,
         frontend: FrontEnd = FRONTEND,
         seconds: float | None = None,
+        missing: frozenset[str] = frozenset(),
     ) -> Reply:
         """Start a call; :meth:`finish` brings its answer."""
         reply, core = Reply(), self.cores[node].core
         assert core is not None
         parsed: Any = None
         try:
-            parsed = frontend.parse(Call(args, files or {}, caller))
+            parsed = frontend.parse(Call(args, files or {}, caller, missing=missing))
         except Exception as error:
             reply.answer = frontend.failure(parsed, error)
             return reply

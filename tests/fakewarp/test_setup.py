@@ -15,6 +15,13 @@ def slurm() -> Slurm:
     return cluster()
 
 
+MISSING = frozenset({"job"})
+
+
+def setup_without_script(capacity: str) -> tuple[str, ...]:
+    return ("--function", "setup", "--token", "7", "--user", "1", "--groupid", "1", "--capacity", capacity, "--job", "/gone")
+
+
 def allocated(slurm: Slurm, job: str) -> int:
     """The bytes that a job's volume has."""
     session = slurm.session(job)
@@ -102,8 +109,37 @@ def test_setup_says_on_one_line_what_is_wrong_with_a_script(slurm: Slurm) -> Non
 
 
 def test_setup_needs_the_script(slurm: Slurm) -> None:
-    args = ("--function", "setup", "--token", "7", "--user", "1", "--groupid", "1", "--capacity", "default:0", "--job", "/gone")
-    assert "cannot be read" in refused(slurm.call(*args))
+    assert "cannot be read" in refused(slurm.call(*setup_without_script("default:0")))
+
+
+@pytest.mark.parametrize("capacity", ["default:0", "default:0N"])
+def test_a_script_that_does_not_exist_is_an_empty_one_where_no_bricks_are_reserved(slurm: Slurm, capacity: str) -> None:
+    """Slurm writes none for ``salloc --bbf`` with nothing but a line that makes a persistent buffer."""
+    assert succeeded(slurm.call(*setup_without_script(capacity), missing=MISSING))
+    assert allocated(slurm, "7") == 0
+    assert succeeded(slurm.job("data_in", "7"))
+    assert slurm.paths("7").pathfile == ""
+    for function in ("pre_run", "post_run", "data_out", "teardown"):
+        assert succeeded(slurm.job(function, "7", missing=MISSING))
+    assert slurm.session("7") is None
+
+
+def test_such_a_setup_can_be_repeated(slurm: Slurm) -> None:
+    assert [slurm.call(*setup_without_script("default:0"), missing=MISSING).rc for _ in range(2)] == [0, 0]
+
+
+@pytest.mark.parametrize("capacity", ["default:200", "default:1N", "default:1"])
+def test_a_script_that_does_not_exist_is_refused_where_bricks_are_reserved(slurm: Slurm, capacity: str) -> None:
+    assert "cannot be read" in refused(slurm.call(*setup_without_script(capacity), missing=MISSING))
+    assert slurm.session("7") is None
+
+
+def test_other_files_that_do_not_exist_are_no_script(slurm: Slurm) -> None:
+    assert "cannot be read" in refused(slurm.call(*setup_without_script("default:0"), missing=frozenset({"nodehostnamefile"})))
+
+
+def test_a_script_that_does_not_exist_cannot_be_checked_at_submit(slurm: Slurm) -> None:
+    assert "cannot be read" in refused(slurm.call("--function", "job_process", "--job", "/gone", missing=MISSING))
 
 
 def test_setup_refuses_an_unknown_pool(slurm: Slurm) -> None:

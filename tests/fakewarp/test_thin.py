@@ -206,6 +206,33 @@ def test_a_file_that_cannot_be_read_is_not_sent(tmp_path: Path, monkeypatch: pyt
     assert json.loads(thin.request("fakewarp", ["--job", path]))["files"] == {}
 
 
+@pytest.mark.parametrize("path", ["missing", "file/below", "dangling"])
+def test_a_file_that_does_not_exist_is_said_to_be_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    (tmp_path / "dangling").symlink_to("nowhere")
+    assert json.loads(thin.request("fakewarp", ["--job", path]))["missing"] == ["job"]
+
+
+@pytest.mark.parametrize("path", [".", "nul\0", "n" * 300, "loop"])
+def test_what_is_there_and_cannot_be_read_is_not_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    assert "missing" not in json.loads(thin.request("fakewarp", ["--job", path]))
+
+
+def test_a_file_that_the_caller_may_not_see_is_not_missing(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    reads = "import json; from fakewarp import thin; print(json.loads(thin.request('fakewarp', ['--job', %r])).get('missing'))"
+    words = [sys.executable, "-c", reads % f"{closed}/script"]
+    drop = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--reuid=65534", "--clear-groups", "--"] if os.geteuid() == 0 else []
+    closed.chmod(0o700 if drop else 0)
+    done = subprocess.run([*drop, *words], capture_output=True, text=True)
+    closed.chmod(0o700)
+    assert done.stdout == "None\n", done.stderr
+
+
 def test_an_option_without_its_value_names_no_file() -> None:
     assert json.loads(thin.request("fakewarp", ["--job"]))["files"] == {}
 

@@ -88,6 +88,19 @@ def test_a_job_without_nodes_makes_a_buffer(cluster: Cluster) -> None:
     assert "nodeless" in cluster.sessions()
 
 
+@pytest.mark.parametrize("command", [("salloc", "-N1"), ("srun", "-N1")])
+def test_an_interactive_job_of_nothing_but_lines_for_buffers_makes_and_destroys_them(cluster: Cluster, command: tuple[str, str]) -> None:
+    """Slurm writes no script for it, and names one all the same."""
+    name = next(NAMES)
+    for line in (f"create_persistent name={name} capacity=32MiB access_mode=striped type=scratch", f"destroy_persistent name={name}"):
+        lines = cluster.script("games", f"#BB {line}")
+        done = cluster.run("games", *command, f"--bbf={lines}", "true")
+        assert done.returncode == 0, done.stdout
+        cluster.wait(lambda: not cluster.run("root", "squeue", "-h").stdout, "the job is gone")
+        expected = [name] if line.startswith("create") else []
+        cluster.wait(lambda expected=expected: list(cluster.sessions()) == expected, "the buffer is there, or gone, and nothing else")
+
+
 def test_a_size_is_rounded_up_to_bricks(cluster: Cluster) -> None:
     line = "#BB create_persistent name=tiny capacity=48 access_mode=striped type=scratch"
     cluster.sbatch("games", line).completes()
