@@ -44,6 +44,7 @@ LIMITS = {
 }
 SILENCE = 15.0
 """A living dacd sends a line every 5 s; after this many seconds without anything the call is repeated."""
+FOREVER = float("inf")
 PAUSE = 0.05
 
 CLOSED = "it closed the connection"
@@ -244,12 +245,17 @@ def exists(path: bytes) -> bool:
 
 
 def ask(path: bytes, line: bytes, end: float, patience: float) -> "dict[str, Any] | None":
-    """The answer; nothing if nobody ever listened. Verbs can be repeated, so a lost connection only means to ask again."""
+    """The answer; nothing if nobody ever listened. Verbs can be repeated, so a lost connection only means to ask again.
+
+    A slow call lasts as long as dacd lives, which answers in time: it knows how long the site's Slurm waits, and is told how long we have.
+    """
     begin = now = time.monotonic()
+    lasting = patience >= SLOW[1] and b"DACC_DEADLINE" not in posix.environ
     heard = False
     while True:
+        asked = now
         try:
-            return exchange(path, line, end)
+            return exchange(path, stamped(line, now - begin), FOREVER if lasting else end)
         except (FileNotFoundError, ConnectionRefusedError) as error:
             if not heard and (isinstance(error, FileNotFoundError) or now >= begin + patience):
                 return None
@@ -260,10 +266,17 @@ def ask(path: bytes, line: bytes, end: float, patience: float) -> "dict[str, Any
         except OSError as error:
             raise no_answer(path, error.strerror or str(error)) from None
         now = time.monotonic()
+        if lasting and now - asked > 2 * SILENCE:  # it lived meanwhile, and may be back soon
+            end = max(end, now + patience)
         pause = PAUSE if now < begin + 1 else 5 * PAUSE  # hundreds of callers may be doing this
         if now + pause >= end:
             raise no_answer(path, f"{reason}, after {now - begin:.0f} s")
         time.sleep(pause)
+
+
+def stamped(line: bytes, waited: float) -> bytes:
+    """The request, with the seconds that its caller has waited already."""
+    return line[:-2] + b',"waited":%.3f}\n' % waited
 
 
 def no_answer(path: bytes, why: str) -> Failure:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("dacc.daemon")
 CHECK_SECONDS = 30.0
+SHORTEST_CALL = 0.5
 
 
 def rules(config: Config) -> Rules:
@@ -176,7 +177,8 @@ class Service:
             parsed = frontend.parse(request.call)
             function = frontend.function(parsed)
             verb = frontend.run(parsed, self._site())
-            seconds = frontend.deadline(parsed, self.config)
+            # Who asks again, because the daemon was restarted, has less time left.
+            seconds = max(SHORTEST_CALL, frontend.deadline(parsed, self.config) - request.call.waited)
         except Exception as error:
             _complain(error)
             answered(error)

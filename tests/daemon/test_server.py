@@ -266,6 +266,8 @@ def test_strangers_requests_are_short(serve: Serve, path: str, monkeypatch: pyte
         b'{"v":1,"program":"fakewarp","args":[],"files":[]}\n',
         b'{"v":1,"program":"fakewarp","args":[],"missing":"job"}\n',
         b'{"v":1,"program":"fakewarp","args":[],"missing":[1]}\n',
+        b'{"v":1,"program":"fakewarp","args":[],"waited":"1"}\n',
+        b'{"v":1,"program":"fakewarp","args":[],"waited":NaN}\n',
         b'{"v":1,"program":"fakewarp","args":[],"files":{"job":null}}\n',
     ],
     ids=lambda line: line[:40].decode("ascii", "replace"),

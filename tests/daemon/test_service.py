@@ -155,6 +155,18 @@ def test_a_call_that_cannot_be_parsed_is_answered_at_once(make: Make) -> None:
     assert (answers[0].rc, "is no verb" in answers[0].stdout) == (15, True)
 
 
+@pytest.mark.parametrize(("waited", "seconds"), [(0.0, 290.0), (100.0, 190.0), (1000.0, 0.5)])
+def test_a_call_that_comes_again_has_as_much_less_time_as_its_caller_has_waited(
+    make: Make, monkeypatch: pytest.MonkeyPatch, waited: float, seconds: float
+) -> None:
+    service = make()
+    asked: list[float] = []
+    monkeypatch.setattr(service.executor, "call", lambda verb, seconds, *_: asked.append(seconds))
+    args = ("--function", "teardown", "--token", "7")
+    service._handle(Request("fakewarp", Call(args, {}, Caller(uid=0, trusted=True), waited=waited)), lambda _: None)
+    assert asked == [seconds]
+
+
 BROKEN = "import no_such_library"
 OBSERVING = """
 from dacc_core.sdk import hookimpl

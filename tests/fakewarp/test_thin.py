@@ -162,6 +162,7 @@ def ask(path: Path, line: bytes = b'{"v":1}\n', seconds: float = 20, patience: f
 def begun_now(request: dict[str, Any]) -> dict[str, Any]:
     """The rest of a request that says that its program was started just now."""
     assert abs(time.time() - request.pop("begun")) < 60
+    assert 0 <= request.pop("waited", 0) < 60
     return request
 
 
@@ -345,6 +346,7 @@ def test_a_lost_call_is_repeated(dacd: FakeDacd, call: Callable[..., Run]) -> No
     dacd.does(hangs_up, sends(b'{"alive":true}\n{"rc":0,'), answers(stdout="now\n"))
     assert call("--function", "setup", "--token", "5").stdout == b"now\n"
     assert len(dacd.requests) == 3
+    assert dacd.requests[0].pop("waited") < dacd.requests[2].pop("waited")
     assert dacd.requests[0] == dacd.requests[2]
 
 
@@ -459,6 +461,60 @@ def test_a_call_that_gets_no_answer_ends_with_one_line(dacd: FakeDacd, call: Cal
     assert (run.returncode, run.stderr) == (1, b"")
     why = "(nothing comes|it closed the connection)"
     assert re.fullmatch(rf"fakewarp: dacd does not answer on {dacd.path}: {why}, after 0 s\n", run.stdout.decode())
+
+
+def keeps_alive_for(seconds: float, clock: Clock, then: bytes) -> Turn:
+    """A dacd that works for so long before it says something else, or hangs up."""
+
+    def turn(peer: socket.socket, _: dict[str, Any]) -> None:
+        for _round in range(int(seconds / 5)):
+            clock.now += 5
+            peer.sendall(b'{"alive":true}\n')
+        peer.sendall(then)
+
+    return turn
+
+
+def test_a_slow_call_lasts_as_long_as_dacd_lives(dacd: FakeDacd, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which knows how long the Slurm of its site waits, where that is longer than usual."""
+    clock = Clock()
+    monkeypatch.setattr(thin, "time", clock)
+    dacd.does(keeps_alive_for(585, clock, b'{"rc":0,"stdout":"late"}\n'))
+    answer = ask(dacd.path, seconds=290, patience=15)
+    assert answer is not None
+    assert answer["stdout"] == "late"
+
+
+def test_a_slow_call_is_repeated_also_late_and_says_how_long_it_has_waited(dacd: FakeDacd, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(thin, "time", clock)
+    dacd.does(keeps_alive_for(400, clock, b""), answers(stdout="next"))
+    answer = ask(dacd.path, seconds=290, patience=15)
+    assert answer is not None
+    assert answer["stdout"] == "next"
+    assert [request["waited"] for request in dacd.requests] == [0, pytest.approx(400, abs=1)]
+
+
+def test_a_dacd_that_never_says_anything_ends_a_slow_call(dacd: FakeDacd, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+
+    def stays_silent(peer: socket.socket, _: dict[str, Any]) -> None:
+        clock.now += 100
+
+    monkeypatch.setattr(thin, "time", clock)
+    monkeypatch.setattr(thin, "SILENCE", 60)
+    dacd.does(stays_silent)
+    with pytest.raises(thin.Failure, match="does not answer"):
+        ask(dacd.path, seconds=290, patience=15)
+
+
+def test_a_deadline_of_the_caller_holds_while_dacd_lives(dacd: FakeDacd, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(thin, "time", clock)
+    monkeypatch.setitem(posix.environ, b"DACC_DEADLINE", b"30")
+    dacd.does(keeps_alive_for(500, clock, b""))
+    with pytest.raises(thin.Failure, match="nothing comes"):
+        ask(dacd.path, seconds=30, patience=15)
 
 
 def test_keep_alives_do_not_prolong_a_call(dacd: FakeDacd, monkeypatch: pytest.MonkeyPatch) -> None:
