@@ -15,7 +15,7 @@ from typing import Any
 
 from dacc_core.hosts import LocalRunner
 from dacc_core.model import StageRequest
-from dacc_core.movers import CopyOrder, RsyncMover
+from dacc_core.movers import CopyOrder, Root, RsyncMover
 from dacc_core.sdk import CancelToken, Context, Deadline
 
 from .known import COPIES
@@ -74,7 +74,8 @@ def _plain(tree: Path, target: Path) -> float:
 
 
 def _ours(tree: Path, place: Path) -> float:
-    buffer = place / "buffer"
+    buffer = place / "volume" / "global"
+    buffer.parent.mkdir()
     _make(buffer)
     user, cancel = _user(), CancelToken()
     python = str(SYSTEM_PYTHON) if SYSTEM_PYTHON.exists() else sys.executable
@@ -86,12 +87,12 @@ def _ours(tree: Path, place: Path) -> float:
         gid=user.pw_gid,
         direction="in",
         requests=(StageRequest(source=str(tree), destination="$DW_JOB_STRIPED/copy", kind="directory"),),
-        roots={"DW_JOB_STRIPED": str(buffer)},
+        roots={"DW_JOB_STRIPED": Root(str(buffer.parent), buffer.name, buffer.stat().st_uid)},
     )
     begun = time.perf_counter()
     RsyncMover().copy(order)
     seconds = time.perf_counter() - begun
-    shutil.rmtree(buffer)
+    shutil.rmtree(buffer.parent)
     return seconds
 
 

@@ -15,7 +15,7 @@ from ..failpoints import failpoint
 from ..hosts.base import FencingRunner
 from ..hosts.without import Without
 from ..model import Progress, Session, Volume
-from ..movers.base import CopyOrder, CopyReport, Mover
+from ..movers.base import CopyOrder, CopyReport, Mover, Root
 from ..names import clean_text, expand
 from ..registry import layout
 from .effects import StepOrder
@@ -302,7 +302,7 @@ class _Performer:
             uid=request.owner,
             gid=request.group,
             requests=request.stage_in if direction == "in" else request.stage_out,
-            roots={mounted.variable: f"{self._mover_path(mounted)}/{layout.GLOBAL}" for mounted in volumes},
+            roots={one.variable: Root(self._mover_path(one), layout.GLOBAL, one.owner.request.owner) for one in volumes},
             direction="in" if direction == "in" else "out",
             limit=0 if enforced or own is None else own.capacity,
         )

@@ -1,6 +1,6 @@
 """Movers: copy a session's data in and out of its buffers, as its user."""
 
-from .base import CopyOrder, CopyReport, Mover
+from .base import CopyOrder, CopyReport, Mover, Root
 from .rsync import RsyncMover
 
-__all__ = ["CopyOrder", "CopyReport", "Mover", "RsyncMover"]
+__all__ = ["CopyOrder", "CopyReport", "Mover", "Root", "RsyncMover"]

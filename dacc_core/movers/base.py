@@ -13,13 +13,30 @@ from ..sdk.context import Context
 Direction = Literal["in", "out"]
 
 
+@dataclass(frozen=True, slots=True)
+class Root:
+    """A buffer on the mover host: the directory ``name``, of uid ``owner``, at the root of what is mounted at ``volume``.
+
+    The user must be able to enter that directory itself, but not the ones above it: it may lie behind a path that only root can pass.
+    Nobody else can change where ``volume`` leads; what ``name`` is there, root of a compute node can.
+    """
+
+    volume: str
+    name: str
+    owner: int
+
+    @property
+    def path(self) -> str:
+        """Where it is, for people, and for who is the user anyway."""
+        return f"{self.volume}/{self.name}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopyOrder:
     """Copy these requests on ``host``, as ``uid`` and ``gid``.
 
     ``context.hosts`` is the fenced runner; ``context.progress`` hears about once a second. ``roots``: for each buffer variable
-    (``DW_JOB_STRIPED``, ``DW_PERSISTENT_STRIPED_x``, without the ``$``) the directory on the host that it stands for. The user
-    must be able to enter that directory itself, but not the ones above it: it may lie behind a path that only root can pass.
+    (``DW_JOB_STRIPED``, ``DW_PERSISTENT_STRIPED_x``, without the ``$``) the directory on the host that it stands for.
     ``limit``: bytes that the session's own volume may hold when nothing below us enforces it; 0 is no limit.
     """
 
@@ -29,7 +46,7 @@ class CopyOrder:
     gid: int
     direction: Direction
     requests: tuple[StageRequest, ...]
-    roots: Mapping[str, str]
+    roots: Mapping[str, Root]
     limit: int = 0
 
     @property
@@ -53,9 +70,9 @@ class Mover(Protocol):
     def copy(self, order: CopyOrder) -> CopyReport:
         """Copy, compare, and return; blocks.
 
-        Raises InvalidRequest (a path that cannot be meant, or leads out of its buffer), NotFound (a source), NoSuchUser, Denied
-        (as the user), NoSpace, Cancelled, HostUnreachable, StepFailed (all else, such as a source that changes meanwhile), Unavailable
-        (the deadline).
+        Raises InvalidRequest (a path that cannot be meant, or leads out of its buffer), NotFound (a source),
+        NoSuchUser, Denied (as the user), NoSpace, Cancelled, HostUnreachable, StepFailed (all else, such as a source that changes
+        meanwhile), Unavailable (the deadline).
         """
         ...
 

@@ -2,36 +2,33 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import DaccError, Denied, InvalidRequest, NoSpace, NotFound, StepFailed, TooLarge, Unavailable
-from . import walker
-from .base import CopyOrder, show
+from ..names import clean_text
+from . import answers, walker
+from .answers import Refusal
+from .base import CopyOrder, Root, show
 from .pairs import MAX_LIST_BYTES, Pair, Place
-from .users import User, own_command
+from .users import User, entering
 
 _BATCH = 50
 """Pairs in one question: an answer must stay below the MiB that a runner keeps."""
 
 _PROGRAM = Path(walker.__file__).read_bytes()
 _T = TypeVar("_T")
+_A = TypeVar("_A")
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A pair as the survey found it: paths resolved on the host (those in the buffer relative to ``root``), totals of the source.
-
-    ``closed``: the user cannot come from ``/`` to ``root``.
-    """
+    """A pair as the survey found it: paths resolved on the host (those in the buffer relative to its root), totals of the source."""
 
     pair: Pair
-    root: str
-    closed: bool
     source: str
     destination: str
     folder: bool
@@ -54,11 +51,11 @@ class Walker:
 
     def read_list(self, place: Place) -> bytes:
         """The content of a list file. Raises NotFound, Denied, InvalidRequest, TooLarge."""
-        directory = self.order.roots[place.variable] if place.variable else "/"
-        answer = self._ask(directory, "read", os.fsencode(place.path), MAX_LIST_BYTES)
-        if "refused" in answer:
+        roots = [self.order.roots[place.variable]] if place.variable else []
+        answer = self._ask(answers.Content, roots, "read", os.fsencode(place.path), MAX_LIST_BYTES)
+        if isinstance(answer, Refusal):
             raise self._refusal("list", place, answer)
-        content = bytes.fromhex(answer["content"])
+        content = bytes.fromhex(answer.content)
         if len(content) > MAX_LIST_BYTES:
             hint = "stage a directory, or give several lists"
             raise TooLarge(what=f"{self.order.step} list {place}", size=f"more than {MAX_LIST_BYTES}", limit=MAX_LIST_BYTES, hint=hint)
@@ -67,97 +64,122 @@ class Walker:
     def survey(self, pairs: Sequence[Pair]) -> list[Found]:
         """Resolve and count. Raises the first pair's error."""
 
-        def ask(directory: str, part: Sequence[Pair]) -> list[Found]:
+        def ask(root: Root, part: Sequence[Pair]) -> Iterable[Found]:
             questions = [(pair.kind, os.fsencode(pair.source.path), os.fsencode(pair.destination.path)) for pair in part]
-            answer = self._ask(directory, "survey", questions, self._staging_in)
-            self._check(part, answer["pairs"])
-            pairs = zip(part, answer.pop("pairs"), strict=True)
-            return [Found(pair=pair, **answer, **known) for pair, known in pairs]
+            answer = self._accepted(self._ask(answers.Survey, [root], "survey", questions, self._staging_in))
+            known = self._each(part, answer.pairs, answers.Surveyed)
+            return [self._found(pair, one, answer.begun) for pair, one in zip(part, known, strict=True)]
 
         return self._batches(pairs, lambda pair: pair, ask)
+
+    def _found(self, pair: Pair, known: answers.Surveyed, begun: float) -> Found:
+        try:
+            answers.check_path(known.source, inside=bool(pair.source.variable))
+            answers.check_path(known.destination, inside=bool(pair.destination.variable))
+        except ValueError as error:
+            raise self._nonsense(error) from None
+        return Found(pair, known.source, known.destination, known.folder, known.files, known.bytes, known.growth, begun)
 
     def prepare(self, found: Sequence[Found]) -> list[bool]:
         """Make the directories that the copies go to. Returns of each pair whether its destination is new."""
 
-        def ask(directory: str, part: Sequence[Found]) -> list[bool]:
+        def ask(root: Root, part: Sequence[Found]) -> Iterable[bool]:
             questions = [(os.fsencode(one.source), os.fsencode(one.destination), one.folder) for one in part]
-            answer = self._ask(directory, "prepare", questions, self._staging_in)
-            self._check([one.pair for one in part], answer["pairs"])
-            return [known["fresh"] for known in answer["pairs"]]
+            answer = self._accepted(self._ask(answers.Preparation, [root], "prepare", questions, self._staging_in))
+            return [known.fresh for known in self._each([one.pair for one in part], answer.pairs, answers.Prepared)]
 
         return self._batches(found, lambda one: one.pair, ask)
 
     def compare(self, found: Sequence[Found], digest: bool) -> None:
         """Raise StepFailed when a copy is not like its source."""
 
-        def ask(directory: str, part: Sequence[Found]) -> list[None]:
+        def ask(root: Root, part: Sequence[Found]) -> Iterable[None]:
             questions = [(os.fsencode(one.source), os.fsencode(one.destination)) for one in part]
-            answer = self._ask(directory, "compare", questions, min(one.begun for one in part), digest)
-            for one, known in zip(part, answer["pairs"], strict=True):
+            begun = min(one.begun for one in part)
+            answer = self._accepted(self._ask(answers.Comparison, [root], "compare", questions, begun, digest))
+            for one, known in zip(part, self._each([one.pair for one in part], answer.pairs, answers.Compared), strict=True):
                 self._agree(one, known)
             return []
 
         self._batches(found, lambda one: one.pair, ask)
 
-    def usage(self, directory: str) -> int:
-        """Bytes that the buffer at ``directory`` holds, whosever they are."""
-        total: int = self._ask(directory, "usage", own=True)
-        return total
+    def usage(self, root: Root) -> int:
+        """Bytes that a buffer holds, whosever they are."""
+        return self._accepted(self._ask(answers.Used, [root], "usage", own=True)).bytes
 
-    def _batches(self, items: Sequence[_T], pair_of: Callable[[_T], Pair], ask: Callable[[str, Sequence[_T]], Iterable[Any]]) -> list[Any]:
+    def _batches(self, items: Sequence[_T], pair_of: Callable[[_T], Pair], ask: Callable[[Root, Sequence[_T]], Iterable[_A]]) -> list[_A]:
         """Ask about items in batches, those of one buffer together (in the answers as well)."""
-        answers: list[Any] = []
+        found: list[_A] = []
         for variable in dict.fromkeys(pair_of(item).variable for item in items):
             group = [item for item in items if pair_of(item).variable == variable]
             for start in range(0, len(group), _BATCH):
-                answers += ask(self.order.roots[variable], group[start : start + _BATCH])
-        return answers
+                found += ask(self.order.roots[variable], group[start : start + _BATCH])
+        return found
 
-    def _ask(self, directory: str, question: str, *arguments: object, own: bool = False) -> Any:
+    def _ask(self, kind: type[_A], roots: Sequence[Root], question: str, *arguments: object, own: bool = False) -> _A | Refusal:
+        """Have the walker answer, as the user or as ourselves (``own``), in the first of these buffers."""
         context = self.order.context
         context.cancel.check(self.order.step)
         context.deadline.check(self.order.step)
         program = _PROGRAM + f"\nanswer({question}(*{arguments!r}))\n".encode()
         words = (context.hosts.python, "-I", "-S", "-")
-        command = own_command(words, directory) if own else self.user.command(words, directory)
+        command = entering(context.hosts.python, roots, words if own else self.user.command(words))
         host = self.order.host
         result = context.hosts.run([host], command, stdin=program, timeout=context.deadline.remaining())[host]
         if result.error is not None:
             raise result.error
+        if result.returncode:
+            where, why = roots[0].path if roots else "/", replace(result, stdout=b"").why()
+            raise Unavailable(why=f"{self.order.step}: host {host} cannot look at {where}: {why}")
         try:
-            return json.loads(result.stdout)
-        except ValueError:
-            raise Unavailable(why=f"{self.order.step}: host {host} cannot look at {directory}: {show(result.why())[:500]}") from None
+            return answers.read(answers.loaded(result.stdout), kind)
+        except ValueError as error:
+            raise self._nonsense(error) from None
 
-    def _check(self, pairs: Sequence[Pair], answers: Sequence[dict[str, Any]]) -> None:
-        for pair, answer in zip(pairs, answers, strict=True):
-            if "refused" in answer:
-                side = answer["side"]
-                raise self._refusal(side, pair.destination if side == "destination" else pair.source, answer)
+    def _accepted(self, answer: _A | Refusal) -> _A:
+        """An answer to a question that is never refused as a whole."""
+        if isinstance(answer, Refusal):
+            raise self._nonsense("it refuses what cannot be refused")
+        return answer
 
-    def _refusal(self, side: str, place: Place, answer: dict[str, str]) -> DaccError:
+    def _each(self, pairs: Sequence[Pair], told: list[Any], kind: type[_A]) -> list[_A]:
+        """The answers about pairs. Raises the first refusal."""
+        try:
+            found = answers.read_each(told, kind, len(pairs))
+        except ValueError as error:
+            raise self._nonsense(error) from None
+        for pair, one in zip(pairs, found, strict=True):
+            if isinstance(one, Refusal):
+                raise self._refusal(one.side, pair.destination if one.side == "destination" else pair.source, one)
+        return [one for one in found if not isinstance(one, Refusal)]
+
+    def _nonsense(self, why: object) -> StepFailed:
+        """The error for an answer that our walker does not give: a process of the user's is what the user makes of it."""
+        return self.failure(f"what looks at the files on host {self.order.host} answers nonsense ({clean_text(str(why), 200)})")
+
+    def _refusal(self, side: str, place: Place, answer: Refusal) -> DaccError:
         """A refusal as an error that names the path as the user wrote it, and the one at fault where that is another."""
         name = f"{self.order.step} {side} {place}"
-        at = "" if answer["path"] == place.path else f" ({show(answer['path'])})"
-        match answer["refused"]:
+        at = "" if answer.path == place.path else f" ({show(answer.path)})"
+        match answer.refused:
             case "missing":
                 return NotFound(why=f"{name} does not exist (as user {self.order.uid})")
             case "denied":
                 what = f"{'write' if side == 'destination' else 'read'} {name}{at}"
-                return Denied(who=f"user {self.order.uid}", what=what, why=f"{answer['why']} on host {self.order.host}")
+                return Denied(who=f"user {self.order.uid}", what=what, why=f"{answer.why} on host {self.order.host}")
             case "full":
-                return NoSpace(why=f"{name}: {answer['why']}")
+                return NoSpace(why=f"{name}: {answer.why}")
             case _:
-                return InvalidRequest(why=f"{name} {answer['why']}{at}")
+                return InvalidRequest(why=f"{name} {answer.why}{at}")
 
-    def _agree(self, one: Found, known: dict[str, Any]) -> None:
+    def _agree(self, one: Found, known: answers.Compared) -> None:
         copied = f"{one.pair.source} to {one.pair.destination}"
-        details = ", ".join(f"{show(path)} {what}" for path, what, _ in known["differences"])
-        if any(changed for _, _, changed in known["differences"]) or (known["files"], known["bytes"]) != (one.files, one.bytes):
-            now = f"{one.files} files and {one.bytes} bytes before, {known['files']} and {known['bytes']} after"
+        details = ", ".join(f"{show(path)} {clean_text(what)}" for path, what, _ in known.differences)
+        if any(changed for _, _, changed in known.differences) or (known.files, known.bytes) != (one.files, one.bytes):
+            now = f"{one.files} files and {one.bytes} bytes before, {known.files} and {known.bytes} after"
             raise self.changed(one.pair.source, details or now)
-        if known["count"]:
-            raise self.failure(f"the copy of {copied} differs in {known['count']} places: {details}")
+        if known.count:
+            raise self.failure(f"the copy of {copied} differs in {known.count} places: {details}")
 
     def changed(self, source: Place, details: str) -> StepFailed:
         """The error for a source that did not hold still."""

@@ -6,7 +6,7 @@ import os
 import posixpath
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -49,10 +49,10 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Reads paths as users write them."""
+    """Reads paths as users write them. ``roots``: the variables of the job's buffers."""
 
     direction: Direction
-    roots: Mapping[str, str]
+    roots: Collection[str]
     home: str
 
     def place(self, side: str, written: str) -> Place:

@@ -12,10 +12,11 @@ from ..errors import DaccError, Denied, NoSpace
 from ..failpoints import failpoint
 from ..model import Progress
 from ..sdk.hosts import CommandResult
+from .answers import MOST
 from .base import CopyOrder, CopyReport, show
 from .manifest import Found, Walker
 from .pairs import Pair, Places
-from .users import PASSAGE, look_up, through_passage
+from .users import PASSAGE, entering, look_up
 
 OWN_VOLUME = "DW_JOB_STRIPED"
 """The buffer that :attr:`CopyOrder.limit` is about, when a job has several."""
@@ -56,7 +57,11 @@ if not os.fork():
     os._exit(0)
 os.dup2(names, 0)
 os.close(pipe)
-os.execvp(sys.argv[1], sys.argv[1:])
+try:
+    os.execvp(sys.argv[1], sys.argv[1:])
+except OSError as error:
+    sys.stderr.write("%s: %s" % (sys.argv[1], error.strerror))
+    os._exit(127)
 """
 """Names what is in a source directory, so that rsync leaves the destination directory itself as it is."""
 
@@ -96,9 +101,10 @@ class Meter:
 
     def tell(self, files: int = 0, size: int = 0) -> None:
         """Report now; ``files`` and ``size`` are of the pair under way."""
-        files = min(self.done_files + files, self.total_files)
-        size = min(self.done_bytes + size, self.total_bytes)
-        self.report(Progress(files=files, bytes=size, total_files=self.total_files, total_bytes=self.total_bytes))
+        files = min(self.done_files + files, self.total_files, MOST)
+        size = min(self.done_bytes + size, self.total_bytes, MOST)
+        total_files, total_bytes = min(self.total_files, MOST), min(self.total_bytes, MOST)
+        self.report(Progress(files=files, bytes=size, total_files=total_files, total_bytes=total_bytes))
 
 
 class RsyncMover:
@@ -125,7 +131,7 @@ class RsyncMover:
             meter.done(one)
         walker.compare(found, self._digest)
         meter.tell()
-        return CopyReport(meter.done_files, meter.done_bytes, time.monotonic() - begun)
+        return CopyReport(min(meter.done_files, MOST), min(meter.done_bytes, MOST), time.monotonic() - begun)
 
 
 def _pairs(order: CopyOrder, walker: Walker, home: str) -> list[Pair]:
@@ -170,20 +176,19 @@ def _rsync(walker: Walker, one: Found, new: bool, meter: Meter) -> None:
 
 def _command(walker: Walker, one: Found, new: bool) -> list[str]:
     """rsync as the user. A directory that was there before keeps its owner, mode and times: it may be a project's or the buffer's root."""
-    python = (walker.order.context.hosts.python, "-I", "-S", "-c")
-    inside = walker.user.needs_passage and one.closed
-    root = PASSAGE if inside else one.root
+    python, root = walker.order.context.hosts.python, walker.order.roots[one.pair.variable]
+    passage = PASSAGE if walker.user.needs_passage else ""
     slash = "/" if one.folder else ""  # the directory's content, not the directory
-    paths = [(root + path[1:] if path.startswith("./") else path) + slash for path in (one.source, one.destination)]
-    words = (*RSYNC, "--", *paths) if new or not one.folder else (*python, _WITH_CONTENT, *RSYNC, *_CONTENT, "--", *paths)
-    command = walker.user.command(words)
-    return through_passage(python, one.root, command) if inside else command
+    inside = passage or root.path
+    paths = [(inside + path[1:] if path.startswith("./") else path) + slash for path in (one.source, one.destination)]
+    words = (*RSYNC, "--", *paths) if new or not one.folder else (python, "-I", "-S", "-c", _WITH_CONTENT, *RSYNC, *_CONTENT, "--", *paths)
+    return entering(python, [root], walker.user.command(words), passage)
 
 
 def _error(walker: Walker, one: Found, result: CommandResult) -> DaccError:
     """What rsync's exit status and first words mean."""
     variable = f"${one.pair.variable}".encode()
-    stderr = result.stderr.replace(PASSAGE.encode(), variable).replace(os.fsencode(one.root), variable)
+    stderr = result.stderr.replace(PASSAGE.encode(), variable).replace(os.fsencode(walker.order.roots[one.pair.variable].path), variable)
     lines = [line for line in stderr.split(b"\n") if line.strip()]
     text = next((line for line in lines if re.search(rb"\(\d+\)$", line)), lines[0] if lines else b"")
     said = show(text.removeprefix(b"rsync: "))[:500] or f"exit status {result.returncode}"

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from ..errors import Denied, NoSuchUser, Unavailable
 from ..sdk.context import Context
 from ..sdk.hosts import CommandResult
+from . import enter
+from .base import Root
 
 _LOOKUP_SECONDS = 30.0
 PASSAGE = "/run/dacc-passage"
 """An empty directory of root's on the mover host, where a private mount namespace shows the root of one buffer."""
 
-_PASSAGE_PROGRAM = f"""
-import os, sys
-os.makedirs({PASSAGE!r}, 0o755, exist_ok=True)
-if os.spawnvp(os.P_WAIT, "mount", ["mount", "--bind", "--", sys.argv[1], {PASSAGE!r}]):
-    os._exit(1)
-os.execvp(sys.argv[2], sys.argv[2:])
-"""
-
+_ENTER = Path(enter.__file__).read_text("utf-8")
+_ID = re.compile(r"[0-9]{1,10}", re.ASCII)
 _NOT_FOUND = 2  # getent(1): the key is not in the database
 
 
@@ -33,13 +31,9 @@ class User:
     home: str
     switch: tuple[str, ...]
 
-    def command(self, words: Sequence[str], directory: str = "/") -> list[str]:
-        """A command as this user that starts in ``directory``.
-
-        We enter the directory before we become the user: the way to a volume's root may be closed to him. HOME is removed, since
-        popt would let ``~/.popt`` redefine rsync's options.
-        """
-        return ["env", "-C", directory, "-u", "HOME", *self.switch, *words]
+    def command(self, words: Sequence[str]) -> list[str]:
+        """A command as this user. HOME is removed, since popt would let ``~/.popt`` redefine rsync's options."""
+        return ["env", "-u", "HOME", *self.switch, *words]
 
     @property
     def needs_passage(self) -> bool:
@@ -47,17 +41,15 @@ class User:
         return bool(self.switch)
 
 
-def through_passage(python: Sequence[str], root: str, command: Sequence[str]) -> list[str]:
-    """A command that finds ``root``, which its user cannot reach from ``/``, at :data:`PASSAGE`; nobody else sees it there.
+def entering(python: str, roots: Sequence[Root], command: Sequence[str], passage: str = "") -> list[str]:
+    """A command that starts in the first of these buffers and has all of them open; see ``enter.py``.
 
-    For programs such as rsync that make every path absolute before they use it. ``python`` are the words before a program's text.
+    The buffers are entered before the command becomes a user's: the way to a volume's root may be closed to him. ``passage``: where
+    it finds the first one as well, and nobody else does; for programs such as rsync that make every path absolute before they use it.
     """
-    return ["unshare", "--mount", "--propagation", "private", "--", *python, _PASSAGE_PROGRAM, root, *command]
-
-
-def own_command(words: Sequence[str], directory: str) -> list[str]:
-    """A command as ourselves that starts in ``directory``."""
-    return ["env", "-C", directory, *words]
+    places = [word for root in roots for word in (root.volume, root.name, str(root.owner))]
+    words = [python, "-I", "-S", "-c", _ENTER, passage, str(len(roots)), *places, *command]
+    return ["unshare", "--mount", "--propagation", "private", "--", *words] if passage else words
 
 
 def look_up(context: Context, host: str, uid: int, gid: int) -> User:
@@ -86,7 +78,7 @@ def _passwd(context: Context, host: str, uid: int) -> tuple[str, str]:
     if result.returncode == _NOT_FOUND:
         raise NoSuchUser(host=host, uid=uid)
     fields = _text(result).split(":")
-    if not result.ok or len(fields) < 6:
+    if not result.ok or len(fields) < 6 or not fields[0] or fields[2] != str(uid):
         raise Unavailable(why=f"host {host} cannot look up uid {uid}: {result.why()}")
     return fields[0], fields[5]
 
@@ -94,7 +86,7 @@ def _passwd(context: Context, host: str, uid: int) -> tuple[str, str]:
 def _ids(context: Context, host: str, *options: str) -> list[int]:
     result = _run(context, host, "id", *options)
     words = _text(result).split()
-    if not result.ok or not words:
+    if not result.ok or not words or not all(_ID.fullmatch(word) for word in words):
         raise Unavailable(why=f"host {host} cannot look up a user's groups: {result.why()}")
     return [int(word) for word in words]
 

@@ -4,10 +4,12 @@ This text is sent to ``python3 -I -S -`` (3.6 or newer, standard library only), 
 one JSON document. Trees are compared where they are, so a million files cost no traffic. Its working directory is
 the root of the buffer; paths in the buffer are relative (``./…``), so that directories above it may be closed to
 the user. Paths are bytes. The kernel resolves them, by opening them, with the user's permissions.
+
+The user may do with this process what he likes, and so with its answer: nothing that root does may depend on it.
 """
 
 # It runs under Python 3.6, and on millions of files: os with bytes, no pathlib.
-# ruff: noqa: PTH101, PTH102, PTH103, PTH108, PTH110, PTH112, PTH114, PTH115, PTH116, PTH118, PTH119, PTH120, PTH123
+# ruff: noqa: PTH101, PTH102, PTH103, PTH108, PTH110, PTH112, PTH114, PTH115, PTH116, PTH118, PTH119, PTH120, PTH123, PTH208
 
 import errno
 import json
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from typing import Any, Callable, Iterator  # noqa: UP035 - Python 3.6 has them nowhere else
 
 MAX_SHOWN = 5
+MOST = (1 << 63) - 1  # what a record can hold
+DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Refused(Exception):
@@ -209,25 +213,93 @@ def totals(origin: bytes, target: bytes) -> "dict[str, Any]":
         if tally.new(info):
             old = status(joined(target, below))
             growth += occupied(info) - (occupied(old) if old and stat.S_ISREG(old.st_mode) else 0)
-    return {"files": tally.files, "bytes": tally.bytes, "growth": growth}
+    return {"files": tally.files, "bytes": min(tally.bytes, MOST), "growth": max(-MOST, min(growth, MOST))}
 
 
 def survey(pairs: "list[tuple[str, bytes, bytes]]", staging_in: bool) -> "Any":
-    """Of each pair what :func:`survey_pair` says; when we looked; the buffer's root, and whether the way to it is closed to us."""
+    """Of each pair what :func:`survey_pair` says, and when we looked."""
     begun = time.time()
-    root = resolve(b".")
-    closed = not os.access(root, os.X_OK)
-    return {"begun": begun, "root": root, "closed": closed, "pairs": [survey_pair(*pair, staging_in) for pair in pairs]}
+    return {"begun": begun, "pairs": [survey_pair(*pair, staging_in) for pair in pairs]}
+
+
+class Below:
+    """The directories below a top, by descriptor: a link in the place of one is not followed, and neither is one that is put there."""
+
+    def __init__(self, top: bytes) -> None:
+        self.path = b""
+        self.top = os.open(top, DIRECTORY)
+        self.fd = self.top  # type: int | None
+
+    def enter(self, path: bytes) -> "int | None":
+        """A descriptor, good until the next call; None when there is no such directory for us."""
+        if path != self.path:
+            self.leave()
+            self.path, self.fd = path, self.walk(path)
+        return self.fd
+
+    def leave(self) -> None:
+        """Close the directory that was entered last."""
+        if self.fd is not None and self.fd != self.top:
+            os.close(self.fd)
+
+    def walk(self, path: bytes) -> "int | None":
+        """Go down, one directory after the other."""
+        fd = self.top
+        for name in path.split(b"/") if path else []:
+            inner = self.step(fd, name)
+            if fd != self.top:
+                os.close(fd)
+            if inner is None:
+                return None
+            fd = inner
+        return fd
+
+    def step(self, fd: int, name: bytes) -> "int | None":
+        """A directory in another."""
+        try:
+            return os.open(name, DIRECTORY, dir_fd=fd)
+        except OSError:
+            return None
 
 
 def usage() -> "Any":
-    """Bytes that the buffer holds."""
+    """Bytes that the buffer holds. This one is root's, and goes through directories that users change meanwhile."""
     tally = Tally()
     total = 0
-    for _, info in entries(b".", lambda path, error: None):
-        if not stat.S_ISDIR(info.st_mode) and tally.new(info):
-            total += occupied(info)
-    return total
+    tree, todo = Below(b"."), [b""]
+    while todo:
+        below = todo.pop()
+        for name, info in listed(tree.enter(below)):
+            if stat.S_ISDIR(info.st_mode):
+                todo.append(os.path.join(below, name))
+            elif tally.new(info):
+                total += occupied(info)
+    return {"bytes": min(total, MOST)}
+
+
+def listed(fd: "int | None") -> "Iterator[tuple[bytes, os.stat_result]]":
+    """(name, lstat) of what is in a directory, as far as we may look."""
+    if fd is None:
+        return
+    try:
+        inner = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=fd)
+    except OSError:
+        return
+    try:
+        for name in map(os.fsencode, os.listdir(inner)):
+            info = looked_at(inner, name)
+            if info is not None:
+                yield name, info
+    finally:
+        os.close(inner)
+
+
+def looked_at(fd: int, name: bytes) -> "os.stat_result | None":
+    """lstat in a directory, or None."""
+    try:
+        return os.stat(name, dir_fd=fd, follow_symlinks=False)
+    except OSError:
+        return None
 
 
 def prepare(pairs: "list[tuple[bytes, bytes, bool]]", staging_in: bool) -> "Any":
@@ -297,7 +369,7 @@ def compare_pair(source: bytes, destination: bytes, begun: float, digest: bool) 
                 found.append((joined(source, below), what, info.st_ctime >= begun))
     except OSError as error:
         vanished(source, error)
-    return {"files": tally.files, "bytes": tally.bytes, "count": len(found), "differences": found[:MAX_SHOWN]}
+    return {"files": tally.files, "bytes": min(tally.bytes, MOST), "count": len(found), "differences": found[:MAX_SHOWN]}
 
 
 def difference(source: bytes, info: os.stat_result, destination: bytes, digest: bool) -> str:
@@ -335,9 +407,9 @@ def read(path: bytes, limit: int) -> "Any":
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO must not hold us
         with os.fdopen(fd, "rb") as file:
             if not stat.S_ISREG(os.fstat(fd).st_mode):
-                return {"refused": "wrong", "path": path, "why": "is not a file"}
+                raise Refused("wrong", path, "is not a file")
             return {"content": file.read(limit + 1).hex()}
-    except OSError as error:
+    except (Refused, OSError) as error:
         return refusal(error, path, "source")
 
 
@@ -349,6 +421,6 @@ def plain(value: object) -> object:
 
 
 def answer(value: object) -> None:
-    """Print one answer."""
-    sys.stdout.write(json.dumps(value, default=plain))
+    """Print one answer, in few bytes: of a long one the end would be lost."""
+    sys.stdout.buffer.write(json.dumps(value, default=plain, ensure_ascii=False).encode("utf-8", "surrogateescape"))
     sys.stdout.flush()

@@ -261,7 +261,7 @@ class SimMover:
         """One touch before, one after; in between the data is where it should be."""
         runner = _runner(order.context)
         runner.touch(order.host)
-        names = {self.world.mounts.get((order.host, root.removesuffix("/global"))) for root in order.roots.values()}
+        names = {self.world.mounts.get((order.host, root.volume)) for root in order.roots.values()}
         volumes = [self.world.volumes[name] for name in names if name in self.world.volumes]
         if len(volumes) < len(order.roots):
             self.world.broken(f"copy {order.direction} on {order.host} without its mounts {dict(order.roots)}")

@@ -140,6 +140,33 @@ def test_data_in_after_a_failure_was_corrected_succeeds(slurm: Slurm) -> None:
     assert job.does("c1", 'cat "$DW_JOB_STRIPED/x"') == "now"
 
 
+def ends_without_its_results(job: Job) -> None:
+    """They are kept, and given up."""
+    succeeded(job.teardown())
+    assert [one["owner"] for one in job.slurm.kept()] == [job.owner.pw_uid]
+    succeeded(job.slurm.dacc("discard", "--yes", job.token))
+
+
+# --- root and the buffer ---
+
+
+@pytest.mark.parametrize("plant", ["ln -s {secret} {root}/global", "mkdir {root}/global; cp {secret}/x {root}/global/x"])
+def test_root_of_a_compute_node_cannot_have_roots_files_copied_out(slurm: Slurm, plant: str) -> None:
+    secret = slurm.site.directory / "closed" / "roots"
+    secret.mkdir(exist_ok=True, parents=True)
+    (secret / "x").write_text("secret")
+    secret.parent.chmod(0o700)
+    job = slurm.striped(f"#DW stage_out source=$DW_JOB_STRIPED/x destination={home(slurm)}/stolen type=file").begin("c1")
+    root = Path(job.variables["DW_JOB_STRIPED"]).parent
+    words = f"mv {root}/global {root}/away; {plant.format(secret=secret, root=root)}"
+    subprocess.run(slurm.site.on("c1", ["sh", "-c", words]), check=True)
+    succeeded(job.post_run())
+    line = job.data_out().output
+    assert not (home(slurm) / "stolen").exists()
+    assert "/global: " in line
+    ends_without_its_results(job)
+
+
 # --- a stage-out that is owed ---
 
 

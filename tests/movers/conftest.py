@@ -16,7 +16,7 @@ import pytest
 
 from dacc_core.hosts import LocalRunner
 from dacc_core.model import Progress, StageRequest
-from dacc_core.movers import CopyOrder, CopyReport, RsyncMover
+from dacc_core.movers import CopyOrder, CopyReport, Root, RsyncMover
 from dacc_core.sdk import Argv, CancelToken, CommandResult, Context, Deadline, HostRunner
 
 ROOT = os.geteuid() == 0
@@ -126,6 +126,10 @@ class Site:
         self.give(path)
         return path
 
+    def root(self, buffer: Path) -> Root:
+        """A directory of the user's as a buffer."""
+        return Root(str(buffer.parent), buffer.name, self.someone.uid)
+
     def order(self, direction: Literal["in", "out"], *requests: StageRequest, limit: int = 0, seconds: float = 60) -> CopyOrder:
         hosts = self.hook(self.runner.fenced("s1", 1, self.cancel))
         context = Context(hosts=hosts, deadline=Deadline.after(seconds), cancel=self.cancel, token="42", progress=self.told.append)
@@ -136,7 +140,7 @@ class Site:
             gid=self.someone.gid,
             direction=direction,
             requests=requests,
-            roots={"DW_JOB_STRIPED": str(self.buffer)},
+            roots={"DW_JOB_STRIPED": self.root(self.buffer)},
             limit=limit,
         )
 

@@ -168,7 +168,7 @@ def test_a_source_that_contains_its_destination_is_refused(site: Site) -> None:
     site.give(site.home / "d")
     order = replace(
         site.order("in", StageRequest(source=str(site.home), destination=f"{BUFFER}/x", kind="directory")),
-        roots={"DW_JOB_STRIPED": str(site.home / "d")},
+        roots={"DW_JOB_STRIPED": site.root(site.home / "d")},
     )
     with pytest.raises(InvalidRequest, match="is inside of its source"):
         RsyncMover().copy(order)
@@ -228,13 +228,15 @@ def test_a_fifo_is_no_list(site: Site) -> None:
 def small(site: Site) -> Iterator[Site]:
     """The buffer has room for a MiB."""
     require_root()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "dacc-test", site.buffer], check=True)
+    volume = site.buffer.parent
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "dacc-test", volume], check=True)
+    volume.chmod(0o700)
+    site.buffer.mkdir(0o700)
     site.give(site.buffer)
-    site.buffer.chmod(0o700)
     try:
         yield site
     finally:
-        subprocess.run(["umount", site.buffer], check=True)
+        subprocess.run(["umount", volume], check=True)
 
 
 @pytest.mark.root
@@ -281,7 +283,7 @@ def test_a_group_that_the_user_is_not_in_is_refused(site: Site) -> None:
 
 def test_a_buffer_that_is_not_mounted_is_unavailable(site: Site) -> None:
     request = StageRequest(source="/etc/hostname", destination=f"{BUFFER}/x")
-    order = replace(site.order("in", request), roots={"DW_JOB_STRIPED": str(site.place / "nowhere")})
+    order = replace(site.order("in", request), roots={"DW_JOB_STRIPED": site.root(site.place / "nowhere")})
     with pytest.raises(Unavailable, match="No such file or directory"):
         RsyncMover().copy(order)
 

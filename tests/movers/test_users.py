@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ast
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from dacc_core.errors import Denied, HostUnreachable, NoSuchUser, Unavailable
 from dacc_core.hosts import Call, RecorderRunner
-from dacc_core.movers import walker
-from dacc_core.movers.users import User, look_up
+from dacc_core.movers import Root, enter, walker
+from dacc_core.movers.users import User, entering, look_up
 from dacc_core.sdk import CommandResult, Context, Deadline
 
 from .conftest import Site, require_root
@@ -64,9 +65,11 @@ def test_what_the_runner_meets_is_raised() -> None:
         look({("id", "-u"): CommandResult("m", -1, error=HostUnreachable(host="m", why="no route"))})
 
 
-def test_the_working_directory_is_entered_before_the_user_is_left() -> None:
-    words = look().command(["rsync"], "/locked/global")
-    assert words[:6] == ["env", "-C", "/locked/global", "-u", "HOME", "setpriv"]
+def test_buffers_are_entered_before_we_become_the_user() -> None:
+    words = entering("python3", [Root("/locked", "global", 1001)], look().command(["rsync"]))
+    assert words[:4] == ["python3", "-I", "-S", "-c"]
+    assert words[5:13] == ["", "1", "/locked", "global", "1001", "env", "-u", "HOME"]
+    assert words[13] == "setpriv"
     assert words[-2:] == ["--", "rsync"]
 
 
@@ -84,5 +87,6 @@ def test_a_command_of_the_users_has_his_ids_and_no_capability(site: Site) -> Non
     assert fields["NoNewPrivs"] == "1"
 
 
-def test_the_walker_is_python_3_6() -> None:
-    ast.parse(Path(walker.__file__).read_text(), feature_version=(3, 6))
+@pytest.mark.parametrize("module", [enter, walker])
+def test_what_runs_on_hosts_is_python_3_6(module: ModuleType) -> None:
+    ast.parse(Path(str(module.__file__)).read_text(), feature_version=(3, 6))
