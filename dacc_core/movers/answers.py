@@ -53,6 +53,20 @@ class Survey(Answer, frozen=True):
     pairs: list[dict[str, Any]]
 
 
+class Clash(Answer, frozen=True):
+    """Two pairs that would write one file: ``below`` the first one's destination."""
+
+    one: Count
+    other: Count
+    below: Path
+
+
+class Clashes(Answer, frozen=True):
+    """The first clash that was found, if there is any."""
+
+    found: Clash | None
+
+
 class Prepared(Answer, frozen=True):
     """A pair's destination may be written; whether it is like a new one."""
 

@@ -70,7 +70,7 @@ class Mover(Protocol):
     def copy(self, order: CopyOrder) -> CopyReport:
         """Copy, compare, and return; blocks.
 
-        Raises InvalidRequest (a path that cannot be meant, or leads out of its buffer), NotFound (a source),
+        Raises InvalidRequest (a path that cannot be meant, or leads out of its buffer; two requests for one file), NotFound (a source),
         NoSuchUser, Denied (as the user), NoSpace, Cancelled, HostUnreachable, StepFailed (all else, such as a source that changes
         meanwhile), Unavailable (the deadline).
         """

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from ..errors import DaccError, Denied, InvalidRequest, NoSpace, NotFound, StepFailed, TooLarge, Unavailable
 from ..names import clean_text
-from . import answers, walker
+from . import answers, enter, walker
 from .answers import Refusal
 from .base import CopyOrder, Root, show
 from .pairs import MAX_LIST_BYTES, Pair, Place
@@ -79,6 +79,31 @@ class Walker:
         except ValueError as error:
             raise self._nonsense(error) from None
         return Found(pair, known.source, known.destination, known.folder, known.files, known.bytes, known.growth, begun)
+
+    def check_apart(self, found: Sequence[Found]) -> None:
+        """Raise InvalidRequest when two pairs would write one file."""
+        if len(found) < 2:
+            return
+        names = list(dict.fromkeys(one.pair.variable for one in found))
+        open_at = {name: f"/proc/self/fd/{number}" for number, name in enumerate(names, enter.FIRST)}
+
+        def path(one: Found, side: str) -> bytes:
+            return os.fsencode(open_at[one.pair.variable] + side[1:] if side.startswith("./") else side)
+
+        questions = [(path(one, one.source), path(one, one.destination), one.folder) for one in found]
+        roots = [self.order.roots[name] for name in names]
+        clash = self._accepted(self._ask(answers.Clashes, roots, "clash", questions)).found
+        if clash is None:
+            return
+        if max(clash.one, clash.other) >= len(found):
+            raise self._nonsense("it is about pairs that there are not")
+        raise self._clash(found[clash.one], found[clash.other], clash.below)
+
+    def _clash(self, one: Found, other: Found, below: str) -> InvalidRequest:
+        where = f"{one.destination.rstrip('/')}/{below}" if below else one.destination
+        file = show(f"${one.pair.variable}{where[1:]}" if where.startswith("./") else where)
+        both = f"{one.pair} and {other.pair} would both" if one is not other else f"{one.pair} would twice"
+        return InvalidRequest(why=f"{self.order.step}: {both} write {file}: give them different destinations")
 
     def prepare(self, found: Sequence[Found]) -> list[bool]:
         """Make the directories that the copies go to. Returns of each pair whether its destination is new."""

@@ -7,7 +7,7 @@ import posixpath
 import re
 import shlex
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ..errors import InvalidRequest
@@ -35,16 +35,20 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One copy. A pair of kind ``any`` takes what its source is."""
+    """One copy. A pair of kind ``any`` takes what its source is. ``listed``: the list and the line that it is from, for people."""
 
     kind: Kind
     source: Place
     destination: Place
+    listed: str = ""
 
     @property
     def variable(self) -> str:
         """The buffer that one of the sides is in."""
         return self.source.variable or self.destination.variable
+
+    def __str__(self) -> str:
+        return f"{self.source} to {self.destination}" + (f" ({self.listed})" if self.listed else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +97,13 @@ class Places:
         """
         pairs = []
         for number, line in enumerate(os.fsdecode(content).split("\n"), 1):
+            where = f"list {show(name)}, line {number}"
             try:
                 words = [] if line.lstrip().startswith("#") else shlex.split(line)
                 if words:
-                    pairs.append(self._listed(words, base))
+                    pairs.append(replace(self._listed(words, base), listed=where))
             except (ValueError, InvalidRequest) as error:
-                raise InvalidRequest(why=f"stage_{self.direction} list {show(name)}, line {number}: {error}") from error
+                raise InvalidRequest(why=f"stage_{self.direction} {where}: {error}") from error
         return pairs
 
     def _listed(self, words: list[str], base: str) -> Pair:

@@ -120,7 +120,8 @@ class RsyncMover:
         order.context.deadline.check(order.step)
         user = look_up(order.context, order.host, order.uid, order.gid)
         walker = Walker(order, user)
-        found = walker.survey(_pairs(order, walker, user.home))
+        found = _each_once(walker.survey(_pairs(order, walker, user.home)))
+        walker.check_apart(found)
         _check_space(order, walker, found)
         fresh = walker.prepare(found)
         meter = Meter(order.context.progress, sum(one.files for one in found), sum(one.bytes for one in found))
@@ -132,6 +133,14 @@ class RsyncMover:
         walker.compare(found, self._digest)
         meter.tell()
         return CopyReport(min(meter.done_files, MOST), min(meter.done_bytes, MOST), time.monotonic() - begun)
+
+
+def _each_once(found: Sequence[Found]) -> list[Found]:
+    """What is asked for twice, the same source at the same place, is one copy."""
+    unique: dict[tuple[str, str, str], Found] = {}
+    for one in found:
+        unique.setdefault((one.pair.variable, one.source, one.destination), one)
+    return list(unique.values())
 
 
 def _pairs(order: CopyOrder, walker: Walker, home: str) -> list[Pair]:

@@ -14,6 +14,7 @@ The user may do with this process what he likes, and so with its answer: nothing
 import errno
 import json
 import os
+import re
 import stat
 import sys
 import time
@@ -300,6 +301,165 @@ def looked_at(fd: int, name: bytes) -> "os.stat_result | None":
         return os.stat(name, dir_fd=fd, follow_symlinks=False)
     except OSError:
         return None
+
+
+# Whether two pairs would write one file ---------------------------------------------------------------------------
+
+
+class Node:
+    """A place in the destinations: a directory that is there, or a name that is yet to be made.
+
+    ``claims``: what will be there, as (number of the pair, path below its top); a dict, since it is a set in order. ``landed``: by the
+    identity of their sources, the pairs whose tops are among these.
+    """
+
+    def __init__(self) -> None:
+        self.inside = {}  # type: dict[bytes, Node]
+        self.claims = {}  # type: dict[tuple[int, bytes], None]
+        self.landed = {}  # type: dict[tuple[int, int], int]
+
+
+class Clash(Exception):
+    """Two claims to one place; where it is below the first one's top."""
+
+    def __init__(self, claim: "tuple[int, bytes]", other: int) -> None:
+        self.one, self.below = claim
+        self.other = other
+
+
+class Places:
+    """All destinations as one tree, into which the sources are laid: of these only what several have in common is looked at."""
+
+    def __init__(self, pairs: "list[tuple[bytes, bytes, bool]]") -> None:
+        self.pairs = pairs
+        self.known = {}  # type: dict[tuple[int, int], Node]
+        self.at = {}  # type: dict[bytes, Node]
+        self.mounts = mount_points()
+
+    def node(self, path: bytes) -> Node:
+        """The node of a resolved path."""
+        at, node = b"", self.child(b"/", {}, b"")
+        for name in filter(None, path.split(b"/")):
+            at += b"/" + name
+            node = self.child(at, node.inside, name)
+        return node
+
+    def child(self, path: bytes, inside: "dict[bytes, Node]", name: bytes) -> Node:
+        """One directory is one node, whatever it is called: a bind mount gives it other names."""
+        node = self.at.get(path)
+        if node is None:
+            node = self.at[path] = inside.setdefault(name, self.existing(path) or Node())
+        return node
+
+    def existing(self, path: bytes) -> "Node | None":
+        """The node of a directory that is there."""
+        try:
+            info = os.stat(path)
+        except OSError:
+            return None
+        return self.known.setdefault((info.st_dev, info.st_ino), Node()) if stat.S_ISDIR(info.st_mode) else None
+
+    def land(self) -> "list[Node]":
+        """Lay down the tops of the sources. The same source at the same place twice is one copy."""
+        found = []
+        for number, (_, destination, folder) in enumerate(self.pairs):
+            info, node = self.look((number, b"")), self.node(destination)
+            if info and node.landed.setdefault((info.st_dev, info.st_ino), number) == number:
+                node.claims[number, b""] = None
+                found.append(node)
+            for point in self.mounts if folder else []:
+                if point.startswith(destination.rstrip(b"/") + b"/"):
+                    self.node(point)  # it may be a directory that another pair reaches by another name
+        return found
+
+    def settle(self) -> None:
+        """Lay down the rest. Raises Clash."""
+        todo = self.land()
+        while todo:
+            todo += self.meet(todo.pop())
+
+    def meet(self, node: Node) -> "list[Node]":
+        """The claims to one place: at most one, or all directories. Returns the places below it that got claims by that."""
+        looks = [(claim, self.look(claim)) for claim in sorted(node.claims)]
+        present = [(claim, info) for claim, info in looks if info and not is_device(info)]
+        if not all(stat.S_ISDIR(info.st_mode) for _, info in present):
+            others = [number for (number, _), _ in present[1:]] or self.landed_below(node)
+            if others:
+                raise Clash(present[0][0], others[0])
+            return []
+        claims = [claim for claim, _ in present]
+        return [self.add(node, name, some) for name, some in self.shared(node, claims) if self.is_news(node, name, some)]
+
+    def shared(self, node: Node, claims: "list[tuple[int, bytes]]") -> "Iterator[tuple[bytes, list[tuple[int, bytes]]]]":
+        """The names that several have, or one where something lands further below; and who has them."""
+        first = {}  # type: dict[bytes, tuple[int, bytes]]
+        several = {}  # type: dict[bytes, list[tuple[int, bytes]]]
+        for claim in claims:
+            for name in self.names(claim) if len(claims) > 1 else node.inside:
+                if first.setdefault(name, claim) is not claim:
+                    several.setdefault(name, [first[name]]).append(claim)
+        for name in node.inside:
+            if name in first:
+                several.setdefault(name, [first[name]])
+        return ((name, [(number, os.path.join(below, name)) for number, below in some]) for name, some in several.items())
+
+    def is_news(self, node: Node, name: bytes, claims: "list[tuple[int, bytes]]") -> bool:
+        """Whether some of these claims were not known."""
+        return name not in node.inside or any(claim not in node.inside[name].claims for claim in claims)
+
+    def add(self, node: Node, name: bytes, claims: "list[tuple[int, bytes]]") -> Node:
+        """Lay claims into a place below."""
+        child = node.inside.setdefault(name, Node())
+        child.claims.update(dict.fromkeys(claims))
+        return child
+
+    def path(self, claim: "tuple[int, bytes]") -> bytes:
+        """Where its source is."""
+        number, below = claim
+        return joined(self.pairs[number][0], below)
+
+    def look(self, claim: "tuple[int, bytes]") -> "os.stat_result | None":
+        """Its source's lstat; a top is resolved, but its buffer's descriptor is a link."""
+        return status(self.path(claim) + (b"" if claim[1] or not self.pairs[claim[0]][2] else b"/"))
+
+    def names(self, claim: "tuple[int, bytes]") -> "list[bytes]":
+        """What is in it; nothing when it cannot be read any more: then the copy will fail."""
+        try:
+            return os.listdir(self.path(claim))
+        except OSError:
+            return []
+
+    def landed_below(self, node: Node) -> "list[int]":
+        """A pair that lands below a place, if any does."""
+        todo, seen = list(node.inside.values()), set()  # type: list[Node], set[int]
+        while todo:
+            one = todo.pop()
+            if one.landed:
+                return list(one.landed.values())
+            if id(one) not in seen:
+                seen.add(id(one))
+                todo += one.inside.values()
+        return []
+
+
+def mount_points() -> "list[bytes]":
+    """Where something is mounted."""
+    with open("/proc/self/mountinfo", "rb") as file:
+        return [unescaped(line.split()[4]) for line in file]
+
+
+def unescaped(text: bytes) -> bytes:
+    """A path as the kernel writes it in tables."""
+    return re.sub(rb"\\([0-7]{3})", lambda found: bytes([int(found.group(1), 8)]), text)
+
+
+def clash(pairs: "list[tuple[bytes, bytes, bool]]") -> "Any":
+    """The first two pairs found that would write one file: their numbers, and where that is below the first one's destination."""
+    try:
+        Places(pairs).settle()
+    except Clash as error:
+        return {"found": {"one": error.one, "other": error.other, "below": error.below}}
+    return {"found": None}
 
 
 def prepare(pairs: "list[tuple[bytes, bytes, bool]]", staging_in: bool) -> "Any":

@@ -140,11 +140,57 @@ def test_data_in_after_a_failure_was_corrected_succeeds(slurm: Slurm) -> None:
     assert job.does("c1", 'cat "$DW_JOB_STRIPED/x"') == "now"
 
 
+# --- two requests for one file ---
+
+
+def collect(slurm: Slurm) -> Path:
+    """Where results are collected: a directory that has some already."""
+    return give(home(slurm) / "collected" / "old", "old").parent
+
+
 def ends_without_its_results(job: Job) -> None:
     """They are kept, and given up."""
     succeeded(job.teardown())
     assert [one["owner"] for one in job.slurm.kept()] == [job.owner.pw_uid]
     succeeded(job.slurm.dacc("discard", "--yes", job.token))
+
+
+def test_two_requests_that_would_write_one_file_are_refused_and_nothing_is_lost(slurm: Slurm) -> None:
+    place = collect(slurm)
+    job = after_running(
+        slurm,
+        'cd "$DW_JOB_STRIPED"; for d in a b; do mkdir $d; printf %s $d > $d/x; touch -d @1700000000 $d/x; done',
+        *(f"#DW stage_out source=$DW_JOB_STRIPED/{name} destination={place} type=directory" for name in "ab"),
+    )
+    line = refused(job.data_out())
+    assert f"$DW_JOB_STRIPED/a to {place} and $DW_JOB_STRIPED/b to {place} would both write {place}/x" in line
+    assert [path.name for path in place.iterdir()] == ["old"]
+    ends_without_its_results(job)
+
+
+def test_results_of_two_buffers_are_not_written_over_each_other(slurm: Slurm) -> None:
+    place = collect(slurm)
+    succeeded(slurm.create("apart"))
+    both = ("JOB_STRIPED", "PERSISTENT_STRIPED_apart")
+    job = after_running(
+        slurm,
+        'echo job > "$DW_JOB_STRIPED/x"; echo buffer > "$DW_PERSISTENT_STRIPED_apart/x"',
+        "#DW persistentdw name=apart",
+        *(f"#DW stage_out source=$DW_{one} destination={place}/new type=directory" for one in both),
+    )
+    assert f"would both write {place}/new/x" in refused(job.data_out())
+    ends_without_its_results(job)
+
+
+def test_what_meets_in_directories_only_is_merged(slurm: Slurm) -> None:
+    place = collect(slurm)
+    job = after_running(
+        slurm,
+        'mkdir -p "$DW_JOB_STRIPED/a/s" "$DW_JOB_STRIPED/b/s"; echo 1 > "$DW_JOB_STRIPED/a/s/1"; echo 2 > "$DW_JOB_STRIPED/b/s/2"',
+        *(f"#DW stage_out source=$DW_JOB_STRIPED/{name} destination={place} type=directory" for name in "ab"),
+    )
+    succeeded(job.data_out())
+    assert sorted(str(path.relative_to(place)) for path in place.rglob("*")) == ["old", "s", "s/1", "s/2"]
 
 
 # --- root and the buffer ---
