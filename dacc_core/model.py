@@ -262,12 +262,17 @@ class Running(Record, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Progress(Record, frozen=True, kw_only=True, omit_defaults=True):
-    """How far a copy is."""
+    """How far a copy is.
+
+    ``cleared`` is the mark of a copy for which all that had been at its destinations before was removed: what is there now with its
+    source's size and time is this copy's own. It is empty until that is so.
+    """
 
     files: int = 0
     bytes: int = 0
     total_files: int = 0
     total_bytes: int = 0
+    cleared: str = ""
 
 
 class Buffer(Record, frozen=True, kw_only=True, omit_defaults=True):

@@ -46,9 +46,12 @@ def begin(
         case "delete":
             changed["filesystem"] = "deleting"
         case "stage_in" | "stage_out":
-            changed |= {step.kind: "running", "mover": mover}
+            # Only a copy that has begun before may go on where it was.
+            again = getattr(status, step.kind) not in ("none", "pending")
+            changed |= {step.kind: "running", "mover": mover, "progress": status.progress if again else Progress()}
         case "mount":
-            changed |= {"touched": union(status.touched, step.hosts), "used": True}
+            # What nodes write from now on is not what a copy that failed has finished of the same files.
+            changed |= {"touched": union(status.touched, step.hosts), "used": True, "progress": Progress()}
             if status.stage_out == "done":  # what was copied out before is not what nodes write from now on
                 changed["stage_out"] = "pending"
     if session.goal.filesystem == "absent" and not status.budget_from:
@@ -70,7 +73,8 @@ def finish(  # noqa: C901 - a table of the steps
         case "delete" if done:
             changed |= {"filesystem": "absent", "provider_state": {}, "boots": {}}
         case "stage_in" | "stage_out":
-            changed |= {step.kind: "done" if done else "failed", "progress": outcome.progress}
+            told = done or outcome.progress != Progress()  # a copy that failed early has told nothing, and changed nothing
+            changed |= {step.kind: "done" if done else "failed", "progress": outcome.progress if told else status.progress}
             if not outcome.mover_left:
                 changed["mover"] = ""
         case "mount":

@@ -98,6 +98,8 @@ class _Performer:
         self.order, self.tools = order, tools
         self.session, self.status = order.session, order.status
         self.hosts = tools.runner.fenced(self.session.key, self.status.generation, cancel)
+        self.told = self.status.progress
+        self.tell = progress
         self.context = sdk.Context(
             hosts=Without(self.hosts, self.session.lost) if self.session.lost else self.hosts,
             deadline=sdk.Deadline.after(order.seconds),
@@ -105,8 +107,13 @@ class _Performer:
             generation=self.status.generation,
             token=self.session.token,
             log=logging.getLogger("dacc.provider"),
-            progress=_checked(progress),
+            progress=_checked(self.progressed),
         )
+
+    def progressed(self, progress: Progress) -> None:
+        """Pass progress on, and know it: a try that fails may be over before the record has it."""
+        self.told = progress
+        self.tell(progress)
 
     def run(self) -> Outcome:
         steps: dict[str, Callable[[], Outcome]] = {
@@ -261,14 +268,14 @@ class _Performer:
         for mounted in volumes:
             self._mount_mover(mounted, host, read_only=direction == "out")
         failpoint(f"stage_{direction}.mounted")
-        error, progress = None, Progress()
+        error = None
         try:
             report = self._copy(direction, host, volumes)
-            progress = Progress(files=report.files, bytes=report.bytes, total_files=report.files, total_bytes=report.bytes)
+            self.told = Progress(files=report.files, bytes=report.bytes, total_files=report.files, total_bytes=report.bytes)
         except DaccError as failure:
             error = failure
         failpoint(f"stage_{direction}.copied")
-        return Outcome(error=error, progress=progress, mover_left=self._unmount_all(volumes, host) is not None)
+        return Outcome(error=error, progress=self.told, mover_left=self._unmount_all(volumes, host) is not None)
 
     def _mount_mover(self, mounted: _Mounted, host: str, *, read_only: bool) -> None:
         request = mounted.owner.request
@@ -305,6 +312,7 @@ class _Performer:
             roots={one.variable: Root(self._mover_path(one), layout.GLOBAL, one.owner.request.owner) for one in volumes},
             direction="in" if direction == "in" else "out",
             limit=0 if enforced or own is None else own.capacity,
+            resumed=self.status.progress.cleared,
         )
         return self.tools.mover.copy(order)
 

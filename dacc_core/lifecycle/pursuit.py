@@ -186,8 +186,9 @@ class Pursuit:
         self._reconsider(session, status)  # the goal may have changed while the beginning was written
 
     def _progressed(self, progress: Progress) -> None:
-        """Progress reaches the store now and then only."""
-        due = self.core.now.mono - self._saved_at >= PROGRESS_SECONDS
+        """Progress reaches the store now and then only, but at once what the next try must know."""
+        news = progress.cleared != self.core.view.status(self.token).progress.cleared
+        due = news or self.core.now.mono - self._saved_at >= PROGRESS_SECONDS
         if self._busy == "acting" and due and not self._saving and self.core.may_act() and self._holds():
             status = msgspec.structs.replace(self.core.view.status(self.token), progress=progress)
             commit = self._draft(status).commit()

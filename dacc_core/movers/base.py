@@ -38,6 +38,7 @@ class CopyOrder:
     ``context.hosts`` is the fenced runner; ``context.progress`` hears about once a second. ``roots``: for each buffer variable
     (``DW_JOB_STRIPED``, ``DW_PERSISTENT_STRIPED_x``, without the ``$``) the directory on the host that it stands for.
     ``limit``: bytes that the session's own volume may hold when nothing below us enforces it; 0 is no limit.
+    ``resumed``: the last try's :attr:`~dacc_core.model.Progress.cleared`, empty for the first one.
     """
 
     context: Context
@@ -48,6 +49,7 @@ class CopyOrder:
     requests: tuple[StageRequest, ...]
     roots: Mapping[str, Root]
     limit: int = 0
+    resumed: str = ""
 
     @property
     def step(self) -> str:
@@ -65,7 +67,11 @@ class CopyReport:
 
 
 class Mover(Protocol):
-    """Copies data as a user. Copying again what was copied, wholly or in part, completes it."""
+    """Copies data as a user.
+
+    What was at the destinations before is never taken for copied. When it is out of the way, the progress that is told has a mark of that
+    (:attr:`~dacc_core.model.Progress.cleared`); an order that has this mark as ``resumed`` goes on where the last one was interrupted.
+    """
 
     def copy(self, order: CopyOrder) -> CopyReport:
         """Copy, compare, and return; blocks.

@@ -105,12 +105,16 @@ class Walker:
         both = f"{one.pair} and {other.pair} would both" if one is not other else f"{one.pair} would twice"
         return InvalidRequest(why=f"{self.order.step}: {both} write {file}: give them different destinations")
 
-    def prepare(self, found: Sequence[Found]) -> list[bool]:
-        """Make the directories that the copies go to. Returns of each pair whether its destination is new."""
+    def prepare(self, found: Sequence[Found], resumed: bool) -> list[bool]:
+        """Make the directories that the copies go to, and remove the files that they will replace.
+
+        ``resumed``: that was done before, so what is there with its source's size and time by now is a copy. Returns of each pair whether
+        its destination is new.
+        """
 
         def ask(root: Root, part: Sequence[Found]) -> Iterable[bool]:
             questions = [(os.fsencode(one.source), os.fsencode(one.destination), one.folder) for one in part]
-            answer = self._accepted(self._ask(answers.Preparation, [root], "prepare", questions, self._staging_in))
+            answer = self._accepted(self._ask(answers.Preparation, [root], "prepare", questions, self._staging_in, resumed))
             return [known.fresh for known in self._each([one.pair for one in part], answer.pairs, answers.Prepared)]
 
         return self._batches(found, lambda one: one.pair, ask)

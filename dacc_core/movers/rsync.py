@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from ..errors import DaccError, Denied, NoSpace
+from ..errors import DaccError, Denied, NoSpace, StepFailed
 from ..failpoints import failpoint
 from ..model import Progress
 from ..sdk.hosts import CommandResult
@@ -73,6 +74,7 @@ class Meter:
     report: Callable[[Progress], None]
     total_files: int
     total_bytes: int
+    cleared: str = ""
     done_files: int = 0
     done_bytes: int = 0
     _rest: bytes = b""
@@ -104,7 +106,7 @@ class Meter:
         files = min(self.done_files + files, self.total_files, MOST)
         size = min(self.done_bytes + size, self.total_bytes, MOST)
         total_files, total_bytes = min(self.total_files, MOST), min(self.total_bytes, MOST)
-        self.report(Progress(files=files, bytes=size, total_files=total_files, total_bytes=total_bytes))
+        self.report(Progress(files=files, bytes=size, total_files=total_files, total_bytes=total_bytes, cleared=self.cleared))
 
 
 class RsyncMover:
@@ -123,16 +125,25 @@ class RsyncMover:
         found = _each_once(walker.survey(_pairs(order, walker, user.home)))
         walker.check_apart(found)
         _check_space(order, walker, found)
-        fresh = walker.prepare(found)
-        meter = Meter(order.context.progress, sum(one.files for one in found), sum(one.bytes for one in found))
+        mark = _mark(order, found)
+        fresh = walker.prepare(found, resumed=order.resumed == mark)
+        meter = Meter(order.context.progress, sum(one.files for one in found), sum(one.bytes for one in found), mark)
         meter.tell()
         for one, new in zip(found, fresh, strict=True):
             failpoint("mover-rsync")
             _rsync(walker, one, new, meter)
             meter.done(one)
-        walker.compare(found, self._digest)
+        self._compare(walker, found, meter)
         meter.tell()
         return CopyReport(min(meter.done_files, MOST), min(meter.done_bytes, MOST), time.monotonic() - begun)
+
+    def _compare(self, walker: Walker, found: Sequence[Found], meter: Meter) -> None:
+        try:
+            walker.compare(found, self._digest)
+        except StepFailed:
+            meter.cleared = ""  # what was found wrong is not gone on with, although it may have its source's size and time
+            meter.tell()
+            raise
 
 
 def _each_once(found: Sequence[Found]) -> list[Found]:
@@ -141,6 +152,12 @@ def _each_once(found: Sequence[Found]) -> list[Found]:
     for one in found:
         unique.setdefault((one.pair.variable, one.source, one.destination), one)
     return list(unique.values())
+
+
+def _mark(order: CopyOrder, found: Sequence[Found]) -> str:
+    """A name for this very copy: what is resumed must be of the same sources and have cleared the same destinations."""
+    pairs = [(one.pair.variable, one.source, one.destination, one.folder, one.files, one.bytes) for one in found]
+    return hashlib.sha256(repr((order.direction, pairs)).encode()).hexdigest()[:32]
 
 
 def _pairs(order: CopyOrder, walker: Walker, home: str) -> list[Pair]:

@@ -9,7 +9,7 @@ The user may do with this process what he likes, and so with its answer: nothing
 """
 
 # It runs under Python 3.6, and on millions of files: os with bytes, no pathlib.
-# ruff: noqa: PTH101, PTH102, PTH103, PTH108, PTH110, PTH112, PTH114, PTH115, PTH116, PTH118, PTH119, PTH120, PTH123, PTH208
+# ruff: noqa: PTH101, PTH102, PTH103, PTH110, PTH112, PTH114, PTH115, PTH116, PTH118, PTH119, PTH120, PTH123, PTH208
 
 import errno
 import json
@@ -175,6 +175,11 @@ def status(path: bytes) -> "os.stat_result | None":
         return None
 
 
+def same_file(one: os.stat_result, other: os.stat_result) -> bool:
+    """Whether two looks were at one file."""
+    return (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
+
+
 def joined(top: bytes, below: bytes) -> bytes:
     """A path below a top that may be a file itself."""
     return os.path.join(top, below) if below else top
@@ -224,9 +229,13 @@ def survey(pairs: "list[tuple[str, bytes, bytes]]", staging_in: bool) -> "Any":
 
 
 class Below:
-    """The directories below a top, by descriptor: a link in the place of one is not followed, and neither is one that is put there."""
+    """The directories below a top, by descriptor: a link in the place of one is not followed, and neither is one that is put there.
 
-    def __init__(self, top: bytes) -> None:
+    ``insist``: open those up that are closed to us, their owner.
+    """
+
+    def __init__(self, top: bytes, insist: bool = False) -> None:
+        self.insist = insist
         self.path = b""
         self.top = os.open(top, DIRECTORY)
         self.fd = self.top  # type: int | None
@@ -242,6 +251,11 @@ class Below:
         """Close the directory that was entered last."""
         if self.fd is not None and self.fd != self.top:
             os.close(self.fd)
+
+    def close(self) -> None:
+        """Close all."""
+        self.leave()
+        os.close(self.top)
 
     def walk(self, path: bytes) -> "int | None":
         """Go down, one directory after the other."""
@@ -259,8 +273,19 @@ class Below:
         """A directory in another."""
         try:
             return os.open(name, DIRECTORY, dir_fd=fd)
+        except PermissionError:
+            return os.open(name, DIRECTORY, dir_fd=fd) if self.insist and opened_up(fd) else None
         except OSError:
             return None
+
+
+def opened_up(fd: int) -> bool:
+    """Let its owner, if that is us, into a directory; its mode is set anew by the copy."""
+    info = os.fstat(fd)
+    if info.st_uid != os.geteuid():
+        return False
+    os.chmod(b"/proc/self/fd/%d" % fd, stat.S_IMODE(info.st_mode) | 0o700)
+    return True
 
 
 def usage() -> "Any":
@@ -462,42 +487,112 @@ def clash(pairs: "list[tuple[bytes, bytes, bool]]") -> "Any":
     return {"found": None}
 
 
-def prepare(pairs: "list[tuple[bytes, bytes, bool]]", staging_in: bool) -> "Any":
-    """Make the directories that the copies go to, and clear away what cannot be written in place."""
-    return {"pairs": [prepare_pair(*pair, staging_in) for pair in pairs]}
+def prepare(pairs: "list[tuple[bytes, bytes, bool]]", staging_in: bool, resumed: bool) -> "Any":
+    """Make the directories that the copies go to, and remove the old files that they will replace; not before all can be done.
+
+    ``resumed``: that was done before, so what is there with its source's size and time by now is a copy, and stays.
+    """
+    for act in (False, True):
+        answers = [prepare_pair(*pair, staging_in=staging_in, resumed=resumed, act=act) for pair in pairs]
+        if any("refused" in one for one in answers):
+            break
+    return {"pairs": answers}
 
 
-def prepare_pair(source: bytes, destination: bytes, folder: bool, staging_in: bool) -> "dict[str, Any]":
-    """:func:`prepare` for one pair; whether its destination is new."""
+def prepare_pair(source: bytes, destination: bytes, folder: bool, staging_in: bool, resumed: bool, act: bool) -> "dict[str, Any]":
+    """:func:`prepare` for one pair, or without ``act`` only whether it can be; whether the destination is like a new one."""
     try:
-        parent = os.path.dirname(destination)
         fresh = not os.path.exists(destination)
-        os.makedirs(parent, exist_ok=True)
-        if fresh and not os.access(parent, os.W_OK):
-            raise Refused("denied", parent, os.strerror(errno.EACCES))
-        if fresh and folder:
-            os.mkdir(destination, 0o700)
-            os.chmod(destination, stat.S_IMODE(os.stat(source).st_mode) | 0o700)
-        if staging_in:
-            in_buffer(resolve(destination if folder else parent))  # again: the tree may have changed since the survey
+        if not act:
+            check_parent(destination, fresh or not folder)
+        elif fresh:
+            make(source, destination, folder)
+        if staging_in and act:
+            in_buffer(resolve(destination if folder else os.path.dirname(destination)))  # again: the tree may have changed since the survey
+        like_new = fresh or (folder and is_shut(destination))
         if not fresh:
-            clear(source, destination)
-        return {"fresh": fresh}
+            clear(source, destination, folder, resumed, act)
+        return {"fresh": like_new}
     except (Refused, OSError) as error:
         return refusal(error, destination, "destination")
 
 
-def clear(source: bytes, destination: bytes) -> None:
-    """Remove old files that the copy will replace, so that it only ever makes new ones.
+def check_parent(path: bytes, needed: bool) -> None:
+    """See that we may make an entry, or the directories above it. Raises Refused."""
+    parent = os.path.dirname(path)
+    while not os.path.exists(parent) and parent not in (b"", b"/"):
+        parent = os.path.dirname(parent)
+    if needed and not os.access(parent or b".", os.W_OK | os.X_OK):
+        raise Refused("denied", parent, os.strerror(errno.EACCES))
 
-    Written in place, a read-only one could not be opened, one with several names would change under the others (somebody's
-    snapshot, perhaps), and one left half new and half old by a kill could look complete.
+
+def make(source: bytes, destination: bytes, folder: bool) -> None:
+    """The directories of a new destination."""
+    parent = os.path.dirname(destination)
+    os.makedirs(parent, exist_ok=True)
+    if folder:
+        os.mkdir(destination, 0o700)
+        os.chmod(destination, stat.S_IMODE(os.stat(source).st_mode) | 0o700)
+
+
+def is_shut(directory: bytes) -> bool:
+    """Whether a directory is our own, but closed to our writing: its mode must be changed for the copy anyway."""
+    return os.stat(directory).st_uid == os.geteuid() and not os.access(directory, os.W_OK | os.X_OK)
+
+
+def clear(source: bytes, destination: bytes, folder: bool, resumed: bool, act: bool) -> None:
+    """Remove old files that the copy will replace, so that it only ever makes new ones; without ``act`` see that we may. Raises Refused.
+
+    An old one with its source's size and time would be taken for the copy. Written in place, a read-only one could not be opened, one
+    with several names would change under the others (somebody's snapshot, perhaps), and one left half new and half old by a kill
+    could look complete.
     """
+    tree = Below(destination if folder else os.path.dirname(destination), insist=act and folder)
     for below, info in entries(source, lambda path, error: None):
-        path = joined(destination, below)
-        old = status(path)
-        if old is not None and stat.S_ISREG(old.st_mode) and not (stat.S_ISREG(info.st_mode) and same(info, old)):
-            os.unlink(path)
+        if (folder and not below) or is_device(info):
+            continue
+        inside, name = os.path.split(below if folder else os.path.basename(destination))
+        fd = tree.enter(inside)
+        old = in_the_way(fd, name, tree.insist) if fd is not None else None
+        if fd is None or old is None or same_file(info, old) or (resumed and stat.S_ISREG(info.st_mode) and same(info, old)):
+            continue
+        if act:
+            remove(fd, name, joined(destination, below), tree.insist)
+        else:
+            check_removal(fd, old, joined(destination, below), folder)
+    tree.close()
+
+
+def in_the_way(fd: int, name: bytes, insist: bool) -> "os.stat_result | None":
+    """A regular file in a directory."""
+    try:
+        info = os.stat(name, dir_fd=fd, follow_symlinks=False)
+    except PermissionError:
+        return in_the_way(fd, name, False) if insist and opened_up(fd) else None
+    except OSError:
+        return None
+    return info if stat.S_ISREG(info.st_mode) else None
+
+
+def remove(fd: int, name: bytes, path: bytes, insist: bool) -> None:
+    """Unlink, also from a directory that we made read-only. Raises Refused, OSError."""
+    try:
+        os.unlink(name, dir_fd=fd)
+    except PermissionError as error:
+        if not (insist and opened_up(fd)):
+            raise Refused("denied", path, error.strerror or str(error)) from None
+        os.unlink(name, dir_fd=fd)
+
+
+def check_removal(fd: int, old: os.stat_result, path: bytes, insist: bool) -> None:
+    """See that :func:`remove` will succeed. Raises Refused."""
+    info, user = os.fstat(fd), os.geteuid()
+    if user == 0 or (insist and info.st_uid == user):
+        return
+    if not os.access(b".", os.W_OK | os.X_OK, dir_fd=fd):
+        raise Refused("denied", path, os.strerror(errno.EACCES))
+    if info.st_mode & stat.S_ISVTX and user not in (info.st_uid, old.st_uid):
+        raise Refused("denied", path, os.strerror(errno.EPERM))
 
 
 def same(one: os.stat_result, other: os.stat_result) -> bool:

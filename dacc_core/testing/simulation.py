@@ -23,7 +23,7 @@ from ..lifecycle import effects as fx
 from ..lifecycle.core import Core
 from ..lifecycle.facts import Outcome
 from ..lifecycle.perform import Tools, perform
-from ..model import Brick
+from ..model import Brick, Progress
 from ..registry import keys
 from ..registry.calls import Answer
 from ..registry.ops import MOST_CHANGES, User, Verb
@@ -231,10 +231,14 @@ class Node:
             return
         step.done = True
         cut = step.cancel.cancelled
-        outcome = self._cancelled(step) if cut else perform(step.order, self.sim.tools, step.cancel, lambda _: None)
+        outcome = self._cancelled(step) if cut else perform(step.order, self.sim.tools, step.cancel, partial(self._progress, ref))
         if outcome.unsure:
             self._live_on(step)
         self.sim.later(self.sim.random.uniform(0.0, 0.2), self.sim.bound(self, lambda: self._tell(ref, outcome)))
+
+    def _progress(self, ref: int, progress: Progress) -> None:
+        if ref in self.steps:
+            self.give(fx.Progressed(ref, progress))
 
     def _cancelled(self, step: Step) -> Outcome:
         """Cancelled after some prefix of its effects."""

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from .. import sdk
 from ..errors import AlreadyExists, Busy, Cancelled, DaccError, HostLost, HostUnreachable, NoSpace, NotFound, Unavailable
 from ..hosts.without import Without
-from ..model import Session
+from ..model import Progress, Session
 from ..movers.base import CopyOrder, CopyReport
 
 
@@ -39,12 +39,16 @@ class SimVolume:
 
 @dataclass
 class World:
-    """What is true on the hosts, whatever the records say. ``copied_out``: sessions, by key, whose data is out since nodes had it."""
+    """What is true on the hosts, whatever the records say. ``copied_out``: sessions, by key, whose data is out since nodes had it.
+
+    ``cleared``: the copies for which old files were removed, and no node of the session has had its data since.
+    """
 
     random: Random
     volumes: dict[str, SimVolume] = field(default_factory=dict)
     mounts: dict[tuple[str, str], str] = field(default_factory=dict)
     fences: dict[tuple[str, str], int] = field(default_factory=dict)
+    cleared: set[str] = field(default_factory=set)
     down: set[str] = field(default_factory=set)
     copied_out: set[str] = field(default_factory=set)
     faults: float = 0.0
@@ -228,7 +232,9 @@ class SimProvider:
             raise AlreadyExists(why=f"{request.path} on {host} already has {there}")
         if request.role == "job":
             volume.precious = True
-            self.world.copied_out.discard(_runner(request.context).key)
+            key = _runner(request.context).key
+            self.world.copied_out.discard(key)
+            self.world.cleared -= {f"{key} in", f"{key} out"}
 
     def unmount(self, request: sdk.Unmount) -> sdk.PerHost:
         """Host by host."""
@@ -253,7 +259,7 @@ def _each(hosts: Sequence[str], act: Callable[[str], None]) -> sdk.PerHost:
 
 @dataclass
 class SimMover:
-    """Copies by noting it."""
+    """Copies by noting it, after it removed what was there, unless it goes on with a copy that did."""
 
     world: World
 
@@ -273,6 +279,7 @@ class SimMover:
         own = [place for place in job_mounts if place[1].endswith("_job") and place[0] not in dirty]
         if own and all(host not in self.world.down for host, _ in own):
             self.world.broken(f"copy {order.direction} while mounted at {own}")
+        self._clear(order, f"{runner.key} {order.direction}")
         runner.touch(order.host)
         if order.direction == "out":
             self.world.copied_out.add(runner.key)
@@ -282,3 +289,9 @@ class SimMover:
             else:
                 volume.staged_in = True
         return CopyReport(files=1, bytes=1, seconds=0.0)
+
+    def _clear(self, order: CopyOrder, mark: str) -> None:
+        if order.resumed == mark and mark not in self.world.cleared:
+            self.world.broken(f"copy {mark} takes what it did not copy for its own")
+        self.world.cleared.add(mark)
+        order.context.progress(Progress(cleared=mark))

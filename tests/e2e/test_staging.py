@@ -193,6 +193,39 @@ def test_what_meets_in_directories_only_is_merged(slurm: Slurm) -> None:
     assert sorted(str(path.relative_to(place)) for path in place.rglob("*")) == ["old", "s", "s/1", "s/2"]
 
 
+# --- what was there before ---
+
+
+def test_an_older_result_of_the_same_size_and_time_is_not_taken_for_the_new_one(slurm: Slurm) -> None:
+    older = give(home(slurm) / "r" / "x", "older")
+    os.utime(older, (1_700_000_000, 1_700_000_000))
+    job = after_running(
+        slurm,
+        'mkdir "$DW_JOB_STRIPED/r"; printf newer > "$DW_JOB_STRIPED/r/x"; touch -d @1700000000 "$DW_JOB_STRIPED/r/x"',
+        f"#DW stage_out source=$DW_JOB_STRIPED/r destination={older.parent} type=directory",
+    )
+    succeeded(job.data_out())
+    assert older.read_text() == "newer"
+
+
+def test_a_changed_input_is_staged_into_a_persistent_buffer_again(slurm: Slurm) -> None:
+    succeeded(slurm.create("inputs"))
+    source = home(slurm) / "in" / "ro" / "x"
+    for content in ("first", "other"):
+        subprocess.run(["chmod", "-R", "u+w", source.parent.parent], check=False, capture_output=True)
+        give(source, content, mode=0o444)
+        os.utime(source, (1_700_000_000, 1_700_000_000))
+        source.parent.chmod(0o555)
+        job = slurm.job(
+            "#DW persistentdw name=inputs",
+            f"#DW stage_in source={source.parent.parent} destination=$DW_PERSISTENT_STRIPED_inputs/in type=directory",
+        )
+        succeeded(job.process())
+        job.begin("c1")
+        assert job.does("c1", 'cat "$DW_PERSISTENT_STRIPED_inputs/in/ro/x"') == content
+        job.end()
+
+
 # --- root and the buffer ---
 
 

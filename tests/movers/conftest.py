@@ -130,7 +130,9 @@ class Site:
         """A directory of the user's as a buffer."""
         return Root(str(buffer.parent), buffer.name, self.someone.uid)
 
-    def order(self, direction: Literal["in", "out"], *requests: StageRequest, limit: int = 0, seconds: float = 60) -> CopyOrder:
+    def order(
+        self, direction: Literal["in", "out"], *requests: StageRequest, limit: int = 0, seconds: float = 60, resumed: str = ""
+    ) -> CopyOrder:
         hosts = self.hook(self.runner.fenced("s1", 1, self.cancel))
         context = Context(hosts=hosts, deadline=Deadline.after(seconds), cancel=self.cancel, token="42", progress=self.told.append)
         return CopyOrder(
@@ -142,6 +144,7 @@ class Site:
             requests=requests,
             roots={"DW_JOB_STRIPED": self.root(self.buffer)},
             limit=limit,
+            resumed=resumed,
         )
 
     def copy(
@@ -153,10 +156,16 @@ class Site:
         out: bool = False,
         limit: int = 0,
         digest: bool = False,
+        resumed: str = "",
     ) -> CopyReport:
         """Copy one request with an :class:`RsyncMover`."""
         request = StageRequest(source=str(source), destination=str(destination), kind=kind)
-        return RsyncMover(digest).copy(self.order("out" if out else "in", request, limit=limit))
+        return RsyncMover(digest).copy(self.order("out" if out else "in", request, limit=limit, resumed=resumed))
+
+    @property
+    def cleared(self) -> str:
+        """What the last copy told that the next one must know."""
+        return self.told[-1].cleared
 
 
 @pytest.fixture

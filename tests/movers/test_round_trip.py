@@ -27,10 +27,17 @@ def test_any_tree_survives_the_way_in_and_out(site: Site, tree: Node) -> None:
     before = picture(source)
     site.copy(source, f"{BUFFER}/copy{number}", "directory", digest=True)
     assert picture(site.buffer / f"copy{number}") == before
+    site.copy(source, f"{BUFFER}/copy{number}", "directory", resumed=site.cleared)  # changes nothing
+    assert picture(site.buffer / f"copy{number}") == before
     site.copy(f"{BUFFER}/copy{number}", back, "directory", out=True)
     assert picture(back) == before
-    site.copy(source, f"{BUFFER}/copy{number}", "directory")  # once more changes nothing
-    assert picture(site.buffer / f"copy{number}") == before
+    site.copy(source, f"{BUFFER}/copy{number}", "directory")  # anew, over what is there
+    assert inside(picture(site.buffer / f"copy{number}")) == inside(before)
+
+
+def inside(look: dict[bytes, tuple[object, ...]]) -> dict[bytes, tuple[object, ...]]:
+    """All but the top, which keeps what it was."""
+    return {path: facts for path, facts in look.items() if path != b"."}
 
 
 def test_a_tree_of_2000_files_is_the_same_on_both_sides(site: Site) -> None:

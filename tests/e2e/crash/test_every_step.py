@@ -91,6 +91,31 @@ def test_a_job_ends_well_although_the_daemon_is_killed_in_the_middle_of_a_file(d
     crash.assert_nothing_left()
 
 
+@pytest.mark.parametrize(("call", "copies"), [("data_in", "bricks/dac1/*/*/global/input/file *"), ("data_out", "home.*/results/file *")])
+def test_what_a_copy_has_finished_is_not_copied_again_after_a_kill(directory_job: Job, call: str, copies: str) -> None:
+    job, crash = directory_job, directory_job.crash
+    mark = crash.site.directory / f"paused.{job.token}"
+    job.until(call)
+    crash.arm("dac1", f"stage_{call.removeprefix('data_')}.copied:pause", DACC_FAILPOINT_FILE=str(mark))
+    waiting = job.begin(call)
+    until("all is copied, and written down what was cleared", lambda: mark.exists() and crash.records().status(job.token).progress.cleared)
+    before = identities(crash, copies)
+    assert len(before) == job.files
+    crash.site.kill("dac1")
+    mark.unlink()
+    crash.site.launch("dac1")
+    assert until("the call ends", lambda: waiting.ended(0.1), AFTER_RESTART).rc == 0
+    assert identities(crash, copies) == before
+    job.after(call)
+    job.assert_results()
+    crash.assert_nothing_left()
+
+
+def identities(crash: CrashSite, pattern: str) -> dict[str, tuple[int, int]]:
+    """A file that is copied again is another one, or a changed one."""
+    return {path.name: (path.stat().st_ino, path.stat().st_ctime_ns) for path in crash.site.directory.glob(pattern)}
+
+
 @pytest.mark.parametrize("place", ["step.mount.before", "stage_out.copied"])
 def test_a_daemon_that_is_killed_again_and_again_at_one_place_brings_the_job_to_its_end(image_job: Job, place: str) -> None:
     survives(image_job, *[place] * 3)
