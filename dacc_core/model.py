@@ -181,8 +181,9 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True):
     """``sessions/<token>``: written by verbs and claims only.
 
     ``volume`` is null for a session without a filesystem of its own. ``goal_seq`` counts the goals. ``born`` tells two sessions of one
-    token apart. ``ending`` is the time at which a destroy raised its barrier against new
-    attachments, or 0. A *kept* session is one whose job is gone and whose stage-out is still owed; ``origin`` is its former token.
+    token apart. ``ending`` is the time at which a destroy raised its barrier against new attachments, or 0. Times here are of several
+    machines' clocks, so none is earlier than another. A *kept* session is one whose job is gone and whose stage-out is still owed;
+    ``origin`` is its former token.
     ``lost`` are brick hosts of the volume that were forgotten: their bricks are its own no longer, the data is gone, and it ends.
     While it is ``claiming``, it waits for bricks of ``wanted`` bytes, or for its persistent buffers: its volume has the bricks that were
     claimed so far, or is null when there are none, and nothing is built.
@@ -291,7 +292,7 @@ class Status(Record, frozen=True, kw_only=True, omit_defaults=True):
     hold data that exists nowhere else. ``mover``: the host that has it mounted for copying. ``evicted``: what ``goal.evict`` names is done.
 
     ``done_seq``, ``failed_seq``: the last goal that was reached, or failed with ``failure``. ``tried_seq``: the goal for which a teardown
-    tried the owed stage-out. ``budget_from``: when the teardown began. ``gave_up``: why it cannot end by itself.
+    tried the owed stage-out. ``gave_up``: why it cannot end by itself.
 
     ``coordinator``, ``incarnation`` and ``generation`` say who acts for the session. ``provider_state`` is what the provider's create
     returned; ``boots``, by brick host, under which of its boots (the beginning of the kernel's id) the filesystem is served. ``events`` are
@@ -312,7 +313,6 @@ class Status(Record, frozen=True, kw_only=True, omit_defaults=True):
     tried_seq: int = 0
     failure: Failure | None = None
     gave_up: str = ""
-    budget_from: float = 0.0
     running: Running | None = None
     coordinator: str = ""
     incarnation: str = ""

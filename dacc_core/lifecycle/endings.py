@@ -72,7 +72,7 @@ def _keep(draft: Draft, session: Session, status: Status, token: str, at: float)
         origin=session.token,
     )
     # What stopped the teardown is the history's; the kept session begins without it, or nobody could finish it.
-    facts_kept = msgspec.structs.replace(status, done_seq=kept.goal_seq, budget_from=0.0, running=None, gave_up="", failure=None)
+    facts_kept = msgspec.structs.replace(status, done_seq=kept.goal_seq, running=None, gave_up="", failure=None)
     draft.put(kept, "sessions", token).put(facts_kept, "status", token)
 
 

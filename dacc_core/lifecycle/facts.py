@@ -54,8 +54,6 @@ def begin(
             changed |= {"touched": union(status.touched, step.hosts), "used": True, "progress": Progress()}
             if status.stage_out == "done":  # what was copied out before is not what nodes write from now on
                 changed["stage_out"] = "pending"
-    if session.goal.filesystem == "absent" and not status.budget_from:
-        changed["budget_from"] = at
     return msgspec.structs.replace(status, **changed)
 
 

@@ -1,4 +1,4 @@
-"""What outcomes and passing time mean for a session's goal: retry, failure, giving up, reached. Pure."""
+"""What outcomes and passing time mean for a session's goal: retry, failure, giving up, reached. Pure, but for :class:`Budget`."""
 
 from __future__ import annotations
 
@@ -64,24 +64,37 @@ def failing(session: Session, known: Status, step: Step, error: DaccError, attem
 # --- the budget of a teardown, which Slurm waits for ---
 
 
-def within_budget(session: Session, status: Status, wall: float, rules: Rules) -> Status:
-    """The facts; given up when a teardown has used its time."""
-    if session.goal.filesystem != "absent" or not status.budget_from or status.gave_up:
-        return status
-    if has_budget(session, status, wall, rules):
+class Budget:
+    """How long this host has been at a session's teardown. The record cannot tell: the time in it would be of another host's clock."""
+
+    def __init__(self) -> None:
+        self._began = ("", 0.0)
+
+    def spent(self, session: Session, mono: float) -> float:
+        """The seconds since this was first asked of the session while it was to end."""
+        if session.goal.filesystem != "absent":
+            return 0.0
+        if session.key != self._began[0]:
+            self._began = session.key, mono
+        return mono - self._began[1]
+
+
+def within_budget(session: Session, status: Status, spent: float, rules: Rules) -> Status:
+    """The facts; given up when a teardown has used its time. ``spent``: the seconds for which this host has been at it."""
+    if session.goal.filesystem != "absent" or status.gave_up or has_budget(session, spent, rules):
         return status
     why = next((event.error for event in reversed(status.events) if event.error), "no step ended")
     return msgspec.structs.replace(status, gave_up=f"teardown did not end within {rules.teardown_budget:g} s: {why}")
 
 
-def has_budget(session: Session, status: Status, wall: float, rules: Rules) -> bool:
+def has_budget(session: Session, spent: float, rules: Rules) -> bool:
     """Whether this is a teardown with time left."""
-    return session.goal.filesystem == "absent" and wall - (status.budget_from or wall) < rules.teardown_budget
+    return session.goal.filesystem == "absent" and spent < rules.teardown_budget
 
 
-def seconds(session: Session, status: Status, step: Step, wall: float, rules: Rules) -> float:
+def seconds(session: Session, step: Step, spent: float, rules: Rules) -> float:
     """How long a step may take: its own deadline, and no longer than the budget that is left."""
     limit = rules.deadline("stage" if step.kind.startswith("stage") else step.kind)
-    if session.goal.filesystem == "absent" and status.budget_from:
-        return max(1.0, min(limit, rules.teardown_budget - (wall - status.budget_from)))
+    if session.goal.filesystem == "absent":
+        return max(1.0, min(limit, rules.teardown_budget - spent))
     return limit

@@ -53,6 +53,7 @@ class Pursuit:
         self._epoch = 0  # answers to what was asked before a defect are not for what is under way now
         self._defect = ""
         self._goal = (0.0, -1)
+        self._budget = judge.Budget()
         self._wake: Timer | None = None
         self._guard: Timer | None = None
         self._saved_at = 0.0
@@ -136,8 +137,6 @@ class Pursuit:
         self._advance(session, clean if adopted else self._own(session, clean, raised=True))
 
     def _own(self, session: Session, status: Status, *, raised: bool) -> Status:
-        if session.goal.filesystem == "absent" and not status.budget_from:
-            status = msgspec.structs.replace(status, budget_from=self.core.now.wall)
         return msgspec.structs.replace(
             status, coordinator=self.core.host, incarnation=self.core.incarnation, generation=status.generation + raised
         )
@@ -148,7 +147,9 @@ class Pursuit:
 
     def _advance(self, session: Session, status: Status) -> None:
         """Record facts that are known, together with the beginning of whatever they call for."""
-        status = judge.within_budget(session, judge.asked(session, status), self.core.now.wall, self.core.rules)
+        status = judge.within_budget(
+            session, judge.asked(session, status), self._budget.spent(session, self.core.now.mono), self.core.rules
+        )
         step = self._plan(session, status)
         if step is None:
             del self._attempts[_DEFECT]
@@ -176,7 +177,7 @@ class Pursuit:
             return
         self._busy, self._acting, self._cancelling, self._late_step = "acting", step, "", False
         self._cleared, self._without = -1, without
-        seconds = judge.seconds(session, status, step, self.core.now.wall, self.core.rules)
+        seconds = judge.seconds(session, step, self._budget.spent(session, self.core.now.mono), self.core.rules)
         order = fx.StepOrder(step, session, status, seconds, status.mover, orders.buffers_of(self.core.view, session, status, step))
         self._ref = self.core.ask(lambda ref: fx.RunStep(ref, order), self._safe(self._ended))
         self._saved_at = self.core.now.mono
@@ -361,7 +362,7 @@ class Pursuit:
         why = StepFailed(step=f"fencing {host}", token=self.token, why=str(error))
         lost = set(failures) - set(session.brick_hosts)
         # A teardown waits for a storage host that it must fence as long as its budget lasts.
-        patient = lost != set(failures) and judge.has_budget(session, status, self.core.now.wall, self.core.rules)
+        patient = lost != set(failures) and judge.has_budget(session, self._budget.spent(session, self.core.now.mono), self.core.rules)
         if self._attempts[_FENCE] < self.core.rules.attempts or patient:
             self._later(_FENCE)
         elif lost == set(failures):

@@ -37,6 +37,9 @@ RULES = fx.Rules(
     teardown_budget=120.0,
     first_wait=0.5,
 )
+SKEW = 600.0
+"""By how many seconds a machine's wall clock is wrong at most. It is set anew when its daemon starts, and now and then."""
+CLOCK_STEPS = 0.001
 Task = Callable[[], None]
 
 
@@ -62,19 +65,24 @@ class Node:
         self.steps: dict[int, Step] = {}
         self.replies: dict[int, Callable[[Answer | Exception | None], None]] = {}
         self.watch: Any = None
+        self.skew = 0.0
         self._tick_at = float("inf")
 
     def start(self) -> None:
         """A new incarnation."""
         self.life += 1
+        self._set_clock()
         self.still_until = 0.0
         self._tick_at = float("inf")
         pools = {brick.pool: (brick.capacity, "sim") for brick in self.bricks}
         rules = replace(RULES, most_changes=self.sim.most_changes)
         boot, incarnation = f"{self.machine}.{self.boot}", f"{self.machine}.{self.life}"
         self.core = Core(self.host, incarnation, bricks=self.bricks, pools=pools, rules=rules, boot=boot, on_bug=_fatal)
-        self._run(self.core.start(self.sim.now))
+        self._run(self.core.start(self.now))
         self.sim.later(0.1, self.sim.bound(self, self._poll))
+
+    def _set_clock(self) -> None:
+        self.skew = self.sim.clocks.uniform(-SKEW, SKEW)
 
     def crash(self) -> None:
         """Gone, with whatever it had under way; the commands of its steps may live on."""
@@ -107,7 +115,7 @@ class Node:
         if self.still:
             self.when_awake(self.sim.bound(self, lambda: self.give(event)))
         elif self.core is not None:
-            self._run(self.core.handle(event, self.sim.now))
+            self._run(self.core.handle(event, self.now))
 
     def call(self, verb: Callable[[Scene], Verb[Answer]], token: str, reply: Callable[[Answer | Exception | None], None]) -> None:
         """A client's call; a dead daemon answers ``None`` at once."""
@@ -116,7 +124,7 @@ class Node:
             return
         ref = next(self.sim.refs)
         self.replies[ref] = reply
-        scene = Scene(self.core.view, lambda: self.sim.now.wall, most_changes=self.sim.most_changes)
+        scene = Scene(self.core.view, lambda: self.now.wall, most_changes=self.sim.most_changes)
         self.give(fx.Called(ref, verb(scene), 280.0, token))
 
     # --- effects ---
@@ -170,6 +178,11 @@ class Node:
         return question()
 
     @property
+    def now(self) -> fx.Now:
+        """The time as this machine's clocks tell it."""
+        return fx.Now(self.sim.now.mono, self.sim.now.wall + self.skew)
+
+    @property
     def cut(self) -> bool:
         """Whether this daemon cannot reach the store now."""
         return self.sim.now.mono < self.cut_until
@@ -192,6 +205,8 @@ class Node:
         self.give(fx.Loaded(snapshot))
 
     def _poll(self) -> None:
+        if self.sim.clocks.random() < CLOCK_STEPS:
+            self._set_clock()
         if self.watch is not None and not self.cut:
             batch = self.watch.next(0)
             if batch is not None:
@@ -273,6 +288,7 @@ class Simulation:
 
     def __init__(self, seed: int, *, hosts: int = 3, bricks: int = 3, faults: float = 0.03, most_changes: int = MOST_CHANGES) -> None:
         self.random = Random(seed)  # noqa: S311 (a replayable choice, no secret)
+        self.clocks = Random(seed)  # noqa: S311 (the same; apart, so that a seed's other choices stay as they were)
         self.seed, self.store_faults, self._faults, self.most_changes = seed, faults / 3, faults, most_changes
         self.now = fx.Now(0.0, 1_700_000_000.0)
         self.refs = itertools.count(1_000_000)
