@@ -84,11 +84,11 @@ def unescaped(word: str) -> str:
 
 def umount(place: str, seconds: float = 0.0) -> None:
     """Unmount what is there, waiting so long for those who use it."""
-    end = time.time() + seconds
+    end = time.monotonic() + seconds
     while mounted_at(place):
         done = run("umount", "-c", place)
         if done.returncode != 0 and mounted_at(place):
-            if time.time() >= end:
+            if time.monotonic() >= end:
                 raise Failure(BUSY, "{0} cannot be unmounted ({1}){2}".format(place, last_line(done), held_by(place)))
             time.sleep(0.1)
 
@@ -147,10 +147,10 @@ def command_line(pid: int) -> List[str]:
 
 def end(pid: int, seconds: float = 5.0) -> None:
     """Ask a process to end, and kill it if it does not."""
-    late = time.time() + seconds
+    late = time.monotonic() + seconds
     signal_to(pid, signal.SIGTERM)
     while command_line(pid) != [""]:  # of a process that has ended, though nobody has asked how, this is empty
-        if time.time() >= late:
+        if time.monotonic() >= late:
             signal_to(pid, signal.SIGKILL)
         time.sleep(0.02)
 
