@@ -11,7 +11,7 @@ of for a minute. Nobody ends a call that waits but the teardown of its session, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import msgspec
@@ -54,14 +54,17 @@ class _Effort:
     """One call's way to a session with all its bricks.
 
     ``mine``: when the session was born that this call made or joined, 0 before. ``user``: the owner, once somebody had to look.
+    ``waited``: seconds, as its own pauses count them. ``barriers``: of buffers that are being destroyed, when that was said to have begun,
+    and what had been waited when this was seen first.
     """
 
     scene: Scene
     claim: Claim
-    begun: float
     mine: float = 0.0
     user: User | None = None
     waits: int = 0
+    waited: float = 0.0
+    barriers: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def session(self) -> Session | None:
@@ -87,7 +90,7 @@ def set_up(scene: Scene, claim: Claim) -> Verb[Session]:
 
 def _claimed(scene: Scene, claim: Claim) -> Verb[Session]:
     """The session with all its bricks. Without them it stays where it may go on waiting, and is removed where it may not."""
-    effort = _Effort(scene, claim, scene.now())
+    effort = _Effort(scene, claim)
     try:
         return (yield from _claim_all(effort))
     except StillWorking:
@@ -167,9 +170,10 @@ def _wait(effort: _Effort, *, attach: bool) -> Verb[None]:
     if not (yield from _list(effort, attach=attach)):
         yield Pause(jitter(token, effort.waits))
         return
-    pause = min(SHORTEST_PAUSE * 1.5 ** min(effort.waits, 10), LONGEST_PAUSE)
     effort.waits += 1
-    yield Pause(pause * (0.75 + 0.5 * spread(token, effort.waits)))
+    pause = min(SHORTEST_PAUSE * 1.5 ** min(effort.waits - 1, 10), LONGEST_PAUSE) * (0.75 + 0.5 * spread(token, effort.waits))
+    yield Pause(pause)
+    effort.waited += pause
 
 
 def _list(effort: _Effort, *, attach: bool) -> Verb[bool]:
@@ -316,7 +320,7 @@ def _are_usable(effort: _Effort) -> Verb[bool]:
         if session.request.owner != effort.claim.request.owner and effort.user is None:
             effort.user = yield AskUser(uid=effort.claim.request.owner)
         _check_access(session, effort.claim.request, effort.user)
-        if not _is_usable(effort.scene, name):
+        if not _is_usable(effort.scene, name) or (yield from _is_barred(effort, session)):
             return False
     return True
 
@@ -326,7 +330,7 @@ def _find_buffer(effort: _Effort, name: str) -> Verb[Session | None]:
     try:
         session = yield from find(effort.scene, name)
     except NoSuchSession:
-        if effort.scene.now() - effort.begun >= effort.scene.buffer_wait:
+        if effort.waited >= effort.scene.buffer_wait:
             raise NoSuchBuffer(name=name) from None
         return None
     if session.kind != "persistent":
@@ -341,6 +345,23 @@ def _is_usable(scene: Scene, name: str) -> bool:
     if goals.failed(session, status) and status.failure is not None:
         raise from_record(status.failure.kind, status.failure.text)
     return goals.built(session, status)
+
+
+def _is_barred(effort: _Effort, session: Session) -> Verb[bool]:
+    """Whether a destroy keeps new users from a buffer. A barrier that stays was left by a crash, and is removed.
+
+    How long it stays is counted here: when it was raised is told by another machine's clock.
+    """
+    name = session.token
+    if not session.ending:
+        effort.barriers.pop(name, None)
+        return False
+    raised, since = effort.barriers.get(name, (0.0, 0.0))
+    if raised != session.ending:
+        effort.barriers[name] = (session.ending, effort.waited)
+    elif effort.waited - since >= BARRIER_SECONDS:
+        yield Draft(effort.scene.view).put(msgspec.structs.replace(session, ending=0.0), "sessions", name).commit()
+    return True
 
 
 def _check_access(session: Session, request: Request, user: User | None) -> None:
@@ -360,9 +381,7 @@ def _attach(scene: Scene, draft: Draft, name: str, token: str) -> None:
     session = scene.view.session(name)
     if session is None or session.goal.filesystem == "absent":
         raise NoSuchBuffer(name=name)
-    if session.ending and scene.now() - session.ending < BARRIER_SECONDS:
-        raise SessionEnding(token=name)
     if session.ending:
-        draft.put(msgspec.structs.replace(session, ending=0.0), "sessions", name)
+        raise SessionEnding(token=name)
     draft.expect("sessions", name)
     draft.put(Attachment(persistent=name, token=token, since=scene.now()), "attachments", f"{name}/{token}")

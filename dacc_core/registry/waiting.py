@@ -23,7 +23,8 @@ def obstacle(view: View, session: Session) -> str:
 
 def _why(view: View, session: Session) -> str:
     for name in unattached(view, session.token, session.request):
-        return "it does not exist yet" if view.session(name) is None else "it is not ready"
+        buffer = view.session(name)
+        return "it does not exist yet" if buffer is None else "it is being destroyed" if buffer.ending else "it is not ready"
     return allocation.shortage(view, session) or f"pool {session.request.pool} has enough now"
 
 
