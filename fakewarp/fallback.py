@@ -30,7 +30,7 @@ def main(frontend: FrontEnd, args: list[str]) -> int:
     try:
         config = load()
         files, missing = _files(args)
-        parsed = frontend.parse(Call(tuple(args), files, _caller(config), time.time(), missing))
+        parsed = frontend.parse(Call(tuple(args), files, _caller(config), missing=missing))
         answer = _run(frontend, parsed, config)
     except Exception as error:
         answer = frontend.failure(parsed, error)

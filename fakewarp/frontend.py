@@ -9,19 +9,17 @@ from typing import Any
 from dacc_core.config import Config
 from dacc_core.errors import BadDirectives, Denied, NoSuchSession
 from dacc_core.names import is_token
-from dacc_core.registry.calls import Answer, Call, Caller, FrontEnd, Site
+from dacc_core.registry.calls import Answer, Call, FrontEnd, Site
 from dacc_core.registry.goals import check_unmounted
 from dacc_core.registry.operators import check_owner
-from dacc_core.registry.ops import Verb
+from dacc_core.registry.ops import Draft, Verb
+from dacc_core.registry.subject import Subject
 from dacc_core.registry.verbs import find
 from fakewarp import answers, dwstat
 from fakewarp.arguments import read_arguments
 from fakewarp.directives.problems import shown
 from fakewarp.functions import FUNCTIONS, INVALID, Function
-from fakewarp.functions.base import check_fresh
-
-CLOCKS_DIFFER = 5.0
-"""Seconds by which the clocks of two controllers may differ."""
+from fakewarp.functions.base import STALE_SECONDS, check_fresh
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +28,9 @@ class Parsed:
 
     function: Function[Any]
     asked: Any
-    caller: Caller
+    call: Call
     token: str = ""
     problem: BadDirectives | None = None
-    begun: float = 0.0
 
 
 class FakeWarp:
@@ -47,14 +44,16 @@ class FakeWarp:
         name = arguments.required("function")
         function, token = FUNCTIONS.get(name, INVALID), arguments.get("token")
         try:
-            return Parsed(function, function.read(arguments, call.files), call.caller, token, begun=call.begun)
+            return Parsed(function, function.read(arguments, call.files), call, token)
         except BadDirectives as problem:
-            return Parsed(function, None, call.caller, token, problem)
+            return Parsed(function, None, call, token, problem)
 
     def run(self, parsed: Parsed, site: Site) -> Verb[Answer]:
         """The function's verb, if the caller may have it."""
-        site = _as_meant(parsed, site)
-        yield from _check_caller(parsed, site)
+        _check_stranger(parsed)
+        if parsed.function.ending:
+            site = yield from _about_one_session(parsed, site)
+        yield from _check_owner(parsed, site)
         if parsed.problem is not None:
             raise parsed.problem
         return (yield from parsed.function.run(parsed.asked, site))
@@ -73,31 +72,40 @@ class FakeWarp:
         return answers.failed(error, every_line=at_submit and isinstance(error, BadDirectives))
 
 
-def _as_meant(parsed: Parsed, site: Site) -> Site:
-    """The site without sessions that are younger than a call which ends one.
-
-    A fakewarp outlives a slurmctld that was killed, and goes on asking. By then the job may have been requeued, and a late post_run
-    would unmount what its next run uses.
-    """
-    if not (parsed.function.ending and parsed.begun):
-        return site
-    scene = dataclasses.replace(site.scene, born_before=parsed.begun + CLOCKS_DIFFER)
-    return dataclasses.replace(site, scene=scene)
+def _about_one_session(parsed: Parsed, site: Site) -> Verb[Site]:
+    """The site as a call sees it that ends a session: that one only, whatever has its token later."""
+    if site.age > STALE_SECONDS and is_token(parsed.token):
+        # The view may be from before the session that is meant. Whatever the store answers, the view is up to date then.
+        yield Draft(site.scene.view).expect("sessions", parsed.token).commit()
+    subject = Subject(parsed.call.session, age=parsed.call.age, tell=site.tell)
+    return dataclasses.replace(site, scene=dataclasses.replace(site.scene, subject=subject))
 
 
-def _check_caller(parsed: Parsed, site: Site) -> Verb[None]:
-    """Raises Denied, and NoSuchSession where an owner is needed and there is none."""
-    caller, function = parsed.caller, parsed.function
-    if caller.trusted or function.open_to == "anyone":
+def _is_stranger(parsed: Parsed) -> bool:
+    return not parsed.call.caller.trusted and parsed.function.open_to != "anyone"
+
+
+def _check_stranger(parsed: Parsed) -> None:
+    """Raises Denied, and NoSuchSession where an owner is needed and there can be none."""
+    if not _is_stranger(parsed):
         return
-    if function.open_to == "slurm":
-        raise Denied(who=f"uid {caller.uid}", what=f"call {function.name}", why="only root and the Slurm user of the configuration may")
+    if parsed.function.open_to == "slurm":
+        why = "only root and the Slurm user of the configuration may"
+        raise Denied(who=f"uid {parsed.call.caller.uid}", what=f"call {parsed.function.name}", why=why)
     if not is_token(parsed.token):  # no session can have it
         raise NoSuchSession(token=shown(parsed.token))
+
+
+def _check_owner(parsed: Parsed, site: Site) -> Verb[None]:
+    """Raises Denied, and NoSuchSession where an owner is needed and there is none."""
+    if not _is_stranger(parsed):
+        return
     session = yield from find(site.scene, parsed.token)
-    check_owner(caller, session, f"call {function.name} for")
-    if function.name == "data_out":  # Slurm itself calls post_run first
+    check_owner(parsed.call.caller, session, f"call {parsed.function.name} for")
+    if parsed.function.name == "data_out":  # Slurm itself calls post_run first
         check_unmounted(session, site.scene.view.status(session.token))
+    if site.scene.subject is not None:
+        site.scene.subject.settle(session)  # the next one of this token may be somebody else's
 
 
 @dataclass(frozen=True, slots=True)

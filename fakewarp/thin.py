@@ -151,8 +151,13 @@ def request(program: str, args: "list[str]") -> bytes:
     missing = ",".join([quoted(key) for key, text in contents.items() if text is None and is_missing(named[key])])
     words = ",".join([quoted(as_utf8(arg)) for arg in args])
     more = f',"missing":[{missing}]' if missing else ""
-    call = f'"v":1,"program":{quoted(program)},"begun":{time.time():.3f},"args":[{words}],"files":{{{files}}}{more}'
-    return f"{{{call}}}\n".encode("ascii")
+    return f'{{"v":1,"program":{quoted(program)},"args":[{words}],"files":{{{files}}}{more}}}\n'.encode("ascii")
+
+
+def again(line: bytes, waited: float, session: str) -> bytes:
+    """The same request once more: for how long it has been asked, and which session dacd said that it is about."""
+    named = f'"session":{_json.encode_basestring_ascii(session)},' if session else ""
+    return f'{{"waited":{waited:.3f},{named}'.encode("ascii") + line[1:]
 
 
 def as_utf8(arg: str) -> str:
@@ -251,11 +256,11 @@ def ask(path: bytes, line: bytes, end: float, patience: float) -> "dict[str, Any
     """
     begin = now = time.monotonic()
     lasting = patience >= SLOW[1] and b"DACC_DEADLINE" not in posix.environ
-    heard = False
+    heard, told, repeated = False, [""], line
     while True:
         asked = now
         try:
-            return exchange(path, stamped(line, now - begin), FOREVER if lasting else end)
+            return exchange(path, repeated, FOREVER if lasting else end, told)
         except (FileNotFoundError, ConnectionRefusedError) as error:
             if not heard and (isinstance(error, FileNotFoundError) or now >= begin + patience):
                 return None
@@ -272,11 +277,7 @@ def ask(path: bytes, line: bytes, end: float, patience: float) -> "dict[str, Any
         if now + pause >= end:
             raise no_answer(path, f"{reason}, after {now - begin:.0f} s")
         time.sleep(pause)
-
-
-def stamped(line: bytes, waited: float) -> bytes:
-    """The request, with the seconds that its caller has waited already."""
-    return line[:-2] + b',"waited":%.3f}\n' % waited
+        repeated = again(line, time.monotonic() - begin, told[0])
 
 
 def no_answer(path: bytes, why: str) -> Failure:
@@ -284,8 +285,8 @@ def no_answer(path: bytes, why: str) -> Failure:
     return Failure(f"dacd does not answer on {decode(path)}: {why}")
 
 
-def exchange(path: bytes, line: bytes, end: float) -> "dict[str, Any]":
-    """One connection: the request out, keep-alives and the answer in."""
+def exchange(path: bytes, line: bytes, end: float, told: "list[str]") -> "dict[str, Any]":
+    """One connection: the request out, keep-alives and the answer in. ``told`` keeps which session the call is about."""
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
         connection.settimeout(remaining(end))
@@ -294,6 +295,9 @@ def exchange(path: bytes, line: bytes, end: float) -> "dict[str, Any]":
         for reply in replies(connection, end):
             if "rc" in reply:
                 return reply
+            session = reply.get("session")
+            if isinstance(session, str):
+                told[0] = told[0] or session
         raise ConnectionResetError(CLOSED)
     finally:
         connection.close()

@@ -1,8 +1,12 @@
 """What goes over the socket: one line of JSON to the daemon, keep-alive lines and one final line back.
 
-    → {"v":1,"program":"fakewarp","begun":1795384983.2,"args":["--function","pools"],"files":{"job":"#!/bin/sh …"}}
+    → {"v":1,"program":"fakewarp","args":["--function","post_run","--token","42"],"files":{"job":"#!/bin/sh …"}}
+    ← {"session":"a0010002"}
     ← {"alive":true}
     ← {"rc":0,"stdout":"…","pathfile":null}
+
+A call that ends a session is told which one it is about. A client that loses its connection asks again, with the ``session`` that it was
+told and how long it has been asking (``waited``, in seconds); so no machine's clock is compared with another's.
 
 Lines are ASCII. Bytes that are not UTF-8 travel as lone surrogates, as Python reads them from its command line. A line that a
 client does not know is skipped, a key that the daemon does not know is ignored; a change that neither allows is another version.
@@ -11,7 +15,6 @@ client does not know is skipped, a key that the daemon does not know is ignored;
 from __future__ import annotations
 
 import json
-import math
 import re
 import socket
 import struct
@@ -21,13 +24,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import BadArguments, DaccError
-from ..registry.calls import Answer, Call, Caller
+from ..registry.calls import Answer, Call, Caller, Told
 
 VERSION = 1
 MAX_LINE = 16 << 20
 """Bytes of a request of a trusted caller, whose job scripts and lists of nodes are long."""
 MAX_STRANGER_LINE = 1 << 20
 """Bytes of anybody else's request: they can be many at once."""
+MAX_WAITED = 1e9
+"""Seconds for which a call may have been repeated: more than any is, and less than what would not be a number of seconds."""
 
 ALIVE = b'{"alive":true}\n'
 
@@ -96,15 +101,18 @@ def parse(line: bytes, caller: Caller) -> Request:
     missing = fields.get("missing", [])
     if not isinstance(missing, list) or not all(isinstance(name, str) for name in missing):
         raise BadArguments(why="the missing files of the request are not a list of strings")
-    begun, waited = _number(fields, "begun"), _number(fields, "waited")
-    return Request(program, Call(tuple(args), files, caller, begun, frozenset(missing), max(0.0, waited)))
+    session = fields.get("session", "")
+    if not isinstance(session, str):
+        raise BadArguments(why="the session of the request is not a string")
+    return Request(program, Call(tuple(args), files, caller, session, _age(fields.get("waited", 0)), frozenset(missing)))
 
 
-def _number(fields: dict[str, Any], key: str) -> float:
-    value = fields.get(key, 0.0)
-    if type(value) not in (int, float) or not math.isfinite(value):
-        raise BadArguments(why="the time in the request is no number")
-    return float(value)
+def _age(waited: Any) -> Callable[[], float]:
+    """How long the caller has been asking; the client measured how long before this request. Raises BadArguments."""
+    if type(waited) not in (int, float) or not 0 <= waited <= MAX_WAITED:
+        raise BadArguments(why="the time that the request was repeated for is no number of seconds")
+    began = time.monotonic() - waited
+    return lambda: time.monotonic() - began
 
 
 def _json_object(line: bytes) -> dict[str, Any]:
@@ -115,6 +123,11 @@ def _json_object(line: bytes) -> dict[str, Any]:
     if not isinstance(fields, dict):
         raise BadArguments(why="the request is not a JSON object")
     return fields
+
+
+def told_line(told: Told) -> bytes:
+    """The line that says which session a call is about."""
+    return json.dumps({"session": told.session}, separators=(",", ":")).encode("ascii") + b"\n"
 
 
 def final_line(answer: Answer) -> bytes:

@@ -15,15 +15,15 @@ from queue import Empty, SimpleQueue
 
 from ..errors import DaccError, Unavailable
 from ..failpoints import failpoint
-from ..registry.calls import Answer, Caller
+from ..registry.calls import Answer, Caller, Told
 from .listener import Listener
-from .protocol import ALIVE, MAX_LINE, MAX_STRANGER_LINE, Request, caller_of, final_line, parse, read_line, refusal
+from .protocol import ALIVE, MAX_LINE, MAX_STRANGER_LINE, Request, caller_of, final_line, parse, read_line, refusal, told_line
 
 __all__ = ["Handler", "Reply", "Request", "Server"]
 
 log = logging.getLogger("dacc.daemon")
 
-Reply = Callable[[Answer], None]
+Reply = Callable[[Answer | Told], None]
 Handler = Callable[[Request, Reply], None]
 
 SEND_SECONDS = 10.0
@@ -41,7 +41,8 @@ BROKEN = Answer(rc=1, stdout="dacd: internal error: see the log of dacd\n")
 class Server:
     """Calls come in at ``path`` and go to ``handle(request, reply)``, which runs in the connection's thread and must not block.
 
-    ``reply`` may be called at once or later, from any thread; only the first answer counts. ``trusted`` tells of a uid whether it may
+    ``reply`` may be called at once or later, from any thread; only the first answer counts, and what is told before it is passed on at
+    once. ``trusted`` tells of a uid whether it may
     do everything. ``keepalive`` and ``request_seconds``: how often a waiting client hears from us, how long it may take to ask.
     """
 
@@ -165,7 +166,7 @@ class _Connection:
     def __init__(self, server: Server, peer: socket.socket) -> None:
         self._server, self._peer = server, peer
         self._caller: Caller | None = None
-        self._answers: SimpleQueue[Answer | None] = SimpleQueue()
+        self._answers: SimpleQueue[Answer | Told | None] = SimpleQueue()
         self.thread = threading.Thread(target=self._run, name="dacd-call", daemon=True)
 
     def end(self, answer: Answer | None) -> None:
@@ -222,9 +223,14 @@ class _Connection:
     def _wait(self) -> Answer | None:
         while True:
             try:
-                return self._answers.get(timeout=self._server.keepalive)
+                answer = self._answers.get(timeout=self._server.keepalive)
             except Empty:
                 self._send(ALIVE)
+                continue
+            if not isinstance(answer, Told):
+                return answer
+            self._send(told_line(answer))
+            failpoint("server.told")
 
     def _send(self, line: bytes) -> None:
         self._peer.settimeout(SEND_SECONDS)

@@ -25,14 +25,14 @@ from ..lifecycle.perform import Tools
 from ..model import Brick, BrickRef
 from ..movers import RsyncMover
 from ..plugins import Observers, is_strict, list_providers, load_frontend, load_provider, new_manager, refuse_problems
-from ..registry.calls import Answer, FrontEnd, Site
+from ..registry.calls import Answer, FrontEnd, Site, Told
 from ..registry.verbs import Scene
 from .announcing import Announcer
 from .executor import Executor, clock
 from .measuring import Measuring
 from .observer import Both, tell
 from .protocol import Request
-from .server import Server
+from .server import Reply, Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -160,7 +160,7 @@ class Service:
 
     # --- calls ---
 
-    def _handle(self, request: Request, reply: Callable[[Answer], None]) -> None:
+    def _handle(self, request: Request, reply: Reply) -> None:
         """In the connection's own thread: parse here, then let the core run the verb."""
         frontend = self.frontends.get(request.program)
         if frontend is None:
@@ -176,22 +176,22 @@ class Service:
         try:
             parsed = frontend.parse(request.call)
             function = frontend.function(parsed)
-            verb = frontend.run(parsed, self._site())
+            verb = frontend.run(parsed, self._site(lambda session: reply(Told(session))))
             # Who asks again, because the daemon was restarted, has less time left.
-            seconds = max(SHORTEST_CALL, frontend.deadline(parsed, self.config) - request.call.waited)
+            seconds = max(SHORTEST_CALL, frontend.deadline(parsed, self.config) - request.call.age())
         except Exception as error:
             _complain(error)
             answered(error)
             return
         self.executor.call(verb, seconds, getattr(parsed, "token", ""), answered)
 
-    def _answer(self, reply: Callable[[Answer], None], answer: Answer, program: str, function: str, begun: float) -> None:
+    def _answer(self, reply: Reply, answer: Answer, program: str, function: str, begun: float) -> None:
         reply(answer)
         tell(self._measuring.observer.called, program, function, answer.rc, clock().mono - begun)
 
-    def _site(self) -> Site:
+    def _site(self, tell: Callable[[str], None]) -> Site:
         scene = Scene(self.core.view, lambda: clock().wall, self.config.max_pre_run_failures, self.config.slurm.buffer_wait)
-        return Site(scene=scene, config=self.config, silence=lambda: self.executor.silence)
+        return Site(scene=scene, config=self.config, silence=lambda: self.executor.silence, tell=tell)
 
     def _trusted(self, uid: int) -> bool:
         return uid in (0, os.geteuid(), _uid_of(self.config.slurm_user))

@@ -25,16 +25,23 @@ class Caller:
 class Call:
     """One request as it came: arguments, and the contents of the files that they name (read by the caller's own process).
 
-    ``begun``: when the caller's program was started (seconds since the epoch, by its clock), or 0 when it does not say. ``missing``: the
-    files that are named and do not exist; one that is in neither could not be read. ``waited``: seconds that the caller has waited already.
+    ``session``: the key of the session that a repeated call is about, as an earlier daemon has told. ``age``: for how many seconds the
+    caller has been asking, at this moment. ``missing``: the files that are named and do not exist; one in neither could not be read.
     """
 
     args: tuple[str, ...]
     files: Mapping[str, str] = field(default_factory=dict)
     caller: Caller = Caller(uid=-1)
-    begun: float = 0.0
+    session: str = ""
+    age: Callable[[], float] = field(default=lambda: 0.0, compare=False, repr=False)
     missing: frozenset[str] = frozenset()
-    waited: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a caller is told before the answer: the key of the session that its call is about, to be named when it repeats the call."""
+
+    session: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +55,12 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What a verb of a front end may look at."""
+    """What a verb of a front end may look at. ``tell`` lets the caller know which session the call is about (its key)."""
 
     scene: Scene
     config: Config
     silence: Callable[[], float] = lambda: 0.0
+    tell: Callable[[str], None] = lambda _: None
 
     @property
     def age(self) -> float:

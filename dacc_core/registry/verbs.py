@@ -5,10 +5,9 @@ None of them runs a step; the coordinators pursue what is recorded, whoever wait
 
 from __future__ import annotations
 
-import math
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -16,34 +15,39 @@ from ..errors import BufferInUse, BufferOwed, NoSuchBuffer, NoSuchSession, Sessi
 from ..model import Eviction, Goal, Session
 from . import goals, waiting
 from .ops import MOST_CHANGES, Draft, Pause, Verb, Wait
+from .subject import Subject
 from .view import View
 
 BARRIER_SECONDS = 60.0
-"""A destroy's barrier that is older was left by a crash; the next attach removes it."""
+"""A destroy's barrier that stays for longer was left by a crash; who waits to attach removes it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What a verb sees: the view, the wall clock (seconds since the epoch) and the site's rules.
+    """What a verb sees: the view, the wall clock (seconds since the epoch, for people) and the site's rules.
 
-    ``buffer_wait``: seconds that a claim waits for a persistent buffer that does not exist. ``born_before``: a session that is younger
-    (seconds since the epoch) cannot be meant, although it has the token. ``most_changes``: what one transaction changes at most.
+    ``buffer_wait``: seconds that a claim waits for a persistent buffer that does not exist. ``subject``: the session that the call is
+    about, when any other one that has its token is not meant. ``most_changes``: what one transaction changes at most.
     """
 
     view: View
     now: Callable[[], float]
     max_pre_run_failures: int = 3
     buffer_wait: float = 0.0
-    born_before: float = math.inf
+    subject: Subject | None = None
     most_changes: int = MOST_CHANGES
 
 
+def present(scene: Scene, token: str) -> Session | None:
+    """The session that our view has under a token, if the call can be about it. Raises Unavailable when nobody can say."""
+    session = scene.view.session(token)
+    return session if session is None or scene.subject is None or scene.subject.may_be(session) else None
+
+
 def find(scene: Scene, token: str) -> Verb[Session]:
-    """The session of a token. Raises NoSuchSession when the store itself, not only our view of it, has none."""
+    """The session of a token. Raises NoSuchSession when the store itself, not only our view of it, has none that can be meant."""
     while True:
-        session = scene.view.session(token)
-        if session is not None and session.born > scene.born_before:
-            raise NoSuchSession(token=token)
+        session = present(scene, token)
         if session is not None:
             return session
         # Another daemon may have made it a moment ago: an empty transaction brings the view up to the store's revision.
@@ -73,32 +77,39 @@ def pursue(scene: Scene, token: str, wish: Goal, enough: goals.Enough, check: go
     what the session is at the moment when the goal is recorded.
     Raises NoSuchSession, SessionEnding, StillWaiting, Superseded, what ``check`` raises, or the error of the step that failed.
     """
-    seq = yield from _record(scene, token, wish, enough, check)
+    session, seq = yield from _record(scene, token, wish, enough, check)
     if seq is not None:
-        session = scene.view.session(token)
-        yield Wait(token, _outcome(scene.view, session, token, wish, seq, enough), wish.verb)
+        yield Wait(token, _outcome(scene.view, session, wish, seq, enough), wish.verb)
 
 
-def _record(scene: Scene, token: str, wish: Goal, enough: goals.Enough, check: goals.Check = goals.anything) -> Verb[int | None]:
-    """The sequence number of the wish, recorded or joined; ``None`` when there is nothing to wait for."""
+def _record(
+    scene: Scene, token: str, wish: Goal, enough: goals.Enough, check: goals.Check = goals.anything
+) -> Verb[tuple[Session, int | None]]:
+    """The session, and the sequence number of the wish, recorded or joined; ``None`` when there is nothing to wait for."""
     for attempt in range(1_000_000):
         session = yield from find(scene, token)
         if session.goal.filesystem == "absent" and wish.filesystem == "ready":
+            _settle(scene, session)
             raise SessionEnding(token=token)
         status = scene.view.status(token)
         check(session, status)
-        if enough(session, status):
-            return None
-        if wish.filesystem == "ready":
+        done = enough(session, status)
+        if not done and wish.filesystem == "ready":
             waiting.check_waits_no_more(scene.view, session)
-        if _same(session.goal, wish) and not goals.failed(session, status):
-            return session.goal_seq
+        if done or (_same(session.goal, wish) and not goals.failed(session, status)):
+            return _settle(scene, session), None if done else session.goal_seq
         seq = session.goal_seq + 1
         result = yield Draft(scene.view).put(msgspec.structs.replace(session, goal=wish, goal_seq=seq), "sessions", token).commit()
         if result.ok:
-            return seq
+            return _settle(scene, session), seq
         yield Pause(jitter(token, attempt))
     raise AssertionError("unreachable")
+
+
+def _settle(scene: Scene, session: Session) -> Session:
+    if scene.subject is not None:
+        scene.subject.settle(session)
+    return session
 
 
 def _same(old: Goal, new: Goal) -> bool:
@@ -107,10 +118,12 @@ def _same(old: Goal, new: Goal) -> bool:
     return msgspec.structs.replace(old, verb=new.verb) == new
 
 
-def _outcome(view: View, born: Session | None, token: str, wish: Goal, seq: int, enough: goals.Enough) -> Callable[[], bool | None]:
+def _outcome(view: View, former: Session, wish: Goal, seq: int, enough: goals.Enough) -> Callable[[], bool | None]:
+    token = former.token
+
     def ready() -> bool | None:
         session, status = view.session(token), view.status(token)
-        if session is None or (born is not None and session.born != born.born):
+        if session is None or session.key != former.key:
             raise Superseded(verb=wish.verb, token=token, by="teardown")
         if status.done_seq >= seq or enough(session, status):
             return True
@@ -128,30 +141,48 @@ def _outcome(view: View, born: Session | None, token: str, wish: Goal, seq: int,
 
 def tear_down(scene: Scene, token: str, *, hurry: bool) -> Verb[None]:
     """Wish the session gone and wait until it is. Raises NoSuchSession for an unknown token, BufferInUse for a buffer in use."""
+    if scene.subject is None:  # it takes several transactions, which must be about one session
+        scene = replace(scene, subject=Subject())
     session = yield from find(scene, token)
-    wish = goals.gone(hurry=hurry)
     if session.kind == "persistent":
-        evict = yield from _barrier(scene, token, hurry=hurry)
-        wish = msgspec.structs.replace(wish, evict=evict)
+        yield from _destroy(scene, token, hurry=hurry)
+        if present(scene, token) is None:
+            return
     try:
-        yield from _record(scene, token, wish, lambda *_: False)
+        session, _ = yield from _record(scene, token, goals.gone(hurry=hurry), lambda *_: False)
     except NoSuchSession:
         return
     yield Wait(token, vanished(scene.view, session), "tearing down")
 
 
-def _barrier(scene: Scene, name: str, *, hurry: bool) -> Verb[tuple[Eviction, ...]]:
-    """Keep new jobs from attaching, then look who is attached: anyone there withdraws the barrier, or is evicted in a hurry."""
-    if not (yield from raise_barrier(scene, name)):
-        return ()
+def _destroy(scene: Scene, name: str, *, hurry: bool) -> Verb[None]:
+    """Wish a persistent buffer gone while nobody is attached to it. Anyone there withdraws the barrier, or is evicted in a hurry."""
+    evicted: dict[str, Eviction] = {}
+    for attempt in range(1_000_000):
+        if not (yield from raise_barrier(scene, name)):
+            return
+        evicted |= yield from _clear(scene, name, hurry=hurry)
+        session = present(scene, name)
+        # Whoever took the barrier for one that a crash has left has written this record: then there may be new users.
+        if session is not None and session.ending and not scene.view.users_of(name):
+            wish = msgspec.structs.replace(goals.gone(hurry=hurry), evict=tuple(evicted.values()))
+            wished = msgspec.structs.replace(session, goal=wish, goal_seq=session.goal_seq + 1)
+            result = yield Draft(scene.view).put(wished, "sessions", name).commit()
+            if result.ok:
+                return
+        yield Pause(jitter(name, attempt))
+    raise AssertionError("unreachable")
+
+
+def _clear(scene: Scene, name: str, *, hurry: bool) -> Verb[dict[str, Eviction]]:
+    """Behind the barrier: see that nobody is attached, in a hurry by detaching everybody; what is to be unmounted then."""
     users = scene.view.users_of(name)
     if users and not hurry:
         yield from withdraw_barrier(scene, name)
         raise _in_use(scene.view, name, users)
-    touched = ((user, scene.view.status(user).touched) for user in users)
-    evict = tuple(Eviction(token=user, hosts=hosts) for user, hosts in touched if hosts)
+    touched = {user: scene.view.status(user).touched for user in users}
     yield from _detach(scene, name)
-    return evict
+    return {user: Eviction(token=user, hosts=hosts) for user, hosts in touched.items() if hosts}
 
 
 def _in_use(view: View, name: str, users: tuple[str, ...]) -> BufferInUse:
@@ -166,11 +197,12 @@ def _in_use(view: View, name: str, users: tuple[str, ...]) -> BufferInUse:
 def raise_barrier(scene: Scene, name: str) -> Verb[bool]:
     """Let no new job attach to a buffer; false when it ends already."""
     for attempt in range(1_000_000):
-        session = scene.view.session(name)
+        session = present(scene, name)
         if session is None or session.goal.filesystem == "absent":
             return False
         result = yield Draft(scene.view).put(msgspec.structs.replace(session, ending=scene.now()), "sessions", name).commit()
         if result.ok:
+            _settle(scene, session)
             break
         yield Pause(jitter(name, attempt))
     return True
@@ -178,7 +210,7 @@ def raise_barrier(scene: Scene, name: str) -> Verb[bool]:
 
 def withdraw_barrier(scene: Scene, name: str) -> Verb[None]:
     """Let jobs attach to a buffer again."""
-    session = scene.view.session(name)
+    session = present(scene, name)
     if session is not None:
         yield Draft(scene.view).put(msgspec.structs.replace(session, ending=0.0), "sessions", name).commit()
 
@@ -186,8 +218,8 @@ def withdraw_barrier(scene: Scene, name: str) -> Verb[None]:
 def _detach(scene: Scene, name: str) -> Verb[None]:
     """Remove all attachments of a buffer behind its barrier, also while their jobs end and do the same."""
     attempt = 0
-    while users := scene.view.users_of(name):
-        draft = Draft(scene.view)
+    while (users := scene.view.users_of(name)) and (session := present(scene, name)) is not None and session.ending:
+        draft = Draft(scene.view).expect("sessions", name)
         for user in users[: scene.most_changes]:
             draft.delete("attachments", f"{name}/{user}")
         result = yield draft.commit()
@@ -201,7 +233,7 @@ def vanished(view: View, former: Session) -> Callable[[], bool | None]:
 
     def ready() -> bool | None:
         session = view.session(former.token)
-        return True if session is None or session.born != former.born else None
+        return True if session is None or session.key != former.key else None
 
     return ready
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 
 from ..errors import DaccError, NoSuchSession
-from ..model import Goal, Request, Session, StageRequest
+from ..model import Goal, Request, Session, StageRequest, Status
 from ..names import expand, fold
 from ..registry import goals
 from ..registry.calls import Answer
 from ..registry.claims import Claim, set_up
 from ..registry.ops import Verb
+from ..registry.subject import Subject
 from ..registry.verbs import Scene, pursue, tear_down
 from ..registry.view import View
 from .operators import Operators
@@ -78,7 +81,8 @@ class Job:
     def _post_run(self) -> None:
         self._call(
             self._wish(goals.POST_RUN, goals.unmounted),
-            lambda _: self._call(self._wish(goals.DATA_OUT, goals.staged_out), lambda _: self._teardown(hurry=False)),
+            lambda _: self._call(self._wish(goals.DATA_OUT, goals.staged_out), lambda _: self._teardown(hurry=False), goals.staged_out),
+            goals.unmounted,
         )
 
     def _teardown(self, *, hurry: bool) -> None:
@@ -88,11 +92,17 @@ class Job:
             else:
                 self.sim.later(2.0, lambda: self._teardown(hurry=hurry))
 
-        self._call(lambda scene: _tolerant(tear_down(scene, self.token, hurry=hurry)), done)
+        self._call(lambda scene: _tolerant(tear_down(scene, self.token, hurry=hurry)), done, lambda *_: False)
 
-    def _call(self, verb: MakeVerb, then: Callable[[bool], None]) -> None:
-        """One call, to any daemon; perhaps twice at once, perhaps cut short by a cancelled job."""
+    def _call(self, verb: MakeVerb, then: Callable[[bool], None], served: goals.Enough | None = None) -> None:
+        """One call, to any daemon; perhaps twice at once, perhaps cut short by a cancelled job.
+
+        ``served``: what is true of a session that a call ends, when the call succeeds and the session is still there.
+        """
         random, told = self.sim.random, False
+        before, about = self.load.session(self.token), Subject()
+        if served is not None:
+            verb = partial(_about, verb, about)
 
         def reply(answer: Answer | Exception | None) -> None:
             nonlocal told
@@ -105,6 +115,8 @@ class Job:
             if isinstance(answer, Exception) and not isinstance(answer, DaccError):
                 self.sim.violations.append(f"verb raised {answer!r}")
             self.load.answers[type(answer).__name__] = self.load.answers.get(type(answer).__name__, 0) + 1
+            if isinstance(answer, Answer) and served is not None:
+                self._check_served(before, served)
             then(isinstance(answer, Answer))
 
         self._send(verb, reply)
@@ -113,12 +125,25 @@ class Job:
         if random.random() < 0.05:
             self.sim.later(random.uniform(0, 3), self._cancelled)
 
+    def _check_served(self, before: Session | None, served: goals.Enough) -> None:
+        """No success for a session that exists, if nobody did anything for it."""
+        session = self.load.session(self.token)
+        if before is None or session is None or (session.key, session.goal_seq) != (before.key, before.goal_seq):
+            return
+        if session.goal.filesystem == "ready" and not served(session, self.load.status(self.token)):
+            self.sim.violations.append(f"a call for {self.token} succeeded, and {session} was not served")
+
     def _cancelled(self) -> None:
         hurry = self.sim.random.random() < 0.7
         self._send(lambda scene: answered(tear_down(scene, self.token, hurry=hurry)), lambda _: None)
 
     def _send(self, verb: MakeVerb, reply: Callable[[Answer | Exception | None], None]) -> None:
         self.sim.random.choice(self.sim.nodes).call(verb, self.token, reply)
+
+
+def _about(verb: MakeVerb, told: Subject, scene: Scene) -> Verb[Answer]:
+    """The verb of a client that names, when it asks again, the session that it was told of."""
+    return verb(replace(scene, subject=Subject(told.key, tell=lambda key: setattr(told, "key", told.key or key))))
 
 
 def _tolerant(verb: Verb[None]) -> Verb[Answer]:
@@ -147,6 +172,11 @@ class Workload:
         """The session as the store has it."""
         self.sim.rules.revision()
         return self.sim.rules.records().session(token)
+
+    def status(self, token: str) -> Status:
+        """What the store knows of it."""
+        self.sim.rules.revision()
+        return self.sim.rules.records().status(token)
 
     def _persistent(self) -> None:
         claim = Claim("shared", kind="persistent", request=Request(owner=1, group=1, pool="default", capacity=100), size=100)

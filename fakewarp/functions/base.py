@@ -30,7 +30,7 @@ class Function(Generic[T]):
     """One value of ``--function``. ``read`` is pure and gives what the call asks; ``run`` is the verb that answers it.
 
     ``open_to`` whom: the site's Slurm user and root may call everything, an owner what ends his own sessions, anyone what only reads.
-    ``ending``: it undoes what a job has; coming late, it must not meet the session that the requeued job has by then.
+    ``ending``: it undoes what a job has; repeated, it must not meet the session that the requeued job has by then.
     """
 
     name: str

@@ -15,7 +15,7 @@ from dacc_core.names import check_token
 from dacc_core.registry import goals
 from dacc_core.registry.calls import Answer, Site
 from dacc_core.registry.ops import Verb, Wait
-from dacc_core.registry.verbs import find, pursue, tear_down
+from dacc_core.registry.verbs import find, present, pursue, tear_down
 from dacc_core.registry.view import View
 from fakewarp import answers
 from fakewarp.arguments import Arguments
@@ -29,7 +29,7 @@ def _post_run(token: str, site: Site) -> Verb[Answer]:
     except NoSuchSession:
         pass  # Slurm tolerates no words here, only success (dw.c, _start_stage_out)
     except (SessionEnding, Superseded):  # by a teardown, since no other goal is contrary to this one; it unmounts first
-        ending = site.scene.view.session(token)
+        ending = present(site.scene, token)
         if ending is not None and ending.goal.filesystem == "absent":
             yield Wait(token, _unmounted(site.scene.view, ending), "unmounting")
     return Answer()
@@ -38,7 +38,7 @@ def _post_run(token: str, site: Site) -> Verb[Answer]:
 def _unmounted(view: View, ending: Session) -> Callable[[], bool | None]:
     def ready() -> bool | None:
         session = view.session(ending.token)
-        gone = session is None or session.born != ending.born
+        gone = session is None or session.key != ending.key
         return True if gone or not view.status(ending.token).touched else None
 
     return ready

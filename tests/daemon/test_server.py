@@ -26,7 +26,7 @@ from dacc_core.daemon import protocol, server
 from dacc_core.daemon.listener import Listener
 from dacc_core.daemon.server import Handler, Reply, Request, Server
 from dacc_core.errors import BadConfig, Busy, NoSuchPool
-from dacc_core.registry.calls import Answer, Call, Caller
+from dacc_core.registry.calls import Answer, Call, Caller, Told
 from fakewarp import thin
 
 GOOD = b'{"v":1,"program":"fakewarp","args":["--function","pools"],"files":{}}\n'
@@ -123,6 +123,68 @@ def test_a_call_reaches_the_handler_with_its_arguments_files_and_caller(serve: S
     talk(path, b'{"v":1,"program":"dwstat","args":["a","\\udcff"],"files":{"job":"#!/bin/sh\\n"},"later":0}\n')
     caller = Caller(uid=os.geteuid(), gid=os.getegid(), pid=os.getpid(), trusted=True)
     assert seen == [Request("dwstat", Call(("a", "\udcff"), {"job": "#!/bin/sh\n"}, caller))]
+
+
+def test_a_repeated_call_reaches_the_handler_with_its_session_and_its_age(serve: Serve, path: str) -> None:
+    seen: list[Request] = []
+
+    def handle(request: Request, reply: Reply) -> None:
+        seen.append(request)
+        reply(Answer())
+
+    serve(handle)
+    talk(path, b'{"v":1,"program":"fakewarp","args":[],"session":"a0010000","waited":7000.5}\n')
+    assert seen[0].call.session == "a0010000"
+    assert 7000.5 <= seen[0].call.age() < 8000
+
+
+def test_what_a_call_is_about_is_told_before_its_answer(serve: Serve, path: str) -> None:
+    def handle(_: Request, reply: Reply) -> None:
+        reply(Told("7@1.0 ä\udcff"))
+        reply(Answer(stdout="done"))
+
+    serve(handle)
+    assert lines(connect(path, GOOD)) == [{"session": "7@1.0 ä\udcff"}, {"rc": 0, "stdout": "done", "pathfile": None}]
+
+
+def test_what_a_call_is_about_is_told_while_the_answer_is_not_there_yet(serve: Serve, path: str) -> None:
+    waiting = Waiting()
+    serve(waiting)
+    client = connect(path, WAITING)
+    reply = waiting.next()
+    reply(Told("a0010000"))
+    told = json.loads(client.makefile("rb").readline())
+    reply(Answer(stdout="done"))
+    assert (told, lines(client)[-1]["stdout"]) == ({"session": "a0010000"}, "done")
+
+
+def test_the_thin_client_repeats_a_call_with_what_it_was_told(serve: Serve, path: str) -> None:
+    waiting = Waiting()
+    server = serve(waiting)
+    answers: list[dict[str, Any] | None] = []
+    client = threading.Thread(target=lambda: answers.append(thin.ask(path.encode(), WAITING, time.monotonic() + 60, 1.0)))
+    client.start()
+    waiting.next()(Told("a0010000"))
+    server.close(drain=True)  # the next daemon takes over
+    serve(waiting)
+    request, reply = waiting.calls.get(timeout=30)
+    reply(Answer(stdout="done"))
+    client.join(30)
+    assert request.call.session == "a0010000"
+    assert answers == [{"rc": 0, "stdout": "done", "pathfile": None}]
+
+
+@pytest.mark.parametrize(
+    "more", ['"session":7', '"session":null', '"waited":-1', '"waited":true', '"waited":"1"', '"waited":NaN', '"waited":1e999']
+)
+def test_a_session_that_is_no_name_and_a_time_that_is_none_are_refused(serve: Serve, path: str, more: str) -> None:
+    serve(at_once)
+    assert talk(path, f'{{"v":1,"program":"fakewarp","args":[],{more}}}\n'.encode())["rc"] != 0
+
+
+def test_a_time_of_very_many_digits_is_refused(serve: Serve, path: str) -> None:
+    serve(at_once)
+    assert "no number of seconds" in talk(path, b'{"v":1,"program":"fakewarp","args":[],"waited":' + b"9" * 400 + b"}\n")["stdout"]
 
 
 def test_the_thin_client_and_the_server_understand_each_other(serve: Serve, path: str) -> None:

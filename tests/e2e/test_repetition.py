@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import socket
-import time
+import signal
 from collections.abc import Callable
 
 import pytest
 
-from .slurm import Answer, Job, Slurm, refused, succeeded, together
+from .slurm import Answer, Job, Slurm, finish, refused, succeeded, together, until
 
 SITE = {
     "backing": "none",
@@ -33,8 +31,6 @@ CALLS: dict[str, Callable[[Job], tuple[str, ...]]] = {
     "teardown": lambda job: ("teardown", "--token", job.token, "--job", str(job.script)),
 }
 ORDER = tuple(CALLS)
-LATE = 10.0
-"""Seconds; the clocks of two controllers may differ by some."""
 
 
 def staged(slurm: Slurm, token: str = "") -> Job:
@@ -153,15 +149,33 @@ def test_setup_while_the_former_session_is_torn_down_waits_for_its_end(slurm: Sl
 
 
 @pytest.mark.parametrize("verb", ["post_run", "data_out", "teardown"])
-def test_a_call_of_a_jobs_former_run_leaves_its_next_run_alone(slurm: Slurm, verb: str) -> None:
+def test_a_repeated_call_of_a_jobs_former_run_leaves_its_next_run_alone(slurm: Slurm, verb: str) -> None:
     """A fakewarp outlives a slurmctld that was killed and goes on asking; the job may have been requeued by then."""
-    job = staged(slurm)
-    up_to(job, "post_run")
-    request = {"v": 1, "program": "fakewarp", "begun": time.time() - LATE, "args": ["--function", *CALLS[verb](job)]}
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(slurm.site.socket())
-        connection.sendall(json.dumps(request).encode() + b"\n")
-        answer = json.loads(connection.makefile("rb").readlines()[-1])
-    assert answer["rc"] == 0
-    (session,) = slurm.site.ask("status")["sessions"]
+    job, site = staged(slurm), slurm.site
+    up_to(job, verb)
+    site.stop("ctl")
+    site.start("ctl", DACC_FAILPOINT="server.told")
+    late = slurm.start(*CALLS[verb](job))
+    until(lambda: site.daemons["ctl"].poll() == -signal.SIGKILL, "the daemon is killed as soon as it has said what the call is about")
+    for again in ("teardown", *ORDER[: ORDER.index("post_run")]):
+        succeeded(slurm.call(*CALLS[again](job), DACC_SOCKET=site.socket("dac1")))
+    site.start("ctl")
+    answer = finish(late)
+    succeeded(answer)
+    assert answer.output == ("" if verb == "post_run" else f"No matching session: token not found: {job.token}\n")
+    (session,) = site.ask("status")["sessions"]
     assert (session["goal"], session["mounts"]) == ("pre_run", "c[1-2]")
+
+
+@pytest.mark.parametrize("verb", ["post_run", "data_out", "teardown"])
+def test_a_call_that_has_to_be_repeated_still_serves_its_session(slurm: Slurm, verb: str) -> None:
+    job, site = staged(slurm), slurm.site
+    up_to(job, verb)
+    site.stop("ctl")
+    site.start("ctl", DACC_FAILPOINT="server.told")
+    call = slurm.start(*CALLS[verb](job))
+    until(lambda: site.daemons["ctl"].poll() == -signal.SIGKILL, "the daemon is killed as soon as it has said what the call is about")
+    site.start("ctl")
+    succeeded(finish(call))
+    sessions = site.ask("status")["sessions"]
+    assert [(one["mounts"], one["met"]) for one in sessions] == ([] if verb == "teardown" else [("", True)])

@@ -37,11 +37,12 @@ NODES = "c1\nc2\n"
 
 @dataclass
 class Reply:
-    """A call under way: its answer, once there is one, and how many transactions its verb asked for."""
+    """A call under way: its answer, once there is one, how many transactions its verb asked for, and which sessions it was told of."""
 
     answer: Answer | None = None
     lost: bool = False
     commits: int = 0
+    told: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -68,18 +69,21 @@ class Slurm:
         frontend: FrontEnd = FRONTEND,
         seconds: float | None = None,
         missing: frozenset[str] = frozenset(),
+        session: str = "",
+        waited: float = 0.0,
     ) -> Reply:
-        """Start a call; :meth:`finish` brings its answer."""
+        """Start a call; :meth:`finish` brings its answer. A repeated one names its ``session``, and has ``waited`` before."""
         reply, core = Reply(), self.cores[node].core
         assert core is not None
         parsed: Any = None
         try:
-            parsed = frontend.parse(Call(args, files or {}, caller, missing=missing))
+            began = self.sim.now.mono - waited
+            parsed = frontend.parse(Call(args, files or {}, caller, session, lambda: self.sim.now.mono - began, missing))
         except Exception as error:
             reply.answer = frontend.failure(parsed, error)
             return reply
-        scene = Scene(core.view, lambda: self.sim.now.wall, buffer_wait=self.buffer_wait)
-        site = Site(scene, self.config, lambda: self.sim.now.mono - core.heard)
+        scene = Scene(core.view, lambda: self.cores[node].now.wall, buffer_wait=self.buffer_wait)
+        site = Site(scene, self.config, lambda: self.sim.now.mono - core.heard, reply.told.append)
         verb = _counted(frontend.run(parsed, site), reply)
         limit = frontend.deadline(parsed, self.config) if seconds is None else seconds
         ref = next(self.sim.refs)

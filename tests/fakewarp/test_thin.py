@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -159,13 +158,6 @@ def ask(path: Path, line: bytes = b'{"v":1}\n', seconds: float = 20, patience: f
 # -- what goes to dacd and what comes of its answer
 
 
-def begun_now(request: dict[str, Any]) -> dict[str, Any]:
-    """The rest of a request that says that its program was started just now."""
-    assert abs(time.time() - request.pop("begun")) < 60
-    assert 0 <= request.pop("waited", 0) < 60
-    return request
-
-
 def test_the_answer_is_printed_and_its_code_is_the_exit_code(dacd: FakeDacd, call: Callable[..., Run]) -> None:
     dacd.does(answers(rc=3, stdout='{"pools": []}\n'))
     run = call("--function", "pools")
@@ -177,7 +169,7 @@ def test_dacd_learns_which_program_was_called_whatever_it_was_called_as(dacd: Fa
     dacd.does(answers())
     assert call("sessions", program=program).returncode == 0
     (request,) = dacd.requests
-    assert begun_now(request) == {"v": 1, "program": program, "args": ["sessions"], "files": {}}
+    assert request == {"v": 1, "program": program, "args": ["sessions"], "files": {}}
 
 
 @pytest.mark.parametrize(
@@ -193,7 +185,7 @@ def test_dacd_learns_which_program_was_called_whatever_it_was_called_as(dacd: Fa
 def test_a_file_that_an_option_names_is_sent(tmp_path: Path, option: str, key: str) -> None:
     (tmp_path / "f").write_text("some\ntext")
     for words in ([option, f"{tmp_path}/f"], [f"{option}={tmp_path}/f"]):
-        assert begun_now(json.loads(thin.request("fakewarp", words))) == {
+        assert json.loads(thin.request("fakewarp", words)) == {
             "v": 1,
             "program": "fakewarp",
             "args": words,
@@ -346,8 +338,43 @@ def test_a_lost_call_is_repeated(dacd: FakeDacd, call: Callable[..., Run]) -> No
     dacd.does(hangs_up, sends(b'{"alive":true}\n{"rc":0,'), answers(stdout="now\n"))
     assert call("--function", "setup", "--token", "5").stdout == b"now\n"
     assert len(dacd.requests) == 3
-    assert dacd.requests[0].pop("waited") < dacd.requests[2].pop("waited")
-    assert dacd.requests[0] == dacd.requests[2]
+    first, *others = dacd.requests
+    assert [{key: value for key, value in each.items() if key != "waited"} for each in others] == [first] * 2
+
+
+def test_a_repeated_call_names_the_session_that_dacd_said_it_is_about(dacd: FakeDacd, call: Callable[..., Run]) -> None:
+    dacd.does(
+        hangs_up,
+        sends(b'{"alive":true}\n{"session":"7@1.0 \\u00e4\\"\\udcff"}\n'),
+        sends(b'{"alive":true}\n'),
+        sends(b'{"session":"another"}\n'),
+        answers(stdout="now\n"),
+    )
+    assert call("--function", "post_run", "--token", "7").stdout == b"now\n"
+    assert [request.get("session") for request in dacd.requests] == [None, None, *['7@1.0 ä"\udcff'] * 3]
+
+
+@pytest.mark.parametrize("line", [b'{"session":null}', b'{"session":7}', b'{"session":""}', b'{"session":["7"]}'])
+def test_a_session_that_is_no_name_is_not_named(dacd: FakeDacd, call: Callable[..., Run], line: bytes) -> None:
+    dacd.does(sends(line + b"\n"), answers(stdout="now\n"))
+    assert call("--function", "post_run", "--token", "7").stdout == b"now\n"
+    assert "session" not in dacd.requests[1]
+
+
+def test_a_repeated_call_says_how_long_it_has_been_asked(dacd: FakeDacd, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(thin, "time", clock)
+    dacd.does(hangs_up, hangs_up, answers())
+    ask(dacd.path)
+    first, second, third = (request.get("waited") for request in dacd.requests)
+    assert (first, second, third) == (None, pytest.approx(0.05), pytest.approx(0.1))
+
+
+def test_a_call_does_not_tell_the_time_of_day(dacd: FakeDacd, call: Callable[..., Run]) -> None:
+    dacd.does(hangs_up, answers())
+    call("--function", "post_run", "--token", "7")
+    times = [value for request in dacd.requests for value in request.values() if isinstance(value, float)]
+    assert [value for value in times if value > 1_000_000] == []
 
 
 def test_a_silent_dacd_is_asked_again(dacd: FakeDacd, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,6 +47,10 @@ def survives(job: Job, calls: Sequence[str], **places: str) -> None:
     crash.assert_nothing_left()
 
 
+def test_a_job_ends_well_although_the_controller_s_daemon_is_killed_as_it_says_what_a_call_is_about(directory_job: Job) -> None:
+    survives(directory_job, ["post_run", "data_out", "teardown"], ctl="server.told")
+
+
 @pytest.mark.parametrize("place", ["step.create.before", "step.mount.after", "stage_out.mounted"])
 def test_a_job_ends_well_although_its_calls_ask_the_daemon_that_is_killed_in_its_steps(image_job: Job, place: str) -> None:
     crash = image_job.crash
