@@ -213,7 +213,7 @@ class Settings(Section, frozen=True, kw_only=True):
     mount_root: Annotated[
         Path,
         doc(
-            "The directory on compute nodes under which volumes are mounted.",
+            "The directory on compute nodes under which volumes are mounted. As root: it and all above it must be root's alone.",
             default="root: `/mnt/dac`; a user: `<state_dir>/mnt`",
         ),
     ] = ""

@@ -23,7 +23,7 @@ Answer = Mapping[str, Any] | DaccError
 def helper(part: str) -> bytes:
     """The helper's text for the verbs of one part (``image``, ``directory`` or ``swap``)."""
     folder = files(__package__) / "node"
-    texts = [(folder / f"{name}.py").read_text("utf-8") for name in ("common", part)]
+    texts = [(folder / f"{name}.py").read_text("utf-8") for name in ("common", "planted", part)]
     return "\n\n".join([*texts, "start()\n"]).encode()
 
 

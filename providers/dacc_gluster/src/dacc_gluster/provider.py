@@ -100,7 +100,7 @@ class GlusterProvider(Provider, RestoreProvider, UsageProvider):
         """Unmount on each host; one that is in use is busy."""
         remote, _ = self._of(request.context, request.volume)
         what = self._place(request)
-        return outcome(remote.help(request.hosts, "client", "unmount", lambda _: what))
+        return outcome(remote.help(request.hosts, "client", "unmount", lambda host: {**what, "host": host}))
 
     def restore(self, request: VolumeRequest) -> None:
         """After a reboot: mount the bricks again, and start what serves them."""

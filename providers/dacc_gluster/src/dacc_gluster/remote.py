@@ -9,10 +9,10 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
 
-from dacc_core.sdk import AlreadyExists, Argv, Busy, CommandResult, Context, DaccError, NoSpace, PerHost, Unavailable
+from dacc_core.sdk import AlreadyExists, Argv, Busy, CommandResult, Context, DaccError, InvalidRequest, NoSpace, PerHost, Unavailable
 
 Helper = Literal["storage", "client"]
-_CLASSES: Mapping[int, type[DaccError]] = {30: AlreadyExists, 40: Busy, 50: NoSpace, 60: Unavailable}
+_CLASSES: Mapping[int, type[DaccError]] = {10: InvalidRequest, 30: AlreadyExists, 40: Busy, 50: NoSpace, 60: Unavailable}
 """By the exit codes of node/common.py."""
 
 
@@ -41,7 +41,7 @@ class Remote:
 def source(helper: Helper) -> bytes:
     """A helper's program, which needs nothing but Python on the host."""
     node = files(__package__) / "node"
-    parts = ("common", "client") if helper == "client" else ("common", "answers", "volume", "storage")
+    parts = ("common", "planted", "client") if helper == "client" else ("common", "planted", "answers", "volume", "storage")
     return b"\n".join((node / f"{name}.py").read_bytes() for name in parts)
 
 

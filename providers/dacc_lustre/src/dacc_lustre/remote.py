@@ -33,7 +33,7 @@ from .errors import codes_to_retry, error_of
 from .settings import Settings
 
 Answer = Mapping[str, Any] | DaccError
-PARTS = ("common", "argv", "devices", "pools", "targets", "settle", "holders", "client", "swap", "check", "nodemap", "prepare")
+PARTS = ("common", "planted", "argv", "devices", "pools", "targets", "settle", "holders", "client", "swap", "check", "nodemap", "prepare")
 HEAD = '"""The node helper of the Lustre provider of dacc, version {version}. Made by `dacc lustre helper`; do not edit."""\n'
 ERRORS: Mapping[str, type[DaccError]] = {
     kind.__name__: kind for kind in (AlreadyExists, Busy, InvalidRequest, NoSpace, NotFound, Unavailable, Unsupported)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 VERBS: "dict[str, Verb]" = {}
 LOCKS: "list[int]" = []
+EXISTS, INVALID, UNAVAILABLE = "AlreadyExists", "InvalidRequest", "Unavailable"
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin:" + os.environ.get("PATH", "")
 
 
@@ -92,7 +93,7 @@ def _lock(lock: int) -> bool:
     return True
 
 
-def run(*argv: str) -> "subprocess.CompletedProcess[str]":
+def run(*argv: str, pass_fds: "tuple[int, ...]" = ()) -> "subprocess.CompletedProcess[str]":
     """Run a program to its end. Programs inherit the locks: when this process is killed, they hold until its children end too."""
     import subprocess
 
@@ -108,8 +109,9 @@ def run(*argv: str) -> "subprocess.CompletedProcess[str]":
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             universal_newlines=True,
+            errors="replace",
             env=environment,
-            pass_fds=LOCKS,
+            pass_fds=[*LOCKS, *pass_fds],
         )
     except FileNotFoundError:
         raise Failure("Unavailable", "program {} is missing: install e2fsprogs and util-linux there".format(argv[0])) from None
@@ -151,67 +153,6 @@ def _parse(line: str) -> "Mounted":
     fields = line.split()
     point = re.sub(r"\\([0-7]{3})", lambda found: chr(int(found.group(1), 8)), fields[4])
     return Mounted(fields[2], point, fields[5].split(","), fields[fields.index("-") + 1])
-
-
-def make_parent(path: str, mover: bool) -> None:
-    """Make the directory that holds a mount point; for the mover one that nobody else may enter."""
-    parent = os.path.dirname(path)
-    if not mover:
-        os.makedirs(parent, 0o755, exist_ok=True)
-        return
-    os.makedirs(os.path.dirname(parent), 0o755, exist_ok=True)
-    try:
-        os.mkdir(parent, 0o700)
-    except FileExistsError:
-        found = os.lstat(parent)
-        if found.st_uid != os.geteuid() or found.st_mode & 0o170077 != 0o040000:
-            raise Failure("InvalidRequest", "{} must be a directory of uid {} with mode 0700".format(parent, os.geteuid())) from None
-
-
-def own_directory(path: str, job: "Job") -> None:
-    """Make a directory of the job's owner; one that is complete keeps the mode that its owner gave it."""
-    try:
-        os.mkdir(path, 0o700)
-    except FileExistsError:
-        found = os.lstat(path)
-        if (found.st_uid, found.st_gid) == (job["owner"], job["group"]) != (0, 0):
-            return
-    # The owner comes last: after a crash in between, the next call sees that it is unfinished.
-    os.chmod(path, job["mode"])
-    try:
-        os.chown(path, job["owner"], job["group"])
-    except PermissionError:
-        text = "uid {} cannot give {} to {}:{}: run dacd as root or as that user"
-        raise Failure("InvalidRequest", text.format(os.geteuid(), path, job["owner"], job["group"])) from None
-
-
-def populate(root: str, job: "Job") -> None:
-    """Make the volume's directories that this mount needs. ``global`` is complete since create, and its owner may have changed it."""
-    if job["private"]:
-        os.makedirs(os.path.join(root, "private"), 0o755, exist_ok=True)
-        own_directory(os.path.join(root, "private", job["host"]), job)
-
-
-def make_link(job: "Job") -> None:
-    """The symbolic link to the host's private directory, if one is asked for."""
-    link, target = job["link"], job["link_target"]
-    if not link:
-        return
-    os.makedirs(os.path.dirname(link), 0o755, exist_ok=True)
-    try:
-        os.symlink(target, link)
-    except FileExistsError:
-        if os.path.islink(link) and os.readlink(link) == target:
-            return
-        text = "{} is in the way of the link to {}: remove it (if another host made it, give each host its own mount root)"
-        raise Failure("AlreadyExists", text.format(link, target)) from None
-
-
-def remove_link(job: "Job") -> None:
-    """Take the link away; one that leads elsewhere is not ours."""
-    with suppress(FileNotFoundError):  # somebody else (Slurm's Epilog) may be quicker
-        if job["link"] and os.path.islink(job["link"]) and os.readlink(job["link"]) == job["link_target"]:
-            os.unlink(job["link"])
 
 
 def mark(job: "Job", directory: str) -> None:

@@ -14,16 +14,12 @@ if TYPE_CHECKING:
         Job,
         discard,
         locked,
-        make_link,
-        make_parent,
         mark,
-        own_directory,
         place,
-        populate,
-        remove_link,
         unmark,
         verb,
     )
+    from .planted import above, make_private, own_directory, put_link, take_link, top_of
 
 
 def _leads_to(path: str, tree: str) -> bool:
@@ -49,7 +45,8 @@ def directory_create(job: "Job") -> "dict[str, Any]":
             new = job["tree"] + ".new"
             _remove(new)
             os.mkdir(new, 0o755)
-            own_directory(os.path.join(new, "global"), job)
+            with top_of(new) as top:
+                own_directory(top, "global", job)
             place(job, "formatted")
             os.rename(new, job["tree"])
         place(job, "renamed")
@@ -90,15 +87,16 @@ def directory_mount(job: "Job") -> None:
     with locked(job["dir"], job["seconds"]):
         if not os.path.isdir(tree):
             raise Failure("NotFound", "its directory {} does not exist there: create the volume first".format(tree))
-        make_parent(path, job["role"] == "mover")
+        above(path, job["role"] == "mover")
         os.makedirs(tree + ".mounts", exist_ok=True)
         discard(_record(job))
         os.symlink(path, _record(job))
         _link(path, tree)
     place(job, "mounted")
-    populate(tree, job)
+    if job["private"]:
+        make_private(tree, "", job)
     place(job, "populated")
-    make_link(job)
+    put_link(job["link"], job["link_target"])
 
 
 def _link(path: str, tree: str) -> None:
@@ -115,7 +113,7 @@ def _link(path: str, tree: str) -> None:
 @verb("directory-unmount")
 def directory_unmount(job: "Job") -> None:
     """Remove both links. Raises AlreadyExists when something else is at ``path``."""
-    remove_link(job)
+    take_link(job["link"], job["link_target"])
     place(job, "unlinked")
     with locked(job["dir"], job["seconds"]):
         if _leads_to(job["path"], job["tree"]):

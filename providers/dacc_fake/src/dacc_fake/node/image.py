@@ -22,21 +22,17 @@ if TYPE_CHECKING:
         discard,
         last_line,
         locked,
-        make_link,
-        make_parent,
         mark,
         mount_table,
         must,
         need_programs,
-        own_directory,
         place,
-        populate,
-        remove_link,
         resolved,
         run,
         unmark,
         verb,
     )
+    from .planted import above, make_point, make_private, own_directory, put_link, take_link, top_of
 
 BLOCK = 4096
 BYTES_PER_INODE = 16384
@@ -46,7 +42,7 @@ MIB = 1 << 20
 FEATURES = "none,extent,64bit,filetype,flex_bg,sparse_super,large_file,huge_file,dir_nlink,dir_index,extra_isize,metadata_csum"
 LOOP_GET_STATUS64 = 0x4C05
 RELEASE_SECONDS = 1.0
-PROGRAMS = ("mkfs.ext4", "e2fsck", "losetup", "mount", "umount", "mkswap", "swapon", "swapoff", "unshare")
+PROGRAMS = ("mkfs.ext4", "e2fsck", "losetup", "mount", "umount", "mkswap", "unshare")
 
 
 def image_size(capacity: int) -> int:
@@ -134,7 +130,8 @@ def _format(job: "Job") -> None:
     new, tree = job["image"] + ".new", job["image"] + ".tree"
     _sweep(job["image"])
     os.mkdir(tree, 0o755)
-    own_directory(os.path.join(tree, "global"), job)
+    with top_of(tree) as top:
+        own_directory(top, "global", job)
     with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
         file.truncate(image_size(job["capacity"]))
     sizes = ["-b", str(BLOCK), "-I", str(INODE), "-i", str(BYTES_PER_INODE), "-m", "0"]
@@ -210,23 +207,25 @@ def image_mount(job: "Job") -> None:
     with locked(job["dir"], job["seconds"]):
         if not os.path.exists(job["image"]):
             raise Failure("NotFound", "its image {} does not exist there: create the volume first".format(job["image"]))
-        make_parent(job["path"], job["role"] == "mover")
-        path = resolved(job["path"])
-        if os.path.islink(path):
-            raise Failure("AlreadyExists", "{} is a symbolic link: remove it".format(path))
-        os.makedirs(path, 0o755, exist_ok=True)
+        path = os.path.join(above(job["path"], job["role"] == "mover"), os.path.basename(job["path"]))
         if not _ours(path, job["image"]):
+            make_point(path)
             must("mount", "-t", "ext4", "-o", "loop,nodev,nosuid", job["image"], path)
         place(job, "mounted")
         _prepare(path, job)
-    make_link(job)
+    put_link(job["link"], job["link_target"])
 
 
 def _prepare(path: str, job: "Job") -> None:
-    read_only = "ro" in _ours(path, job["image"])[-1].options
+    here = _ours(path, job["image"])
+    if not here:
+        raise Failure("Unavailable", "{} is not mounted any more: see who unmounts it".format(path))
+    read_only = "ro" in here[-1].options
     if read_only and not job["read_only"]:
         _remount(path, "rw")
-    populate(path, job)
+    # ``global`` is complete since create, and its owner may have changed it.
+    if job["private"]:
+        make_private(path, here[-1].device, job)
     place(job, "populated")
     # Read-only is a property of this mount: the filesystem itself is shared with the other mounts.
     if job["read_only"] and not read_only:
@@ -241,7 +240,7 @@ def _remount(path: str, access: str) -> None:
 def image_unmount(job: "Job") -> None:
     """Remove the link, unmount, remove the directory. Raises Busy with the holders' process ids."""
     path, image = resolved(job["path"]), job["image"]
-    remove_link(job)
+    take_link(job["link"], job["link_target"])
     place(job, "unlinked")
     with locked(job["dir"], job["seconds"]):
         while _ours(path, image):

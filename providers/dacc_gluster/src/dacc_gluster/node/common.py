@@ -12,7 +12,7 @@ import sys
 import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
-EXISTS, BUSY, NO_SPACE, UNAVAILABLE = 30, 40, 50, 60
+INVALID, EXISTS, BUSY, NO_SPACE, UNAVAILABLE = 10, 30, 40, 50, 60
 """Exit codes: those of the errors' classes in dacc."""
 
 os.environ["PATH"] = "/usr/sbin:/usr/bin:/sbin:/bin"
@@ -39,7 +39,9 @@ class Mounted(NamedTuple):
 def run(*argv: str) -> "subprocess.CompletedProcess[str]":
     """A program of the host's."""
     try:
-        return subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
+        return subprocess.run(
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, errors="replace"
+        )
     except FileNotFoundError:
         raise Failure(UNAVAILABLE, "{0} is not installed: install the package that has it".format(argv[0])) from None
 
@@ -61,7 +63,7 @@ def last_line(done: "subprocess.CompletedProcess[str]") -> str:
 def mounted_at(place: str) -> Optional[Mounted]:
     """The topmost mount at a place (proc_pid_mountinfo(5))."""
     found, place = None, real(place)
-    with open("/proc/self/mountinfo") as table:
+    with open("/proc/self/mountinfo", errors="surrogateescape") as table:
         for line in table:
             words = line.split()
             if unescaped(words[4]) == place:
@@ -200,13 +202,6 @@ def release_client(place: str) -> None:
     umount(place, 5.0)
     end_clients(place)
     remove_directory(place)
-
-
-def make_owned(directory: str, what: Dict[str, Any]) -> None:
-    """A directory with the owner, group and mode of a request; also when it exists."""
-    os.makedirs(directory, 0o700, exist_ok=True)
-    os.chown(directory, what["owner"], what["group"])
-    os.chmod(directory, what["mode"])
 
 
 def remove_directory(path: str) -> None:

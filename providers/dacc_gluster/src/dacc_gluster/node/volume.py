@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, Dict, FrozenSet, List, Optional
 
 if TYPE_CHECKING:
     from .answers import Known, is_down, is_locked, online, problem, volumes
-    from .common import BUSY, UNAVAILABLE, Failure, last_line, make_owned, mount_client, release_client, run
+    from .common import BUSY, UNAVAILABLE, Failure, last_line, mount_client, mounted_at, release_client, run
+    from .planted import own_directory, top_of
 
 TRIES = 20
 DELETED = "user.dacc-deleted"
@@ -88,7 +89,9 @@ def make_global(what: Dict[str, Any]) -> None:
     place = what["directory"] + "/client"
     os.makedirs(place, 0o700, exist_ok=True)
     mount_client(what["volume"], what["servers"], place)
-    make_owned(place + "/global", what)
+    found = mounted_at(place)
+    with top_of(place, found.device if found else "") as top:
+        own_directory(top, "global", what)
     release_client(place)
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     )
     from .devices import resolve
     from .holders import end_holders, holders
-    from .settle import own_directory
+    from .planted import above, make_point, make_private, put_link, take_link
 
 
 def resolved(path: str) -> str:
@@ -47,38 +47,15 @@ def ours(path: str, fsname: str) -> Optional[Mounted]:
 def mount(job: Job) -> None:
     """Mount the filesystem, make the private directory and the link."""
     with locked("mounts"):  # one at a time on a node: mounts that overlap fail with EBUSY (data-acc issue 119)
-        _make_parent(job["path"], job["role"] == "mover")
-        path = resolved(job["path"])
-        if os.path.islink(path):
-            raise Failure("AlreadyExists", "{} is a symbolic link: remove it".format(path))
-        _make_point(path)
+        path = os.path.join(above(job["path"], job["role"] == "mover"), os.path.basename(job["path"]))
         if ours(path, job["fsname"]) is None:
+            make_point(path)
             _reach(job["ping"])
             attempts(job, "mount.lustre", lambda: _mount_client(job, path))
         place(job, "mounted")
         _prepare(job, path)
         _discard(_mark_of(job, path))
-    _make_link(job, path)
-
-
-def _make_parent(path: str, mover: bool) -> None:
-    parent = os.path.dirname(path)
-    if not mover:
-        os.makedirs(parent, 0o755, exist_ok=True)
-        return
-    os.makedirs(os.path.dirname(parent), 0o755, exist_ok=True)
-    with suppress(FileExistsError):
-        os.mkdir(parent, 0o700)
-    found = os.lstat(parent)
-    if found.st_uid != os.geteuid() or found.st_mode & 0o170077 != 0o040000:
-        raise Failure("InvalidRequest", "{} must be a directory of uid {} with mode 0700".format(parent, os.geteuid()))
-
-
-def _make_point(path: str) -> None:
-    try:
-        os.mkdir(path, 0o755)
-    except FileExistsError:
-        return
+    put_link(job["link"], _private_of(job))
 
 
 def _reach(groups: List[List[str]]) -> None:
@@ -111,12 +88,13 @@ def _judge(job: Job, path: str, done: Done) -> None:
 
 def _prepare(job: Job, path: str) -> None:
     found = ours(path, job["fsname"])
-    read_only = found is not None and "ro" in found.options
+    if found is None:
+        raise Failure("Unavailable", "{} is not mounted any more: see who unmounts it".format(path))
+    read_only = "ro" in found.options
     if read_only and not job["read_only"]:
         _remount(path, "rw")
     if job["private"] and not job["squashed"]:
-        os.makedirs(os.path.join(path, "private"), 0o755, exist_ok=True)
-        own_directory(os.path.join(path, "private", job["host"]), job)
+        make_private(path, found.device, job)
     place(job, "populated")
     if job["read_only"] and not read_only:
         _remount(path, "ro")
@@ -126,24 +104,16 @@ def _remount(path: str, access: str) -> None:
     must(path, "mount", "-o", "remount,bind,nodev,nosuid," + access, path)
 
 
-def _make_link(job: Job, path: str) -> None:
-    link, target = job["link"], os.path.join(job["path"], "private", job["host"])
-    if not link:
-        return
-    os.makedirs(os.path.dirname(link), 0o755, exist_ok=True)
-    try:
-        os.symlink(target, link)
-    except FileExistsError:
-        if os.path.islink(link) and os.readlink(link) == target:
-            return
-        raise Failure("AlreadyExists", "{} is in the way of the link to {}: remove it".format(link, target)) from None
+def _private_of(job: Job) -> str:
+    """Where the link leads."""
+    return os.path.join(job["path"], "private", job["host"])
 
 
 @verb("unmount")
 def unmount(job: Job) -> None:
     """Remove the link, end who holds the mount, unmount, remove the directory. Raises Busy; Unavailable for a node that stays dirty."""
     path = resolved(job["path"])
-    _remove_link(job)
+    take_link(job["link"], _private_of(job))
     with locked("mounts"):
         while ours(path, job["fsname"]) is not None:
             _unmount(job, path)
@@ -151,13 +121,6 @@ def unmount(job: Job) -> None:
         _check_clean(job, path)
         with suppress(OSError):  # gone, or somebody has put something into it: not ours
             os.rmdir(path)
-
-
-def _remove_link(job: Job) -> None:
-    link, target = job["link"], os.path.join(job["path"], "private", job["host"])
-    with suppress(FileNotFoundError):  # somebody else (Slurm's Epilog) may be quicker
-        if link and os.path.islink(link) and os.readlink(link) == target:
-            os.unlink(link)
 
 
 def _unmount(job: Job, path: str) -> None:

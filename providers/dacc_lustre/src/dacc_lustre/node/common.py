@@ -27,6 +27,7 @@ FORKING = threading.Lock()  # a program must not inherit a lock that another thr
 RUN = "/run/dacc/lustre"
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 MOST_OUTPUT = 4000
+EXISTS, INVALID, UNAVAILABLE = "AlreadyExists", "InvalidRequest", "Unavailable"
 END = [float("inf")]  # when this call must have ended, on the monotonic clock
 
 Done = NamedTuple("Done", [("rc", int), ("out", str), ("text", str)])
@@ -199,12 +200,12 @@ def read(path: str) -> str:
         return ""
 
 
-Mounted = NamedTuple("Mounted", [("point", str), ("source", str), ("kind", str), ("options", List[str])])
+Mounted = NamedTuple("Mounted", [("point", str), ("source", str), ("kind", str), ("options", List[str]), ("device", str)])
 
 
 def mounts() -> List[Mounted]:
     """What is mounted here, as findmnt says, in the order of the mount table."""
-    found = run("findmnt", "-J", "-l", "-o", "TARGET,SOURCE,FSTYPE,OPTIONS", seconds=20.0)
+    found = run("findmnt", "-J", "-l", "-o", "TARGET,SOURCE,FSTYPE,OPTIONS,MAJ:MIN", seconds=20.0)
     rows = json.loads(found.out)["filesystems"] if found.out.strip() else []
     made = []
     while rows:  # some versions nest them all the same
@@ -215,7 +216,8 @@ def mounts() -> List[Mounted]:
 
 
 def _mounted(row: Dict[str, Any]) -> Mounted:
-    return Mounted(row["target"], row["source"] or "", row["fstype"] or "", (row["options"] or "").split(","))
+    options, device = (row["options"] or "").split(","), (row.get("maj:min") or "").strip()
+    return Mounted(row["target"], row["source"] or "", row["fstype"] or "", options, device)
 
 
 def mounted_at(path: str) -> Optional[Mounted]:

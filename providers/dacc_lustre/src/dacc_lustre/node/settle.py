@@ -8,19 +8,7 @@ from typing import TYPE_CHECKING, Any, Dict, Iterator
 if TYPE_CHECKING:
     from .argv import mount_client, set_layout, spread_directories, target_point
     from .common import CommandFailed, Failure, Job, attempts, left, locked, mounted_at, must, parameter, place, run, verb
-
-
-def own_directory(path: str, job: Job) -> None:
-    """Make a directory of the job's owner; one that is complete keeps the mode that its owner gave it."""
-    try:
-        os.mkdir(path, 0o700)
-    except FileExistsError:
-        found = os.lstat(path)
-        if (found.st_uid, found.st_gid) == (job["owner"], job["group"]) != (0, 0):
-            return
-    # The owner comes last: after a crash in between, the next call sees that it is unfinished.
-    os.chmod(path, job["mode"])
-    os.chown(path, job["owner"], job["group"])
+    from .planted import Opened, of_root, own_directory, top_of
 
 
 @contextmanager
@@ -41,6 +29,15 @@ def looked_at(job: Job) -> Iterator[str]:
                 os.rmdir(point)
 
 
+@contextmanager
+def _top(point: str) -> Iterator["Opened"]:
+    found = mounted_at(point)
+    if found is None:
+        raise Failure("Unavailable", "{} is not mounted any more: see who unmounts it".format(point))
+    with top_of(point, found.device) as top:
+        yield top
+
+
 def _mount(job: Job, point: str) -> None:
     done = run(*mount_client(job["source"], point, job["options"]), seconds=left())
     if done.rc:
@@ -57,9 +54,10 @@ def settle(job: Job) -> Dict[str, Any]:
         if job["spread"]:
             must(point, *spread_directories(point))
         place(job, "laid-out")
-        own_directory(os.path.join(point, "global"), job)
-        os.makedirs(os.path.join(point, "private"), 0o755, exist_ok=True)
-        return _room(point)
+        with _top(point) as top:
+            own_directory(top, "global", job)
+            with of_root(top, "private"):
+                return _room(point)
 
 
 @verb("whole")
@@ -80,9 +78,9 @@ def usage(job: Job) -> Dict[str, Any]:
 @verb("private")
 def private(job: Job) -> None:
     """Make the private directories of hosts, where root on those hosts is nobody."""
-    with looked_at(job) as point:
+    with looked_at(job) as point, _top(point) as top, of_root(top, "private") as folder:
         for name in job["names"]:
-            own_directory(os.path.join(point, "private", name), job)
+            own_directory(folder, name, job)
 
 
 def _whole(job: Job) -> None:
