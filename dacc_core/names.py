@@ -45,17 +45,15 @@ def shorten(text: str, limit: int = MAX_NAME) -> str:
 
 
 def clean_text(text: str, limit: int = MAX_TEXT) -> str:
-    """A text of strangers for messages, records and terminals: one line of printable characters, others escaped, at most ``limit`` long.
+    """A text of strangers for messages, records and terminals: one line of printable characters, at most ``limit`` long.
+
+    What cannot be printed becomes a backslash escape; what is longer, its beginning and ``...``.
 
     A host, a user or a provider may have written it: with line ends it would forge lines of ours, with escape sequences it would act on
     terminals, and a lone surrogate is in no encoding, so that no record could be written that holds it.
     """
-    head = text[: limit + 1]
-    return shorten("".join(char if char.isprintable() else _escaped(char) for char in head), limit)
-
-
-def _escaped(char: str) -> str:
-    return " " if char in "\t\n\r\v\f" else char.encode("unicode_escape", "backslashreplace").decode("ascii")
+    head = text.strip()[: limit + 1]
+    return shorten("".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in head), limit)
 
 
 def _check(what: str, name: str, rule: re.Pattern[str], limit: int, why: str) -> str:

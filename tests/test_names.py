@@ -225,5 +225,21 @@ def test_a_cleaned_text_is_one_line_that_every_record_and_terminal_takes(text: s
 
 @given(st.text(st.characters(categories=("L", "N", "P", "Zs")), max_size=50))
 def test_a_text_that_is_clean_stays_as_it_is(text: str) -> None:
-    if text.isprintable():
+    if text.isprintable() and text == text.strip():
         assert clean_text(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        ("busy: process 12 uses it", "busy: process 12 uses it"),
+        ("größer, 容量", "größer, 容量"),
+        (" two\nlines\n", r"two\nlines"),
+        ("\x1b]0;owned\x07\x1b[2J", r"\x1b]0;owned\x07\x1b[2J"),
+        ("\u202egnp.exe", r"\u202egnp.exe"),
+        ("/mnt/\udcff", r"/mnt/\udcff"),
+        ("a" * 1001, "a" * 997 + "..."),
+    ],
+)
+def test_a_hosts_text_is_one_printable_line_of_bounded_length(text: str, cleaned: str) -> None:
+    assert clean_text(text) == cleaned

@@ -5,6 +5,7 @@ from ..errors import (
     Busy,
     Cancelled,
     DaccError,
+    HostLost,
     HostUnreachable,
     InvalidRequest,
     NoSpace,
@@ -14,6 +15,7 @@ from ..errors import (
     Unsupported,
 )
 from ..model import Brick, BrickRef, Progress, Volume
+from ..names import clean_text
 from .context import CancelToken, Context, Deadline
 from .hookspecs import hookimpl, hookspec
 from .hosts import Argv, CommandResult, HostRunner, PerHost
@@ -55,6 +57,7 @@ __all__ = [
     "DaccError",
     "Deadline",
     "Delete",
+    "HostLost",
     "HostRunner",
     "HostUnreachable",
     "InvalidRequest",
@@ -81,6 +84,7 @@ __all__ = [
     "UsageProvider",
     "Volume",
     "VolumeRequest",
+    "clean_text",
     "current_site",
     "hookimpl",
     "hookspec",

@@ -130,6 +130,8 @@ def _things(names: list[str]) -> list[str]:
 
 def _thing(name: str) -> str:
     thing = getattr(sdk, name)
+    if inspect.isfunction(thing):
+        return f"### `{name}`\n\n    {name}{md.signature(thing)}\n\n{md.doc(thing)}"
     if not isinstance(thing, type):
         return f"### `{name}`\n\n{_constant(name, thing)}"
     return "\n\n".join(filter(None, (f"### `{name}`", md.doc(thing), _fields(thing), *_methods(thing))))

@@ -27,6 +27,7 @@ from dacc_core.sdk import (
 )
 
 from . import remote
+from .answers import Answer, Made, Shape, Usage
 from .checks import check_hosts, check_volume, checked_path, has_loop_devices
 from .faults import FaultPlan
 from .injection import Outcomes, on_each_host, once
@@ -82,7 +83,8 @@ class FakeProvider:
             if backing == "none":
                 return Created(state={"backing": backing}, capacity=volume.capacity)
             server = volume.hosts[0]
-            answers = self._all(request.context, volume, volume.hosts, backing, "create", more | {"stop": stop})
+            made = more | {"stop": stop}
+            answers = self._all(request.context, volume, volume.hosts, backing, "create", made, {server: Made})
             place = volume_path(volume, backing)
             return Created(state={"backing": backing, "image": place, "server": server}, capacity=answers[server]["capacity"])
 
@@ -137,7 +139,7 @@ class FakeProvider:
                 return {"capacity": volume.capacity, "used": 0}
             # In a mount namespace of its own: what it mounts to look inside ends with it.
             wrapper = ("unshare", "--mount") if backing == "image" else ()
-            answer = self._at_server(request, backing, "usage", wrapper)
+            answer = self._at_server(request, backing, "usage", {volume.hosts[0]: Usage}, wrapper)
             return {"capacity": answer["capacity"], "used": answer["used"]}
 
         check_volume(volume)
@@ -225,24 +227,32 @@ class FakeProvider:
         return PerHost(hosts=on_each_host(self._faults, call, context, hosts, work))
 
     def _all(
-        self, context: Context, volume: Volume, hosts: Sequence[str], backing: str, verb: str, more: dict[str, Any]
+        self,
+        context: Context,
+        volume: Volume,
+        hosts: Sequence[str],
+        backing: str,
+        verb: str,
+        more: dict[str, Any],
+        shapes: Mapping[str, Shape] = {},
     ) -> dict[str, Mapping[str, Any]]:
-        """The verb on each brick host. Raises the first error, in brick order."""
-        answers = remote.call(
-            context, hosts, backing, f"{backing}-{verb}", lambda host: self._volume_job(context, volume, backing, host) | more
-        )
+        """The verb on each brick host; ``shapes`` of those that have a result. Raises the first error, in brick order."""
+        jobs = {host: self._volume_job(context, volume, backing, host) | more for host in hosts}
+        answers = remote.call(context, hosts, backing, f"{backing}-{verb}", jobs.__getitem__, shapes=shapes)
         return {host: result_of(answer, f"volume {volume.name} on {host}") for host, answer in answers.items()}
 
-    def _at_server(self, request: VolumeRequest, backing: str, verb: str, wrapper: Sequence[str] = ()) -> Mapping[str, Any]:
+    def _at_server(
+        self, request: VolumeRequest, backing: str, verb: str, shapes: Mapping[str, Shape] = {}, wrapper: Sequence[str] = ()
+    ) -> Mapping[str, Any]:
         """The verb on the volume's first host. Raises its error."""
         context, volume = request.context, request.volume
         server = volume.hosts[0]
         job = self._volume_job(context, volume, backing) | {"capacity": volume.capacity}
-        answers = remote.call(context, (server,), backing, f"{backing}-{verb}", lambda _: job, wrapper=wrapper)
+        answers = remote.call(context, (server,), backing, f"{backing}-{verb}", lambda _: job, shapes=shapes, wrapper=wrapper)
         return result_of(answers[server], f"volume {volume.name} on {server}")
 
 
-def result_of(answer: remote.Answer, what: str) -> Mapping[str, Any]:
+def result_of(answer: Answer, what: str) -> Mapping[str, Any]:
     """A verb's result, or its error raised."""
     if isinstance(answer, DaccError):
         raise named(answer, what)

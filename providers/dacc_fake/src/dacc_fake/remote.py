@@ -12,11 +12,9 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from dacc_core.sdk import CommandResult, Context, DaccError, ProviderBug, Unavailable
+from dacc_core.sdk import CommandResult, Context, ProviderBug
 
-from .faults import ERRORS
-
-Answer = Mapping[str, Any] | DaccError
+from .answers import Answer, Nothing, Shape, answer_of
 
 
 @cache
@@ -34,10 +32,13 @@ def call(
     verb: str,
     job: Callable[[str], Mapping[str, Any]],
     *,
+    shapes: Mapping[str, Shape] = {},
     wrapper: Sequence[str] = (),
     most: float = 600.0,
 ) -> dict[str, Answer]:
     """Do ``verb`` on each host, in parallel; ``job`` makes its arguments. An answer is the verb's result or its error.
+
+    ``shapes``: of the results, by host; the others have nothing in them.
 
     Raises Cancelled, and Unavailable when the deadline (or ``most`` seconds) is over before it starts.
     """
@@ -55,19 +56,10 @@ def call(
 
     results = context.hosts.run(hosts, argv, timeout=timeout, stdin=helper(part))
     context.cancel.check(verb)
-    return {host: _answer(host, verb, results.get(host)) for host in hosts}
+    return {host: _answer(host, verb, results.get(host), shapes.get(host, Nothing)) for host in hosts}
 
 
-def _answer(host: str, verb: str, result: CommandResult | None) -> Answer:
+def _answer(host: str, verb: str, result: CommandResult | None, shape: Shape) -> Answer:
     if result is None:
         return ProviderBug(provider="fake", where=verb, why=f"the host runner gave no result for {host}")
-    if result.error is not None:
-        return result.error
-    try:
-        answer: dict[str, Any] = json.loads(result.stdout)
-    except ValueError:
-        return Unavailable(why=f"{verb} ended early: {result.why()}")
-    if "error" in answer:
-        return ERRORS[answer["error"]].from_text(answer["text"])
-    found: dict[str, Any] = answer["result"]
-    return found
+    return answer_of(host, verb, result, shape)

@@ -6,25 +6,24 @@ Two pools never become one, since a pool takes no host that is in another. So ho
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from dacc_core.sdk import PerHost, Unavailable
+from dacc_core.sdk import PerHost, Unavailable, clean_text
 
 from .layout import Layout
-from .node import answers
 from .node.answers import Peers
 from .remote import Remote
+from .told import peers_of
 
 _LOOKS = 40
 
 
-def join(remote: Remote, layout: Layout, told: Mapping[str, Mapping[str, Any]]) -> None:
+def join(remote: Remote, layout: Layout, seen: Mapping[str, str]) -> None:
     """See that all storage hosts of the volume are in the pool and in touch with each other. Raises Unavailable.
 
-    ``told``: what each host's helper told, its ``pool`` among that.
+    ``seen``: the pool as each host sees it.
     """
     hosts, seed = layout.volume.hosts, layout.settings.seed
-    if not strangers({host: answers.peers(one["pool"]) for host, one in told.items()}, seed):
+    if not strangers({host: peers_of(host, pool) for host, pool in seen.items()}, seed):
         return
     for host in hosts:
         if host != seed:
@@ -50,7 +49,7 @@ def strangers(seen: Mapping[str, Peers], seed: str) -> str:
 def _look(remote: Remote, hosts: Sequence[str]) -> Mapping[str, Peers]:
     results = remote.run(hosts, ("gluster", "--mode=script", "pool", "list"))
     PerHost.of(results).check()
-    return {host: answers.peers(result.stdout.decode(errors="replace")) for host, result in results.items()}
+    return {host: peers_of(host, result.stdout.decode(errors="replace")) for host, result in results.items()}
 
 
 def _probe(remote: Remote, seed: str, address: str) -> None:
@@ -59,4 +58,4 @@ def _probe(remote: Remote, seed: str, address: str) -> None:
     if error := result.error:
         raise error
     if not result.ok:
-        raise Unavailable(why=f"storage host {address} cannot be taken into the pool of {seed}: {result.why()}")
+        raise Unavailable(why=f"storage host {address} cannot be taken into the pool of {seed}: {clean_text(result.why())}")

@@ -26,6 +26,7 @@ from . import pool
 from .layout import Layout
 from .remote import Remote, knower, outcome, told
 from .settings import OURS, GlusterSettings
+from .told import Attached, Prepared, Usage
 
 
 class GlusterProvider(Provider, RestoreProvider, UsageProvider):
@@ -52,12 +53,12 @@ class GlusterProvider(Provider, RestoreProvider, UsageProvider):
         """Format and mount the bricks, take their hosts into the pool, make a volume of them and its directory ``global``."""
         remote, layout = self._of(request.context, request.volume)
         what = self._on_storage(layout, least=layout.least)
-        prepared = told(remote.help(request.volume.hosts, "storage", "prepare", what))
-        pool.join(remote, layout, prepared)
+        prepared = told(remote.help(request.volume.hosts, "storage", "prepare", what), Prepared)
+        pool.join(remote, layout, {host: one.pool for host, one in prepared.items()})
         owned = {"owner": request.owner, "group": request.group, "mode": request.mode}
         what = self._on_storage(layout, **self._served(layout), **owned)
         outcome(remote.help(request.volume.hosts[:1], "storage", "serve", what)).check()
-        return Created(state={}, capacity=sum(one["room"] for one in prepared.values()))
+        return Created(state={}, capacity=sum(one.room for one in prepared.values()))
 
     def delete(self, request: Delete) -> None:
         """Stop the volume, make gluster forget it, and clean the bricks."""
@@ -77,7 +78,7 @@ class GlusterProvider(Provider, RestoreProvider, UsageProvider):
         if not host:
             return False
         what = self._on_storage(layout, gone=layout.gluster_bricks(*gone) if gone else [])
-        if not told(remote.help([host], "storage", "forget", what))[host]:
+        if not told(remote.help([host], "storage", "forget", what), bool)[host]:
             remote.context.log.warning("volume %s is stopped, and is to be deleted when all hosts of the pool are back", layout.name)
         return True
 
@@ -105,16 +106,16 @@ class GlusterProvider(Provider, RestoreProvider, UsageProvider):
     def restore(self, request: VolumeRequest) -> None:
         """After a reboot: mount the bricks again, and start what serves them."""
         remote, layout = self._of(request.context, request.volume)
-        attached = told(remote.help(request.volume.hosts, "storage", "attach", self._on_storage(layout)))
-        pool.join(remote, layout, attached)
+        attached = told(remote.help(request.volume.hosts, "storage", "attach", self._on_storage(layout)), Attached)
+        pool.join(remote, layout, {host: one.pool for host, one in attached.items()})
         what = self._on_storage(layout, **self._served(layout))
         outcome(remote.help(request.volume.hosts[:1], "storage", "start", what)).check()
 
     def usage(self, request: VolumeRequest) -> Mapping[str, int]:
         """What the bricks' filesystems say."""
         remote, layout = self._of(request.context, request.volume)
-        each = told(remote.help(request.volume.hosts, "storage", "usage", self._on_storage(layout)))
-        return {"capacity": sum(one[0] for one in each.values()), "used": sum(one[1] for one in each.values())}
+        each = told(remote.help(request.volume.hosts, "storage", "usage", self._on_storage(layout)), Usage)
+        return {"capacity": sum(one.capacity for one in each.values()), "used": sum(one.used for one in each.values())}
 
     def _of(self, context: Context, volume: Volume) -> tuple[Remote, Layout]:
         return self._remote(context), Layout(volume, self.settings)

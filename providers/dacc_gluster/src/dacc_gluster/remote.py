@@ -7,13 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from dacc_core.sdk import AlreadyExists, Argv, Busy, CommandResult, Context, DaccError, InvalidRequest, NoSpace, PerHost, Unavailable
+from dacc_core.sdk import Argv, CommandResult, Context, DaccError, PerHost, Unavailable, clean_text
 
+from .told import Withdrawn, ended, told_by
+
+T = TypeVar("T")
 Helper = Literal["storage", "client"]
-_CLASSES: Mapping[int, type[DaccError]] = {10: InvalidRequest, 30: AlreadyExists, 40: Busy, 50: NoSpace, 60: Unavailable}
-"""By the exit codes of node/common.py."""
 
 
 @dataclass(frozen=True)
@@ -46,14 +47,15 @@ def source(helper: Helper) -> bytes:
 
 
 def outcome(results: Mapping[str, CommandResult]) -> PerHost:
-    """How a helper's action ended on each host."""
-    return PerHost(hosts={host: _error(result) for host, result in results.items()})
+    """How a helper's action that has nothing to tell ended on each host."""
+    return PerHost(hosts={host: ended(result) for host, result in results.items()})
 
 
-def told(results: Mapping[str, CommandResult]) -> dict[str, Any]:
-    """What a helper's action told on each host. Raises the first error."""
-    outcome(results).check()
-    return {host: json.loads(result.stdout) for host, result in results.items()}
+def told(results: Mapping[str, CommandResult], shape: type[T]) -> dict[str, T]:
+    """What a helper's action told on each host, of that shape. Raises the first error."""
+    found = {host: told_by(result, shape) for host, result in results.items()}
+    PerHost(hosts={host: one if isinstance(one, DaccError) else None for host, one in found.items()}).check()
+    return {host: one for host, one in found.items() if not isinstance(one, DaccError)}
 
 
 def knower(results: Mapping[str, CommandResult]) -> str:
@@ -63,17 +65,13 @@ def knower(results: Mapping[str, CommandResult]) -> str:
     """
     errors: list[DaccError] = []
     for host, result in results.items():
-        if error := _error(result):
-            errors.append(error)
-        elif (answer := json.loads(result.stdout))["known"]:
+        answer = told_by(result, Withdrawn)
+        if isinstance(answer, DaccError):
+            errors.append(answer)
+        elif answer.known:
             return host
-        elif answer["why"]:
-            errors.append(Unavailable(why=f"host {host}: {answer['why']}"))
+        elif answer.why:
+            errors.append(Unavailable(why=f"host {host}: {clean_text(answer.why)}"))
     if errors:
         raise errors[0]
     return ""
-
-
-def _error(result: CommandResult) -> DaccError | None:
-    kind = None if result.error else _CLASSES.get(result.returncode)
-    return kind(why=f"host {result.host}: {result.why()}") if kind else result.failure()

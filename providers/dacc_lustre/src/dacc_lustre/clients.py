@@ -85,7 +85,7 @@ def _on_hosts(
 ) -> PerHost:
     check_hosts(tuple(hosts))
     common = {"fsname": request.volume.name, **job}
-    answers = remote.call(request.context, settings, verb, common, {host: {} for host in hosts}, seconds=seconds, tries=tries)
+    answers = remote.ask(request.context, settings, verb, common, {host: {} for host in hosts}, seconds=seconds, tries=tries)
     return PerHost(hosts=remote.errors_of(answers, hosts))
 
 

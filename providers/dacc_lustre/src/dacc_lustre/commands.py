@@ -44,7 +44,7 @@ def prepare(host: str, yes: bool, wipe: tuple[str, ...]) -> None:
         "yes": yes,
     }
     context = current_site().context(PREPARE_SECONDS)
-    found = remote.results_of(remote.call(context, settings, "prepare", job, {host: {}}, seconds=PREPARE_SECONDS))[host]
+    found = remote.results_of(remote.ask(context, settings, "prepare", job, {host: {}}, seconds=PREPARE_SECONDS))[host]
     _say_prepared(host, found["disks"], yes)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from dacc_core.sdk import AlreadyExists, Busy, DaccError, InvalidRequest, NoSpace, Unavailable, Unsupported
+from dacc_core.sdk import AlreadyExists, Busy, DaccError, InvalidRequest, NoSpace, Unavailable, Unsupported, clean_text
 
 Verdict = Literal["retry", "conflict", "fail host", "fail", "full", "busy", "quarantine"]
 
@@ -94,5 +94,6 @@ def error_of(failed: Mapping[str, Any]) -> DaccError:
     command, rc, text = str(failed["command"]), int(failed["rc"]), str(failed["text"])
     rule = rule_for(command, rc, text)
     lines = text.strip().splitlines()
-    said = f" ({lines[-1].strip()[:300]})" if lines else ""
-    return CLASSES[rule.verdict].from_text(f"{command} of {failed['what']} failed with status {rc}{said}: {rule.says}")
+    said = f" ({clean_text(lines[-1], 300)})" if lines else ""
+    what = f"{clean_text(command, 100)} of {clean_text(str(failed['what']), 300)}"
+    return CLASSES[rule.verdict].from_text(f"{what} failed with status {rc}{said}: {rule.says}")

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from dacc_core.sdk import Context, DaccError
 
 from . import lnet, remote
+from .answers import Answer
 from .probe import HostFacts, check_health, check_slice, facts_of
 from .settings import Settings
 from .targets import Kind, Target
@@ -32,7 +33,7 @@ def look(context: Context, settings: Settings, devices: Mapping[str, Sequence[st
     """Ask hosts and judge; a host that does not answer is a finding too."""
     jobs = {host: {"disks": list(some), "names": lnet.names_of(settings.nids, host)} for host, some in devices.items()}
     common = {"mgs_device": settings.mgs_device, "backend": settings.backend}
-    answers = remote.call(context, settings, "check", common, jobs, seconds=settings.probe_seconds)
+    answers = remote.ask(context, settings, "check", common, jobs, seconds=settings.probe_seconds)
     findings = [one for host, found in answers.items() for one in judge(host, found, devices[host], settings)]
     fit = {host: facts_of(host, found) for host, found in answers.items() if not isinstance(found, DaccError)}
     return [*findings, *(_nodemap(context, settings, fit) if settings.nodemap else ())]
@@ -45,13 +46,13 @@ def _nodemap(context: Context, settings: Settings, facts: Mapping[str, HostFacts
     if facts and not running:
         yield Finding(", ".join(facts), "warning", f"no MGS runs there: the nodemap {settings.nodemap} was not looked at")
     common = {"nodemap": settings.nodemap, "nids": nids}
-    answers = remote.call(context, settings, "nodemap", common, {host: {} for host in running}, seconds=settings.probe_seconds)
+    answers = remote.ask(context, settings, "nodemap", common, {host: {} for host in running}, seconds=settings.probe_seconds)
     for host, found in answers.items():
         if isinstance(found, DaccError):
             yield Finding(host, "error", str(found).removeprefix(f"host {host}: "))
 
 
-def judge(host: str, found: remote.Answer, devices: Sequence[str], settings: Settings) -> Iterator[Finding]:
+def judge(host: str, found: Answer, devices: Sequence[str], settings: Settings) -> Iterator[Finding]:
     """The findings of one host."""
     if isinstance(found, DaccError):
         yield Finding(host, "error", str(found).removeprefix(f"host {host}: "))

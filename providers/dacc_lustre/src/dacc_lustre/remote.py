@@ -13,31 +13,15 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from dacc_core.sdk import (
-    AlreadyExists,
-    Argv,
-    Busy,
-    CommandResult,
-    Context,
-    DaccError,
-    HostUnreachable,
-    InvalidRequest,
-    NoSpace,
-    NotFound,
-    ProviderBug,
-    Unavailable,
-    Unsupported,
-)
+from dacc_core.sdk import Argv, CommandResult, Context, DaccError, ProviderBug
 
-from .errors import codes_to_retry, error_of
+from . import answers
+from .answers import Answer
+from .errors import codes_to_retry
 from .settings import Settings
 
-Answer = Mapping[str, Any] | DaccError
 PARTS = ("common", "planted", "argv", "devices", "pools", "targets", "settle", "holders", "client", "swap", "check", "nodemap", "prepare")
 HEAD = '"""The node helper of the Lustre provider of dacc, version {version}. Made by `dacc lustre helper`; do not edit."""\n'
-ERRORS: Mapping[str, type[DaccError]] = {
-    kind.__name__: kind for kind in (AlreadyExists, Busy, InvalidRequest, NoSpace, NotFound, Unavailable, Unsupported)
-}
 RETRY_WAIT = 1.0
 
 
@@ -101,29 +85,27 @@ def answer_of(host: str, verb: str, result: CommandResult | None) -> Answer:
     """What a command's result means; errors name the host."""
     if result is None:
         return ProviderBug(provider="lustre", where=verb, why=f"the host runner gave no result for {host}")
-    if result.error is not None:
-        return result.error
-    try:
-        answer: dict[str, Any] = json.loads(result.stdout)
-    except ValueError:
-        return Unavailable(why=f"host {host}: {verb} ended early: {result.why()}")
-    if "error" in answer:
-        return ERRORS.get(answer["error"], Unavailable).from_text(f"host {host}: {answer['text']}")
-    if "failed" in answer:
-        return named(error_of(answer["failed"]), host)
-    found: dict[str, Any] = answer["result"]
-    return found
+    return answers.answer_of(host, verb, result)
 
 
-def named(error: DaccError, host: str) -> DaccError:
-    """The error with its host in front; an unreachable host's names it already."""
-    return error if isinstance(error, HostUnreachable) else type(error).from_text(f"host {host}: {error}")
+def ask(
+    context: Context,
+    settings: Settings,
+    verb: str,
+    common: Mapping[str, Any],
+    hosts: Mapping[str, Mapping[str, Any]],
+    *,
+    seconds: float,
+    tries: int = 1,
+) -> dict[str, Answer]:
+    """As :func:`call`, and every result is of the verb's shape."""
+    return answers.fitting(verb, call(context, settings, verb, common, hosts, seconds=seconds, tries=tries))
 
 
-def results_of(answers: Mapping[str, Answer]) -> dict[str, Mapping[str, Any]]:
+def results_of(found: Mapping[str, Answer]) -> dict[str, Mapping[str, Any]]:
     """The results. Raises the first error, in the order of the hosts."""
     made: dict[str, Mapping[str, Any]] = {}
-    for host, answer in answers.items():
+    for host, answer in found.items():
         if isinstance(answer, DaccError):
             raise answer
         made[host] = answer

@@ -9,6 +9,7 @@ from typing import Any
 from dacc_core.sdk import Context, DaccError, HostUnreachable, NoSpace, Unavailable, Volume
 
 from . import lnet, reconcile, remote
+from .answers import Answer
 from .plan import Plan
 from .probe import HostFacts, facts_of
 from .settings import Settings
@@ -80,7 +81,7 @@ class Servers:
         """What the hosts are like. Raises the first error."""
         return {host: facts_of(host, found) for host, found in remote.results_of(self._probe(hosts or self.hosts)).items()}
 
-    def _probe(self, hosts: Sequence[str]) -> dict[str, remote.Answer]:
+    def _probe(self, hosts: Sequence[str]) -> dict[str, Answer]:
         names = {host: lnet.names_of(self.settings.nids, host) for host in hosts}
         jobs = {host: {**self._host(host), "names": names[host], "mgs": host == self.layout.mgs_host} for host in hosts}
         return self._call("probe", {}, jobs, seconds=self.settings.probe_seconds)
@@ -114,9 +115,9 @@ class Servers:
 
     def _call(
         self, verb: str, common: Mapping[str, Any], hosts: Mapping[str, Mapping[str, Any]], *, seconds: float, tries: int = 1
-    ) -> dict[str, remote.Answer]:
+    ) -> dict[str, Answer]:
         shared = {"fsname": self.layout.fsname, "mgs_device": self.settings.mgs_device, "discard": self.settings.discard}
-        return remote.call(self.context, self.settings, verb, {**shared, **common}, hosts, seconds=seconds, tries=tries)
+        return remote.ask(self.context, self.settings, verb, {**shared, **common}, hosts, seconds=seconds, tries=tries)
 
     def _host(self, host: str) -> dict[str, Any]:
         return {"disks": [one.device for one in self.layout.osts if one.host == host]}

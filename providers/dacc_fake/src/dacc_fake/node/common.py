@@ -191,9 +191,16 @@ def main(name: str, job: "Job") -> "dict[str, Any]":
     try:
         return {"result": VERBS[name](job) or {}}
     except Failure as error:
-        return {"error": error.kind, "text": str(error)}
+        return {"error": error.kind, "text": told(str(error))}
     except OSError as error:
-        return {"error": _kind(error), "text": "{}: {}".format(error.filename or name, error.strerror or error)}
+        return {"error": _kind(error), "text": told("{}: {}".format(error.filename or name, error.strerror or error))}
+    except UnicodeError as error:  # a name that this host's locale cannot write
+        return {"error": INVALID, "text": "{}: {}".format(name, error)}
+
+
+def told(text: str) -> str:
+    """A text that every reader of JSON takes: names of files may have bytes that are no characters."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def start() -> None:

@@ -44,9 +44,11 @@ def online(answer: Union[bytes, str]) -> FrozenSet[str]:
 
 
 def peers(answer: str) -> Peers:
-    """Of ``gluster pool list``: lines of id, name and state, the host itself being ``localhost``."""
+    """Of ``gluster pool list``: lines of id, name and state, the host itself being ``localhost``. Raises ``ValueError`` for other lines."""
     rows = [line.split() for line in answer.splitlines()[1:]]
-    own = next((row[0] for row in rows if row[1] == "localhost"), "")
+    own = next((row[0] for row in rows if row[1:2] == ["localhost"]), "")
+    if not own or any(len(row) < 3 for row in rows):
+        raise ValueError("no list of a pool that the host is in")
     return Peers(own, frozenset(row[0] for row in rows), frozenset(row[0] for row in rows if row[-1] == "Connected"))
 
 

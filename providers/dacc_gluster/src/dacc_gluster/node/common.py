@@ -230,7 +230,7 @@ def main(actions: Dict[str, Callable[[Dict[str, Any]], Any]]) -> int:
     try:
         with locked(what["lock"]):
             print(json.dumps(action(what)))
-    except (Failure, OSError) as error:
+    except (Failure, OSError, UnicodeError) as error:
         sys.stderr.write(str(error) + "\n")
         return error.code if isinstance(error, Failure) else UNAVAILABLE
     return 0

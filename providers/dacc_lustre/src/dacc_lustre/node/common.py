@@ -242,13 +242,20 @@ def answer(name: str, document: Dict[str, Any], host: str) -> Dict[str, Any]:
     try:
         return {"result": VERBS[name](job) or {}}
     except Failure as error:
-        return {"error": error.kind, "text": str(error)}
+        return {"error": error.kind, "text": told(str(error))}
     except CommandFailed as error:
-        return {"failed": error.answer}
+        return {"failed": {key: told(value) if isinstance(value, str) else value for key, value in error.answer.items()}}
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         text = "{}: {}".format(error.filename or name, error.strerror or error)
-        return {"error": "NoSpace" if full else "Unavailable", "text": text}
+        return {"error": "NoSpace" if full else "Unavailable", "text": told(text)}
+    except UnicodeError as error:  # a name that this host's locale cannot write
+        return {"error": INVALID, "text": "{}: {}".format(name, error)}
+
+
+def told(text: str) -> str:
+    """A text that every reader of JSON takes: names of files may have bytes that are no characters."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def start(name: str, document: str, host: str) -> None:
