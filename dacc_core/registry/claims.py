@@ -32,7 +32,7 @@ from ..errors import (
 from ..model import FIRST_PERSISTENT_ID, Attachment, Counters, Request, Session
 from . import allocation, goals, waiting
 from .ops import AskUser, Draft, Pause, Turn, User, Verb, Wait
-from .verbs import BARRIER_SECONDS, Scene, find, jitter, pursue, spread, vanished
+from .verbs import BARRIER_SECONDS, Scene, find, is_current, jitter, pursue, spread, vanished
 from .view import View
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.5, 2.0
@@ -136,7 +136,7 @@ def _present(effort: _Effort) -> Verb[Session | None]:
         if session is None:
             return None
         _check_same(session, claim)
-        if effort.mine or not session.claiming or (yield from _is_current(scene, claim.token)):
+        if effort.mine or not session.claiming or (yield from is_current(scene, claim.token)):
             effort.mine = session.born
             return session
 
@@ -146,12 +146,6 @@ def _check_not_ended(effort: _Effort, session: Session | None) -> None:
     if effort.mine and (session is None or session.goal.filesystem == "absent" or session.born != effort.mine):
         by = session.goal.verb if session is not None and session.goal.filesystem == "absent" else "teardown"
         raise Superseded(verb=goals.SETUP.verb, token=effort.claim.token, by=by)
-
-
-def _is_current(scene: Scene, token: str) -> Verb[bool]:
-    """Whether the session is as our view has it: it may have ended through another daemon a moment before the call came."""
-    result = yield Draft(scene.view).expect("sessions", token).commit()
-    return bool(result.ok)
 
 
 def _is_full(effort: _Effort) -> bool:

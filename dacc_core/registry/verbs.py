@@ -56,6 +56,12 @@ def find(scene: Scene, token: str) -> Verb[Session]:
             raise NoSuchSession(token=token)
 
 
+def is_current(scene: Scene, token: str) -> Verb[bool]:
+    """Whether the session is as our view has it: another daemon may have changed it a moment ago."""
+    result = yield Draft(scene.view).expect("sessions", token).commit()
+    return bool(result.ok)
+
+
 def jitter(token: str, attempt: int) -> float:
     """Seconds before the next attempt at a transaction that another program won."""
     # Bounded, so that nobody waits long.
@@ -97,6 +103,8 @@ def _record(
         if not done and wish.filesystem == "ready":
             waiting.check_waits_no_more(scene.view, session)
         if done or (_same(session.goal, wish) and not goals.failed(session, status)):
+            if scene.subject is not None and not (yield from is_current(scene, token)):
+                continue  # a call that ends a session succeeds for what the store has, not for what our view was told last
             return _settle(scene, session), None if done else session.goal_seq
         seq = session.goal_seq + 1
         result = yield Draft(scene.view).put(msgspec.structs.replace(session, goal=wish, goal_seq=seq), "sessions", token).commit()

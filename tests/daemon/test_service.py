@@ -163,7 +163,7 @@ def test_a_call_that_comes_again_has_as_much_less_time_as_its_caller_has_waited(
     asked: list[float] = []
     monkeypatch.setattr(service.executor, "call", lambda verb, seconds, *_: asked.append(seconds))
     args = ("--function", "teardown", "--token", "7")
-    service._handle(Request("fakewarp", Call(args, {}, Caller(uid=0, trusted=True), waited=waited)), lambda _: None)
+    service._handle(Request("fakewarp", Call(args, {}, Caller(uid=0, trusted=True), age=lambda: waited)), lambda _: None)
     assert asked == [seconds]
 
 
