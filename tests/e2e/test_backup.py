@@ -60,7 +60,10 @@ def test_a_session_that_began_after_the_backup_keeps_its_bricks_to_itself(slurm:
     assert "3 free bricks are in quarantine" in succeeded(slurm.dacc("restore", file))
     slurm.site.start()
     assert slurm.free() == 0
-    assert "6 in quarantine: ask an operator" in refused(slurm.striped(mib=64).setup())
+    job = slurm.striped(mib=64)
+    with job.waiting():
+        assert "6 in quarantine: ask an operator" in job.why()
+    succeeded(job.teardown(hurry=True))
     later.does("c1", 'touch "$DW_JOB_STRIPED/still-there"')
     slurm.jobs.clear()
     found = json.loads(succeeded(slurm.dacc("hosts", "--json")))

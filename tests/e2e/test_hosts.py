@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from .slurm import Slurm, refused, succeeded
+from .slurm import Slurm, finish, refused, succeeded
 
 
 def hosts(slurm: Slurm) -> dict[str, dict[str, Any]]:
@@ -26,10 +26,13 @@ def test_a_job_on_a_drained_host_goes_on_and_new_ones_go_elsewhere(slurm: Slurm)
     assert slurm.free() == 6
 
 
-def test_what_fits_on_no_other_host_is_refused_with_the_reason(slurm: Slurm) -> None:
+def test_what_fits_on_no_other_host_waits_with_the_reason_until_the_host_is_back(slurm: Slurm) -> None:
     succeeded(slurm.dacc("drain", "dac1"))
-    assert refused(slurm.striped(mib=128).setup()).endswith(": 3 on hosts that are drained: ask an operator")
-    succeeded(slurm.dacc("undrain", "dac1"))
+    job = slurm.striped(mib=128)
+    with job.waiting() as setup:
+        assert job.why().endswith(": 3 on hosts that are drained: ask an operator")
+        succeeded(slurm.dacc("undrain", "dac1"))
+        succeeded(finish(setup))
 
 
 def test_a_drained_host_stays_so_when_its_daemon_restarts(slurm: Slurm) -> None:

@@ -24,10 +24,12 @@ STEPPING = [
     *(pytest.param(f"write.{moment}@{number}", marks=pytest.mark.long) for number in (2, 3) for moment in ("before", "after")),
     *(f"keystore.sqlite.{moment}@{number}" for number in (3, 4) for moment in ("before_commit", "after_commit")),
 ]
-"""What it writes next is a step's beginning, and its end."""
+"""What it writes next is a step's beginning, and its end; in between, of a copy, that what was at its destinations before is removed."""
+
+COPIES = ("data_in", "data_out")
 
 
-def test_each_call_of_a_job_takes_the_three_writes_of_which_the_daemon_s_two_are_tried_below(directory_job: Job) -> None:
+def test_each_call_of_a_job_takes_three_writes_of_which_the_daemon_s_two_are_tried_below_and_a_copy_four(directory_job: Job) -> None:
     crash = directory_job.crash
     for call in CALLS:
         before = crash.records().revision
@@ -35,13 +37,19 @@ def test_each_call_of_a_job_takes_the_three_writes_of_which_the_daemon_s_two_are
         if call == "pre_run":
             directory_job.do("paths")
             directory_job.compute()
-        assert crash.records().revision - before == 3, call
+        assert crash.records().revision - before == (4 if call in COPIES else 3), call
     crash.assert_nothing_left()
 
 
 @pytest.mark.parametrize("place", STEPPING)
 def test_a_job_ends_well_although_the_daemon_is_killed_in_each_of_its_calls_at_the_write(directory_job: Job, place: str) -> None:
     survives(directory_job, dict.fromkeys(CALLS, place))
+
+
+@pytest.mark.parametrize("moment", ["before_commit", "after_commit"])
+def test_a_job_ends_well_although_the_daemon_is_killed_at_the_end_of_its_copies(directory_job: Job, moment: str) -> None:
+    places = dict.fromkeys(CALLS, f"keystore.sqlite.{moment}@4")
+    survives(directory_job, places | dict.fromkeys(COPIES, f"keystore.sqlite.{moment}@5"))
 
 
 def test_a_job_ends_well_although_the_daemon_is_killed_in_each_of_its_calls_while_it_registers(directory_job: Job) -> None:
