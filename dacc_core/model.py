@@ -221,6 +221,11 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True):
         return self.volume.name if self.volume else f"{self.mounted_as}@{self.born:.6f}"
 
     @property
+    def identity(self) -> str:
+        """What tells it from any other session of its token, from its first record to its last, whatever bricks it has meanwhile."""
+        return f"{self.mounted_as}@{self.born!r}"
+
+    @property
     def mounted_as(self) -> str:
         """The token that its mount points carry: mounts outlive the job whose session is kept."""
         return self.origin or self.token

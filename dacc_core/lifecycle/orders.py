@@ -67,7 +67,11 @@ def buffers_of(view: View, session: Session, status: Status, step: Step) -> tupl
         return ()
     known = {buffer.token: buffer for buffer in status.buffers}
     found = []
+    # The job of a kept session may run again under its former token: what is mounted at these paths is its, if it uses the same buffer.
+    heir = view.session(session.origin) if step.kind == "unmount" and session.kind == "kept" else None
     for name in session.request.persistent:
+        if heir is not None and name in heir.request.persistent:
+            continue
         one = view.session(name)
         if one is not None and (name not in known or one.volume == known[name].volume):
             found.append((one, view.status(name)))

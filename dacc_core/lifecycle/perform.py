@@ -14,7 +14,7 @@ from ..errors import DaccError, NoSuchBuffer, NoSuchProvider, ProviderBug, StepF
 from ..failpoints import failpoint
 from ..hosts.base import FencingRunner
 from ..hosts.without import Without
-from ..model import Progress, Session, Volume
+from ..model import Progress, Session, StageRequest, Volume
 from ..movers.base import CopyOrder, CopyReport, Mover, Root
 from ..names import clean_text, expand
 from ..registry import layout
@@ -263,19 +263,32 @@ class _Performer:
     # --- staging ---
 
     def stage(self, direction: str) -> Outcome:
-        self._require_buffers()
+        requests, gone = self._requests(direction)
+        if gone and not requests:
+            raise gone
         host, volumes = self.order.mover, self._volumes()
         for mounted in volumes:
             self._mount_mover(mounted, host, read_only=direction == "out")
         failpoint(f"stage_{direction}.mounted")
-        error = None
+        error: DaccError | None = gone  # what else is owed is delivered all the same
         try:
-            report = self._copy(direction, host, volumes)
+            report = self._copy(direction, requests, host, volumes)
             self.told = Progress(files=report.files, bytes=report.bytes, total_files=report.files, total_bytes=report.bytes)
         except DaccError as failure:
             error = failure
         failpoint(f"stage_{direction}.copied")
         return Outcome(error=error, progress=self.told, mover_left=self._unmount_all(volumes, host) is not None)
+
+    def _requests(self, direction: str) -> tuple[tuple[StageRequest, ...], NoSuchBuffer | None]:
+        """What is to be copied, and the error for what cannot be: the buffer that it is in was destroyed, or this is not known of it."""
+        if direction == "in":
+            self._require_buffers()
+            return self.session.request.stage_in, None
+        there = {buffer.token for buffer, _ in self.order.buffers}
+        gone = {name: layout.persistent_variable(name) for name in self.session.request.persistent if name not in there}
+        lost = [name for name, variable in gone.items() for request in self.session.request.stage_out if _may_be_in(request, variable)]
+        left = tuple(one for one in self.session.request.stage_out if not any(_may_be_in(one, variable) for variable in gone.values()))
+        return left, NoSuchBuffer(name=lost[0]) if lost else None
 
     def _mount_mover(self, mounted: _Mounted, host: str, *, read_only: bool) -> None:
         request = mounted.owner.request
@@ -299,7 +312,7 @@ class _Performer:
         # By the session that copies: two jobs may stage through one persistent buffer at once.
         return layout.mover_path(self.tools.mover_root, f"{self.session.key}-{mounted.volume.name}")
 
-    def _copy(self, direction: str, host: str, volumes: list[_Mounted]) -> CopyReport:
+    def _copy(self, direction: str, requests: tuple[StageRequest, ...], host: str, volumes: list[_Mounted]) -> CopyReport:
         request = self.session.request
         own = self.session.volume
         enforced = own is None or self.tools.providers(own.provider).capabilities.capacity_enforced
@@ -308,7 +321,7 @@ class _Performer:
             host=host,
             uid=request.owner,
             gid=request.group,
-            requests=request.stage_in if direction == "in" else request.stage_out,
+            requests=requests,
             roots={one.variable: Root(self._mover_path(one), layout.GLOBAL, one.owner.request.owner) for one in volumes},
             direction="in" if direction == "in" else "out",
             limit=0 if enforced or own is None else own.capacity,
@@ -335,6 +348,11 @@ class _Performer:
             if failed:
                 return failed[0]
         return None
+
+
+def _may_be_in(request: StageRequest, variable: str) -> bool:
+    """Whether a stage-out copies from the buffer of a variable; the lines of a list may."""
+    return request.kind == "list" or request.source.partition("/")[0].strip("${}") == variable
 
 
 def _complete(result: sdk.PerHost, hosts: tuple[str, ...], provider: str, where: str) -> Mapping[str, DaccError | None]:

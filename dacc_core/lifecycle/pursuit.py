@@ -91,13 +91,23 @@ class Pursuit:
         self._later(_DEFECT)
 
     def _give_up(self, session: Session, status: Status) -> None:
-        """The same defect again and again: the goal fails with it, so that who waits hears of it and a new goal begins anew."""
+        """The same defect again and again: the goal fails with it, so that who waits hears of it and a new goal begins anew.
+
+        A teardown is given up as one that used its time: what is owed is kept, and else its bricks are put into quarantine.
+        """
+        ending = session.goal.filesystem == "absent" and not status.gave_up
+        if ending and status.running is not None and self._cleared != status.generation:
+            self._go_on(session, status)  # which fences first
+            return
         why, self._defect = self._defect, ""
         if status.done_seq >= session.goal_seq:  # nobody waits, and what was reached stays true
             self._go_on(session, status)
             return
-        error = StepFailed(step=session.goal.verb, token=self.token, why=why)
         owned = self._own(session, status, raised=status.incarnation != self.core.incarnation)
+        if ending:
+            self._advance(session, msgspec.structs.replace(owned, running=None, gave_up=why))
+            return
+        error = StepFailed(step=session.goal.verb, token=self.token, why=why)
         self._write(session, facts.fail(owned, session, error, "dacd"), self._idle)
 
     def _consider(self) -> None:

@@ -55,12 +55,16 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What a verb of a front end may look at. ``tell`` lets the caller know which session the call is about (its key)."""
+    """What a verb of a front end may look at. ``tell`` lets the caller know which session the call is about.
+
+    ``by_owner``: the caller is not trusted, but owns the session.
+    """
 
     scene: Scene
     config: Config
     silence: Callable[[], float] = lambda: 0.0
     tell: Callable[[str], None] = lambda _: None
+    by_owner: bool = False
 
     @property
     def age(self) -> float:

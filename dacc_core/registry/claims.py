@@ -11,6 +11,7 @@ of for a minute. Nobody ends a call that waits but the teardown of its session, 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -130,7 +131,7 @@ def _present(effort: _Effort) -> Verb[Session | None]:
     while True:
         session = effort.session
         if session is not None and session.goal.filesystem == "absent" and not effort.mine:
-            yield Wait(claim.token, vanished(scene.view, session), "tearing down the former session")
+            yield Wait(claim.token, _gone(scene.view, session), "tearing down the former session")
             continue
         _check_not_ended(effort, session)
         if session is None:
@@ -139,6 +140,18 @@ def _present(effort: _Effort) -> Verb[Session | None]:
         if effort.mine or not session.claiming or (yield from is_current(scene, claim.token)):
             effort.mine = session.born
             return session
+
+
+def _gone(view: View, former: Session) -> Callable[[], bool | None]:
+    """Whether the former session has gone. Raises Superseded when it is torn down once more: that can only be about this call's session."""
+
+    def ready() -> bool | None:
+        session = view.session(former.token)
+        if session is not None and session.identity == former.identity and session.goal_seq > former.goal_seq:
+            raise Superseded(verb=goals.SETUP.verb, token=former.token, by=session.goal.verb)
+        return vanished(view, former)()
+
+    return ready
 
 
 def _check_not_ended(effort: _Effort, session: Session | None) -> None:
@@ -179,7 +192,10 @@ def _list(effort: _Effort, *, attach: bool) -> Verb[bool]:
         return True
     draft = Draft(effort.scene.view)
     session = session or _new(effort.scene, draft, effort.claim)
-    _attach_all(effort.scene, draft, names, session.token)
+    try:
+        _attach_all(effort.scene, draft, names, session.token)
+    except SessionEnding:  # somebody wants to destroy a buffer, since the look before: what becomes of that is waited for
+        return False
     session = msgspec.structs.replace(session, claiming=True, wanted=effort.claim.size)
     return (yield from _put(effort, draft, session)) is not None
 
@@ -258,10 +274,10 @@ def _claim_some(effort: _Effort) -> Verb[Session | None]:
         return None
     draft = Draft(scene.view)
     session = session or _new(scene, draft, claim)
-    _attach_all(scene, draft, effort.unattached, claim.token)
     try:
+        _attach_all(scene, draft, effort.unattached, claim.token)
         volume, complete = allocation.claim(scene.view, draft, session, claim.size, scene.most_changes)
-    except PoolFull:  # since the look before
+    except (PoolFull, SessionEnding):  # since the look before
         return None
     session = msgspec.structs.replace(session, volume=volume, claiming=not complete, wanted=0 if complete else claim.size)
     return (yield from _put(effort, draft, session))

@@ -38,7 +38,10 @@ def losses(view: View, host: str, caller: Caller) -> dict[str, Any]:
 
 def _loss(view: View, session: Session, host: str) -> dict[str, Any]:
     status = view.status(session.token)
-    owed = owes_stage_out(session, status)
+    users = view.users_of(session.token)
+    owed = owes_stage_out(session, status) or any(
+        owes_stage_out(user, view.status(user.token)) for token in users if (user := view.session(token)) is not None
+    )
     return {
         "token": session.token,
         "kind": session.kind,
@@ -47,7 +50,7 @@ def _loss(view: View, session: Session, host: str) -> dict[str, Any]:
         "elsewhere": sum(brick.host != host for brick in session.bricks),
         "stage_out": "owed" if owed else "done" if status.stage_out == "done" else "not owed" if session.request.stage_out else "not asked",
         "mounts": status.mounts,
-        "used_by": list(view.users_of(session.token)),
+        "used_by": list(users),
     }
 
 

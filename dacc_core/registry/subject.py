@@ -31,16 +31,16 @@ class Subject:
     def may_be(self, session: Session) -> bool:
         """Whether it can be this one, which has the token now. Raises Unavailable when nobody can say."""
         if self.key:
-            return session.key == self.key
-        if session.key != self._seen:
+            return session.identity == self.key
+        if session.identity != self._seen:
             if self.age() > UNSURE_SECONDS:
                 why = f"a call that began {self.age():.0f} s ago may mean an earlier session {session.token} than there is now: call again"
                 raise Unavailable(why=why)
-            self._seen = session.key
+            self._seen = session.identity
         return True
 
     def settle(self, session: Session) -> None:
         """From now on it is this one: the store had it under the token after the call had come."""
         if not self.key:
-            self.key = session.key
-            self.tell(session.key)
+            self.key = session.identity
+            self.tell(session.identity)

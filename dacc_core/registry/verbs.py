@@ -102,12 +102,15 @@ def _record(
         done = enough(session, status)
         if not done and wish.filesystem == "ready":
             waiting.check_waits_no_more(scene.view, session)
-        if done or (_same(session.goal, wish) and not goals.failed(session, status)):
+        joined = _same(session.goal, wish) and not goals.failed(session, status)
+        # A teardown counts each time: a setup that waits for the former session's end must know that it is given up, too.
+        if done or (joined and wish.filesystem == "ready"):
             if scene.subject is not None and not (yield from is_current(scene, token)):
                 continue  # a call that ends a session succeeds for what the store has, not for what our view was told last
             return _settle(scene, session), None if done else session.goal_seq
         seq = session.goal_seq + 1
-        result = yield Draft(scene.view).put(msgspec.structs.replace(session, goal=wish, goal_seq=seq), "sessions", token).commit()
+        goal = session.goal if joined else wish
+        result = yield Draft(scene.view).put(msgspec.structs.replace(session, goal=goal, goal_seq=seq), "sessions", token).commit()
         if result.ok:
             return _settle(scene, session), seq
         yield Pause(jitter(token, attempt))
@@ -131,7 +134,7 @@ def _outcome(view: View, former: Session, wish: Goal, seq: int, enough: goals.En
 
     def ready() -> bool | None:
         session, status = view.session(token), view.status(token)
-        if session is None or session.key != former.key:
+        if session is None or session.identity != former.identity:
             raise Superseded(verb=wish.verb, token=token, by="teardown")
         if status.done_seq >= seq or enough(session, status):
             return True
@@ -241,7 +244,7 @@ def vanished(view: View, former: Session) -> Callable[[], bool | None]:
 
     def ready() -> bool | None:
         session = view.session(former.token)
-        return True if session is None or session.key != former.key else None
+        return True if session is None or session.identity != former.identity else None
 
     return ready
 

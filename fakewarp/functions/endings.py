@@ -38,7 +38,7 @@ def _post_run(token: str, site: Site) -> Verb[Answer]:
 def _unmounted(view: View, ending: Session) -> Callable[[], bool | None]:
     def ready() -> bool | None:
         session = view.session(ending.token)
-        gone = session is None or session.key != ending.key
+        gone = session is None or session.identity != ending.identity
         return True if gone or not view.status(ending.token).touched else None
 
     return ready
@@ -46,7 +46,9 @@ def _unmounted(view: View, ending: Session) -> Callable[[], bool | None]:
 
 def _data_out(token: str, site: Site) -> Verb[Answer]:
     try:
-        yield from pursue(site.scene, token, goals.DATA_OUT, goals.staged_out)
+        # Slurm itself calls post_run first.
+        check = goals.check_unmounted if site.by_owner else goals.anything
+        yield from pursue(site.scene, token, goals.DATA_OUT, goals.staged_out, check)
     except NoSuchSession as gone:
         return answers.text(str(gone))
     return Answer()

@@ -25,7 +25,7 @@ def ran(slurm: Slurm, node: int = 0) -> str:
     assert succeeded(slurm.pre_run("7", node=node))
     session = slurm.session("7")
     assert session is not None
-    return session.key
+    return session.identity
 
 
 def served(slurm: Slurm, function: str) -> bool:

@@ -132,6 +132,17 @@ def test_a_daemon_whose_registration_meets_a_defect_registers_later(monkeypatch:
     assert set(sim.rules.records().alive) == {"s1"}
 
 
+def test_a_teardown_that_always_meets_a_defect_puts_its_bricks_aside_and_ends(
+    job: Job, bugs: list[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SimProvider, "delete", lambda *_: sdk.Created(state={}, capacity=1))
+    monkeypatch.setattr(facts, "finish", breaking(facts.finish, 1000))
+    assert type(job.tear_down()).__name__ == "Answer"
+    reasons = [why for entry in job.sim.rules.records().allocations.values() for why in entry.record.quarantined.values()]
+    assert len(reasons) == 2
+    assert all("a defect of dacd" in why for why in reasons)
+
+
 # --- texts and answers of strangers ---
 
 

@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 
-from dacc_core.errors import BufferInUse, BufferOwed, Busy, NoSpace
-from dacc_core.lifecycle import facts
+from dacc_core.errors import BufferInUse, BufferOwed, Busy, NoSpace, NoSuchBuffer
+from dacc_core.lifecycle import facts, orders
 from dacc_core.lifecycle.plan import Step, plan
 from dacc_core.model import Goal, Request, Session, StageRequest, Status, Volume
 from dacc_core.movers.base import CopyOrder, CopyReport
 from dacc_core.registry import goals, operators
 from dacc_core.registry.calls import Caller
 from dacc_core.registry.claims import Claim, set_up
+from dacc_core.registry.forgetting import losses
 from dacc_core.registry.verbs import pursue, tear_down
 from dacc_core.registry.view import View
 from dacc_core.testing.simulation import Simulation, answered
@@ -288,3 +289,58 @@ def test_the_key_of_a_session_without_a_volume_stays_when_it_is_kept() -> None:
     job = owing()
     kept = Session(token="kept-7-0", id=7, kind="kept", created=0, born=0.0, request=job.request, origin="7")
     assert kept.key == job.key
+
+
+# --- what is owed, and what else goes on ---
+
+
+def test_finishing_what_is_owed_leaves_the_mounts_of_the_jobs_next_run_alone(site: Site, full: list[str]) -> None:
+    """They are at the same paths: a job's id stays when it is requeued."""
+    session = owing()
+    kept = Session(token="kept-7-0", id=7, kind="kept", created=0, born=0.0, request=session.request, origin="7")
+    site.run_job()
+    site.mount()
+    view = site.records
+    assert orders.buffers_of(view, kept, Status(touched="c1"), Step("unmount", hosts="c1")) == ()
+    assert [buffer.token for buffer, _ in orders.buffers_of(view, kept, Status(), Step("stage_out"))] == ["P"]
+
+
+def test_what_is_owed_from_the_jobs_own_buffer_is_delivered_although_a_persistent_one_was_destroyed(site: Site, full: list[str]) -> None:
+    out = (StageRequest(source="$DW_JOB_STRIPED/r", destination="/home/u/r"),)
+    request = Request(owner=1, group=1, pool="default", capacity=100, striped=True, persistent=("P",), stage_out=out)
+    site.well(lambda scene: answered(set_up(scene, Claim("7", "job", request, 100))))
+    site.mount()
+    site.well(lambda scene: answered(pursue(scene, "7", goals.POST_RUN, goals.unmounted)))
+    site.tear_down("P", hurry=True)
+    site.tear_down("7")
+    assert len(site.kept) == 1
+    full.clear()
+    assert type(site.stage_out("7")).__name__ == "Answer"
+    assert site.kept == []
+
+
+def test_what_is_owed_from_one_persistent_buffer_is_delivered_before_the_loss_of_another_is_told(site: Site) -> None:
+    site.buffer("Q")
+    both = (*OUT, StageRequest(source="${DW_PERSISTENT_STRIPED_Q}/r", destination="/home/u/q"))
+    request = Request(owner=1, group=1, persistent=("P", "Q"), stage_out=both)
+    site.well(lambda scene: answered(set_up(scene, Claim("7", "job", request, 0))))
+    site.mount()
+    site.well(lambda scene: answered(pursue(scene, "7", goals.POST_RUN, goals.unmounted)))
+    site.tear_down("Q", hurry=True)
+    copied: list[tuple[StageRequest, ...]] = []
+    with pytest.MonkeyPatch.context() as patch:
+        copy = SimMover.copy
+        patch.setattr(SimMover, "copy", lambda self, order: copied.append(order.requests) or copy(self, order))
+        error = site.call(lambda scene: answered(pursue(scene, "7", goals.DATA_OUT, goals.staged_out)))
+    assert isinstance(error, NoSuchBuffer)
+    assert copied == [OUT]
+
+
+def test_forgetting_a_host_says_that_a_buffer_there_has_what_is_owed(site: Site, full: list[str]) -> None:
+    site.run_job()
+    site.tear_down("7")
+    (brick,) = site.records.sessions["P"].record.bricks
+    view = site.records
+    view._tables["alive"].pop(brick.host)
+    (loss,) = losses(view, brick.host, ROOT)["sessions"]
+    assert (loss["token"], loss["stage_out"]) == ("P", "owed")
