@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import selectors
 import subprocess
@@ -15,6 +16,7 @@ from ..sdk.context import CancelToken
 MAX_OUTPUT = 1024 * 1024
 """Bytes kept of each stream; the rest is read and dropped, so that the command never blocks on us."""
 
+log = logging.getLogger("dacc.hosts")
 _POLL_SECONDS = 0.1
 _LINGER_SECONDS = 0.25
 """How long a process may take to end by itself when nothing more is expected of it."""
@@ -80,8 +82,12 @@ class Streams:
     def hear(self, chunk: bytes) -> None:
         """A piece of standard output."""
         self._head.add(chunk)
-        if chunk and self._on_output is not None:
-            self._on_output(chunk)
+        try:
+            if chunk and self._on_output is not None:
+                self._on_output(chunk)
+        except Exception:  # a listener's defect is not the connection's, which others may share
+            log.exception("a listener to a command's output failed")
+            self._on_output = None
 
     def hear_error(self, chunk: bytes) -> None:
         """A piece of standard error."""

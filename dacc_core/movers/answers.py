@@ -44,6 +44,7 @@ class Surveyed(Answer, frozen=True):
     files: Count
     bytes: Count
     growth: Annotated[int, msgspec.Meta(ge=-MOST, le=MOST)]
+    changed: Annotated[int, msgspec.Meta(ge=-MOST, le=MOST)]
 
 
 class Survey(Answer, frozen=True):
@@ -109,7 +110,9 @@ class Used(Answer, frozen=True):
 def loaded(text: bytes) -> Any:
     """JSON as the walker writes it. Raises ValueError."""
     try:
-        return json.loads(text.decode("utf-8", "surrogateescape"), parse_constant=_no_number)
+        answer = json.loads(text.decode("utf-8", "surrogateescape"), parse_constant=_no_number)
+        json.dumps(answer, ensure_ascii=False).encode("utf-8", "surrogateescape")  # no surrogates that are no bytes
+        return answer
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 

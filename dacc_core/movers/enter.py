@@ -12,6 +12,7 @@ root's, that shows the first one: give us a mount namespace of our own for it.
 # It runs under Python 3.6, where there is no os.open in pathlib.
 # ruff: noqa: PTH103, PTH116, S606
 
+import fcntl
 import os
 import sys
 
@@ -52,7 +53,7 @@ def enter(passage: str, places: "list[tuple[str, str, int]]") -> None:
             os.dup2(fd, number)
             if fd != number:
                 os.close(fd)
-            os.set_inheritable(number, True)
+            fcntl.fcntl(number, fcntl.F_SETFD, 0)  # os.set_inheritable of Python 3.6 to 3.8 does what O_PATH refuses
             if passage and number == FIRST:
                 show(number, passage)
         except OSError as error:

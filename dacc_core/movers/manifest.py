@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,6 +36,7 @@ class Found:
     files: int
     bytes: int
     growth: int
+    changed: int
     begun: float
 
 
@@ -78,7 +80,7 @@ class Walker:
             answers.check_path(known.destination, inside=bool(pair.destination.variable))
         except ValueError as error:
             raise self._nonsense(error) from None
-        return Found(pair, known.source, known.destination, known.folder, known.files, known.bytes, known.growth, begun)
+        return Found(pair, known.source, known.destination, known.folder, known.files, known.bytes, known.growth, known.changed, begun)
 
     def check_apart(self, found: Sequence[Found]) -> None:
         """Raise InvalidRequest when two pairs would write one file."""
@@ -112,12 +114,15 @@ class Walker:
         its destination is new.
         """
 
-        def ask(root: Root, part: Sequence[Found]) -> Iterable[bool]:
+        def ask(root: Root, part: Sequence[Found], acts: tuple[bool, ...]) -> Iterable[bool]:
             questions = [(os.fsencode(one.source), os.fsencode(one.destination), one.folder) for one in part]
-            answer = self._accepted(self._ask(answers.Preparation, [root], "prepare", questions, self._staging_in, resumed))
+            answer = self._accepted(self._ask(answers.Preparation, [root], "prepare", questions, self._staging_in, resumed, acts))
             return [known.fresh for known in self._each([one.pair for one in part], answer.pairs, answers.Prepared)]
 
-        return self._batches(found, lambda one: one.pair, ask)
+        if len(found) <= _BATCH and len({one.pair.variable for one in found}) == 1:
+            return self._batches(found, lambda one: one.pair, partial(ask, acts=(False, True)))
+        self._batches(found, lambda one: one.pair, partial(ask, acts=(False,)))  # of all, before anything is removed for any
+        return self._batches(found, lambda one: one.pair, partial(ask, acts=(True,)))
 
     def compare(self, found: Sequence[Found], digest: bool) -> None:
         """Raise StepFailed when a copy is not like its source."""

@@ -84,7 +84,8 @@ class Meter:
         """Standard output of a running rsync."""
         *lines, self._rest = re.split(rb"[\r\n]", self._rest[-200:] + chunk)
         for line in reversed(lines):
-            if match := re.match(rb"\s*(\d+)\s+\d+%.*?(?:\(xfr#(\d+)|$)", line):
+            # Of so many digits at most: it is a process of the user's that writes this.
+            if match := re.match(rb"\s*(\d{1,18})\s+\d{1,3}%.*?(?:\(xfr#(\d{1,18})\b|$)", line):
                 self._tell(int(match[2] or 0), int(match[1]))
                 return
 
@@ -155,9 +156,12 @@ def _each_once(found: Sequence[Found]) -> list[Found]:
 
 
 def _mark(order: CopyOrder, found: Sequence[Found]) -> str:
-    """A name for this very copy: what is resumed must be of the same sources and have cleared the same destinations."""
-    pairs = [(one.pair.variable, one.source, one.destination, one.folder, one.files, one.bytes) for one in found]
-    return hashlib.sha256(repr((order.direction, pairs)).encode()).hexdigest()[:32]
+    """A name for this very copy: what is resumed must be of the same sources, unchanged, and have cleared the same destinations.
+
+    Nobody can set back when a file was changed (ctime). Paths may be a host's own.
+    """
+    pairs = [(one.pair.variable, one.source, one.destination, one.folder, one.files, one.bytes, one.changed) for one in found]
+    return hashlib.sha256(repr((order.direction, order.host, pairs)).encode()).hexdigest()[:32]
 
 
 def _pairs(order: CopyOrder, walker: Walker, home: str) -> list[Pair]:

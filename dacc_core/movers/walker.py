@@ -204,13 +204,14 @@ def survey_pair(kind: str, source: bytes, destination: bytes, staging_in: bool) 
 def totals(origin: bytes, target: bytes) -> "dict[str, Any]":
     """Count a source that must be readable as a whole, and how much its destination will grow. Raises Refused."""
     tally = Tally()
-    growth = 0
+    growth = changed = 0
 
     def unreadable(path: bytes, error: OSError) -> None:
         if not isinstance(error, FileNotFoundError):
             raise Refused("denied", path, error.strerror or str(error))
 
     for below, info in entries(origin, unreadable):
+        changed = max(changed, info.st_ctime_ns)
         if stat.S_ISDIR(info.st_mode) or is_device(info):
             continue
         path = joined(origin, below)
@@ -219,7 +220,7 @@ def totals(origin: bytes, target: bytes) -> "dict[str, Any]":
         if tally.new(info):
             old = status(joined(target, below))
             growth += occupied(info) - (occupied(old) if old and stat.S_ISREG(old.st_mode) else 0)
-    return {"files": tally.files, "bytes": min(tally.bytes, MOST), "growth": max(-MOST, min(growth, MOST))}
+    return {"files": tally.files, "bytes": min(tally.bytes, MOST), "growth": max(-MOST, min(growth, MOST)), "changed": changed}
 
 
 def survey(pairs: "list[tuple[str, bytes, bytes]]", staging_in: bool) -> "Any":
@@ -275,8 +276,15 @@ class Below:
             return os.open(name, DIRECTORY, dir_fd=fd)
         except PermissionError:
             return os.open(name, DIRECTORY, dir_fd=fd) if self.insist and opened_up(fd) else None
-        except OSError:
+        except OSError as error:
+            not_there(error)
             return None
+
+
+def not_there(error: OSError) -> None:
+    """That there is nothing, as an error says. Raises any other, which leaves open what is there."""
+    if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+        raise error
 
 
 def opened_up(fd: int) -> bool:
@@ -406,7 +414,9 @@ class Places:
     def meet(self, node: Node) -> "list[Node]":
         """The claims to one place: at most one, or all directories. Returns the places below it that got claims by that."""
         looks = [(claim, self.look(claim)) for claim in sorted(node.claims)]
-        present = [(claim, info) for claim, info in looks if info and not is_device(info)]
+        # The same file or directory at the same place, by whatever request, is one: it cannot differ from itself.
+        unique = {(info.st_dev, info.st_ino): (claim, info) for claim, info in reversed(looks) if info and not is_device(info)}
+        present = sorted(unique.values(), key=lambda one: one[0])
         if not all(stat.S_ISDIR(info.st_mode) for _, info in present):
             others = [number for (number, _), _ in present[1:]] or self.landed_below(node)
             if others:
@@ -487,12 +497,13 @@ def clash(pairs: "list[tuple[bytes, bytes, bool]]") -> "Any":
     return {"found": None}
 
 
-def prepare(pairs: "list[tuple[bytes, bytes, bool]]", staging_in: bool, resumed: bool) -> "Any":
+def prepare(pairs: "list[tuple[bytes, bytes, bool]]", staging_in: bool, resumed: bool, acts: "tuple[bool, ...]") -> "Any":
     """Make the directories that the copies go to, and remove the old files that they will replace; not before all can be done.
 
+    ``acts``: whether it is done, after it was seen that it can be.
     ``resumed``: that was done before, so what is there with its source's size and time by now is a copy, and stays.
     """
-    for act in (False, True):
+    for act in acts:
         answers = [prepare_pair(*pair, staging_in=staging_in, resumed=resumed, act=act) for pair in pairs]
         if any("refused" in one for one in answers):
             break
@@ -548,7 +559,7 @@ def clear(source: bytes, destination: bytes, folder: bool, resumed: bool, act: b
     could look complete.
     """
     tree = Below(destination if folder else os.path.dirname(destination), insist=act and folder)
-    for below, info in entries(source, lambda path, error: None):
+    for below, info in entries(source, lambda path, error: not_there(error)):
         if (folder and not below) or is_device(info):
             continue
         inside, name = os.path.split(below if folder else os.path.basename(destination))
@@ -569,7 +580,8 @@ def in_the_way(fd: int, name: bytes, insist: bool) -> "os.stat_result | None":
         info = os.stat(name, dir_fd=fd, follow_symlinks=False)
     except PermissionError:
         return in_the_way(fd, name, False) if insist and opened_up(fd) else None
-    except OSError:
+    except OSError as error:
+        not_there(error)
         return None
     return info if stat.S_ISREG(info.st_mode) else None
 

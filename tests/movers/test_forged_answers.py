@@ -81,6 +81,8 @@ def changed(**changes: Any) -> Callable[[Any], bytes]:
 
 NONSENSE: list[bytes] = [
     b"",
+    b'{"refused":"wrong","path":"\\ud800","why":"x","side":"source"}',
+    b'{"begun":1.0,"pairs":[{"refused":"wrong","path":"\\ud800","why":"x","side":"source"}]}',
     b"null",
     b"[]",
     b"{}",

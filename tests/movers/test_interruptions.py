@@ -164,3 +164,11 @@ def test_rsync_neither_deletes_nor_gives_away() -> None:
 def test_a_fence_file_of_a_finished_copy_names_nothing(site: Site) -> None:
     site.copy(site.file(site.home / "a"), f"{BUFFER}/a")
     assert (site.place / "fences/mover" / f"{fence_helper.quoted('s1')}.fence").read_text() == "generation 1\n"
+
+
+def test_progress_that_a_user_forges_is_passed_over() -> None:
+    """rsync is a process of the user's; its output is read where other sessions' commands are answered."""
+    told: list[Progress] = []
+    meter = Meter(told.append, total_files=3, total_bytes=100)
+    for chunk in (b"9" * 5000 + b" 1%\r", b"  5 1% (xfr#" + b"9" * 5000 + b"\r", b"1" * 19 + b" 5%\r", b"\xff\r"):
+        meter.feed(chunk)

@@ -9,7 +9,7 @@ import pytest
 
 from dacc_core.errors import DaccError, Denied, StepFailed
 from dacc_core.model import StageRequest
-from dacc_core.movers import RsyncMover
+from dacc_core.movers import RsyncMover, walker
 from dacc_core.movers.rsync import RSYNC
 
 from .conftest import Hooked, Site, require_root
@@ -248,3 +248,44 @@ def test_a_file_in_a_read_only_directory_is_not_removed_for_one_file(site: Site)
         site.copy(f"{BUFFER}/f", site.home / "ro/f", out=True)
     assert kept.read_bytes() == b"older"
     assert kept.parent.stat().st_mode & 0o777 == 0o555
+
+
+def test_a_source_that_was_changed_between_the_tries_is_copied_anew_although_its_size_and_time_are_the_same(site: Site) -> None:
+    """A persistent buffer is another job's meanwhile, which may set any time; it cannot set when a file was changed."""
+    source = old(site.file(site.buffer / "r/f", b"first"))
+    request = StageRequest(source=f"{BUFFER}/r", destination=f"{site.home}/r", kind="directory")
+    RsyncMover().copy(site.order("out", request))
+    disguised(site, source, source)
+    changed = source.read_bytes()
+    RsyncMover().copy(site.order("out", request, resumed=site.cleared))
+    assert (site.home / "r/f").read_bytes() == changed != b"first"
+
+
+def test_nothing_is_removed_for_any_of_many_requests_before_all_can_be_served(site: Site) -> None:
+    requests = []
+    for number in range(60):
+        site.file(site.buffer / f"f{number}")
+        target = old(site.file(site.home / f"d{number}/f", b"older"))
+        requests.append(StageRequest(source=f"{BUFFER}/f{number}", destination=str(target)))
+    (site.home / "d55").chmod(0o555)
+    os.chown(site.home / "d55", 0, 0)
+    with pytest.raises(Denied):
+        RsyncMover().copy(site.order("out", *requests))
+    assert {path.read_bytes() for path in site.home.glob("d*/f")} == {b"older"}
+
+
+def test_an_error_of_the_filesystem_is_not_taken_for_nothing_being_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for place in ("from", "to"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "f").write_text(place)
+    look = os.stat
+
+    def fails(path: object, *args: object, **options: object) -> os.stat_result:
+        if path == b"f" and "dir_fd" in options:
+            raise OSError(5, "Input/output error")
+        return look(path, *args, **options)  # type: ignore[arg-type,call-overload,no-any-return]
+
+    monkeypatch.setattr(walker.os, "stat", fails)
+    pair = (os.fsencode(tmp_path / "from"), os.fsencode(tmp_path / "to"), True)
+    (answer,) = walker.prepare([pair], False, False, (False, True))["pairs"]
+    assert answer["why"] == "Input/output error"

@@ -277,3 +277,19 @@ def test_a_copy_that_was_refused_may_be_corrected(two: Site, project: Path) -> N
 def test_a_missing_source_is_said_first(two: Site, project: Path) -> None:
     with pytest.raises(NotFound, match=re.escape(f"stage_out source {BUFFER}/none does not exist")):
         copy(two, (f"{BUFFER}/none", project / "o/x", "file"), (f"{BUFFER}/b/x", project / "o/x", "file"))
+
+
+@pytest.mark.parametrize("inner", ["log", "sub"])
+def test_what_is_asked_for_again_at_the_place_where_its_directory_brings_it_is_no_clash(site: Site, project: Path, inner: str) -> None:
+    """Both bring the very same: a job's results must not be held up for that."""
+    site.file(site.buffer / "r/log")
+    site.file(site.buffer / "r/sub/x")
+    kind: Kind = "file" if inner == "log" else "directory"
+    copy(site, (f"{BUFFER}/r", project / "r", "directory"), (f"{BUFFER}/r/{inner}", project / f"r/{inner}", kind))
+    assert (project / "r/log").read_bytes() == (project / "r/sub/x").read_bytes() == b"content"
+
+
+def test_another_file_at_the_place_of_a_directorys_own_is_a_clash_all_the_same(site: Site, project: Path) -> None:
+    site.file(site.buffer / "r/log")
+    site.file(site.buffer / "log")
+    assert "log" in refused(site, (f"{BUFFER}/r", project / "r", "directory"), (f"{BUFFER}/log", project / "r/log", "file"))
