@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from dacc_core.hosts import LocalRunner
-from dacc_core.model import StageRequest
 from dacc_core.movers import CopyOrder, Root, RsyncMover
+from dacc_core.registry.records import StageRequest
 from dacc_core.sdk import CancelToken, Context, Deadline
 
 from .known import COPIES

@@ -14,8 +14,8 @@ from pathlib import Path
 from dacc_core.config import parse_text
 from dacc_core.keystore.base import Compare, Keystore, Put, Watch
 from dacc_core.keystore.open import open_store
-from dacc_core.keystore.sqlite import SqliteKeystore
-from dacc_core.testing.etcd import EtcdCluster
+from dacc_core.keystore.sqlite.store import SqliteKeystore
+from tests.support.etcd import EtcdCluster
 
 from .known import ETCD
 from .rows import Row

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from statistics import median
 
-from dacc_core.testing.registries import Registry
-from dacc_core.testing.site import LocalSite
+from dacc_core.demo.site import LocalSite
+from tests.support.registries import Registry
 
 from .known import COUNTS, LARGE, MANY, on
 from .rows import Row

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from statistics import median
 
-from dacc_core.testing.registries import Registry
+from tests.support.registries import Registry
 
 from .known import FALLBACK, LISTINGS, on
 from .rows import Row

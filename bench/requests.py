@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dacc_core.testing.counting import CountedCluster, ask_without_daemon, busy_hosts
-from dacc_core.testing.registries import Registry
 from fakewarp.frontend import FRONTEND
+from tests.support.counting import CountedCluster, ask_without_daemon, busy_hosts
+from tests.support.registries import Registry
 
 from .known import REQUESTS
 from .rows import Row

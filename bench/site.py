@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dacc_core.testing.etcd import EtcdCluster
-from dacc_core.testing.site import LocalSite
+from dacc_core.demo.site import LocalSite
+from tests.support.etcd import EtcdCluster
 
 from .stores import ETCD, SQLITE
 from .timing import BARE, Ran, run, run_watched

@@ -12,12 +12,12 @@ from functools import cache
 from typing import Any
 
 from dacc_core.config import parse_text
+from dacc_core.demo.site import LocalSite
 from dacc_core.keystore.base import Keystore
 from dacc_core.keystore.open import open_store
 from dacc_core.registry import keys
-from dacc_core.testing.etcd import lacking
-from dacc_core.testing.registries import Registry, write
-from dacc_core.testing.site import LocalSite
+from tests.support.etcd import lacking
+from tests.support.registries import Registry, write
 
 SQLITE, ETCD = "sqlite", "etcd"
 REQUESTS = ("KV", "Lease")

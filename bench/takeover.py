@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from dacc_core.config.settings import Settings
-from dacc_core.testing.site import LocalSite
+from dacc_core.demo.site import LocalSite
 
 from .known import TAKEOVER, on
 from .rows import Row

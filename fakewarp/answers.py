@@ -11,7 +11,7 @@ import msgspec
 
 from dacc_core.errors import DaccError
 from dacc_core.names import shorten
-from dacc_core.registry.calls import Answer
+from dacc_core.verbs.frontend import Answer
 
 _MAX_LINE = 1000
 

@@ -16,8 +16,8 @@ from typing import Any
 from dacc_core.config import Config, load
 from dacc_core.errors import DaccError
 from dacc_core.keystore.open import open_store
-from dacc_core.registry.calls import Answer, Call, Caller, FrontEnd
-from dacc_core.registry.drive import Driver
+from dacc_core.verbs.frontend import Answer, Call, Caller, FrontEnd
+from dacc_core.verbs.standalone import Driver
 
 from . import thin
 

@@ -9,14 +9,15 @@ from typing import Any
 from dacc_core.config import Config
 from dacc_core.errors import BadDirectives, Denied, NoSuchSession
 from dacc_core.names import is_token
-from dacc_core.registry.calls import Answer, Call, FrontEnd, Site
-from dacc_core.registry.operators import check_owner
-from dacc_core.registry.ops import Draft, Verb
-from dacc_core.registry.subject import Subject
-from dacc_core.registry.verbs import find
-from fakewarp import answers, dwstat
+from dacc_core.verbs.frontend import Answer, Call, FrontEnd, Site
+from dacc_core.verbs.operations import Draft, Verb
+from dacc_core.verbs.operators import check_owner
+from dacc_core.verbs.sessions import find
+from dacc_core.verbs.subject import Subject
+from fakewarp import answers
 from fakewarp.arguments import read_arguments
 from fakewarp.directives.problems import shown
+from fakewarp.dwstat import tables
 from fakewarp.functions import FUNCTIONS, INVALID, Function
 from fakewarp.functions.base import STALE_SECONDS, check_fresh
 
@@ -121,14 +122,14 @@ class DwStat:
 
     def parse(self, call: Call) -> Shown:
         """Which table. Raises BadArguments."""
-        return Shown(dwstat.which(call.args))
+        return Shown(tables.which(call.args))
 
     def run(self, parsed: Shown, site: Site) -> Verb[Answer]:
         """The table as text."""
         if parsed.what == "help":
-            return Answer(stdout=dwstat.HELP)
+            return Answer(stdout=tables.HELP)
         check_fresh(site)
-        return Answer(stdout=dwstat.TABLES[parsed.what](site.scene.view, site.scene.now()))
+        return Answer(stdout=tables.TABLES[parsed.what](site.scene.view, site.scene.now()))
         yield  # what makes it a generator
 
     def deadline(self, parsed: Shown, config: Config) -> float:

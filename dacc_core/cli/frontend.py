@@ -10,11 +10,12 @@ from typing import Any
 from ..config import Config
 from ..errors import BadArguments, DaccError, StaleView
 from ..lifecycle.explain import why
-from ..lifecycle.facts import state_name
-from ..registry import brick_hosts, operators
-from ..registry.calls import Answer, Call, Caller, Site
-from ..registry.forgetting import forget, losses
-from ..registry.ops import Verb
+from ..lifecycle.transitions import state_name
+from ..verbs import hosts as brick_hosts
+from ..verbs import operators
+from ..verbs.forgetting import forget, losses
+from ..verbs.frontend import Answer, Call, Caller, Site
+from ..verbs.operations import Verb
 
 STALE_SECONDS = 3.0
 SHORT_SECONDS = 30.0

@@ -10,10 +10,10 @@ from typing import Any
 import click
 
 from ..config import load
+from ..demo import demo
 from ..errors import DaccError, ProviderLoadError
 from ..plugins import add_commands, is_strict, list_providers, refuse_problems
 from .backup import backup, restore
-from .demo import demo
 from .hosts import drain, forget, hosts, undrain
 from .operator import discard, release, retry, show, stage_out, status
 from .plan import plan

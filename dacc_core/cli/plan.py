@@ -14,8 +14,8 @@ import yaml
 
 from ..config import Config
 from ..errors import NoSpace, NoSuchPool, Unsupported
-from ..model import BrickRef, Volume
 from ..names import expand
+from ..registry.records import BrickRef, Volume
 from ..sdk import PlanCreate, PlannedStep, PlanProvider
 from ..sizes import format_size, parse_size
 from .site import OperatorSite

@@ -9,13 +9,13 @@ import click
 
 from ..config import Config, load
 from ..errors import Busy, InvalidRequest, KeystoreMissing, Unsupported
-from ..hosts.make import runner_for
+from ..hosts.factory import runner_for
 from ..keystore.open import open_store
-from ..model import Allocations
 from ..names import expand, fold
 from ..plugins import load_provider
 from ..plugins.probe import probe_provider
 from ..registry import keys
+from ..registry.records import Allocations
 from ..sdk import BrickRef
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cached_property
 
 from ..config import Config, load
-from ..hosts.make import runner_for
+from ..hosts.factory import runner_for
 from ..names import expand
 from ..plugins import load_provider
 from ..sdk import Context, Deadline, Provider

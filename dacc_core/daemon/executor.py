@@ -19,13 +19,13 @@ from ..errors import Compacted, DaccError, KeystoreUnavailable, Unavailable
 from ..failpoints import failpoint
 from ..keystore.base import Keystore, Snapshot
 from ..lifecycle import effects as fx
-from ..lifecycle.core import Core
-from ..lifecycle.perform import Tools, perform
+from ..lifecycle.engine import Core
+from ..lifecycle.step_runner import Tools, perform
 from ..registry import keys
-from ..registry.users import find_user
 from ..sdk import CancelToken
-from .announcing import known, known_of
-from .observer import Former, Observer, takeovers, tell
+from ..verbs.users import find_user
+from .telemetry.events import Former, Observer, takeovers, tell
+from .telemetry.hooks import known, known_of
 
 log = logging.getLogger("dacc.daemon")
 STORE_WORKERS = 8

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import BadArguments, DaccError
-from ..registry.calls import Answer, Call, Caller, Told
+from ..verbs.frontend import Answer, Call, Caller, Told
 
 VERSION = 1
 MAX_LINE = 16 << 20

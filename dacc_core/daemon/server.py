@@ -15,7 +15,7 @@ from queue import Empty, SimpleQueue
 
 from ..errors import DaccError, Unavailable
 from ..failpoints import failpoint
-from ..registry.calls import Answer, Caller, Told
+from ..verbs.frontend import Answer, Caller, Told
 from .listener import Listener
 from .protocol import ALIVE, MAX_LINE, MAX_STRANGER_LINE, Request, caller_of, final_line, parse, read_line, refusal, told_line
 

@@ -16,23 +16,23 @@ from typing import TYPE_CHECKING
 from .. import sdk
 from ..config import Config, make_runtime_dir
 from ..errors import BadConfig, DaccError, HostNameTaken
-from ..hosts.make import runner_for
+from ..hosts.factory import runner_for
 from ..keystore.base import Keystore
 from ..keystore.open import open_store
-from ..lifecycle.core import Core
 from ..lifecycle.effects import Rules
-from ..lifecycle.perform import Tools
-from ..model import Brick, BrickRef
+from ..lifecycle.engine import Core
+from ..lifecycle.step_runner import Tools
 from ..movers import RsyncMover
 from ..plugins import Observers, is_strict, list_providers, load_frontend, load_provider, new_manager, refuse_problems
-from ..registry.calls import Answer, FrontEnd, Site, Told
-from ..registry.verbs import Scene
-from .announcing import Announcer
+from ..registry.records import Brick, BrickRef
+from ..verbs.frontend import Answer, FrontEnd, Site, Told
+from ..verbs.sessions import Scene
 from .executor import Executor, clock
-from .measuring import Measuring
-from .observer import Both, tell
 from .protocol import Request
 from .server import Reply, Server
+from .telemetry.events import Both, tell
+from .telemetry.hooks import Announcer
+from .telemetry.setup import Measuring
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,8 +20,8 @@ def open_store(config: Config, *, create: bool = False) -> Keystore:
 
 def _open_etcd(config: Config) -> Keystore:
     try:
-        from .etcd import EtcdKeystore
-        from .etcd_access import access_of
+        from .etcd.access import access_of
+        from .etcd.store import EtcdKeystore
     except ImportError as error:
         place = f"{config.position('keystore')}: keystore"
         raise BadConfig(problems=f"{place}: etcd needs packages that are not installed ({error}): install dacc[etcd]") from error
@@ -29,7 +29,7 @@ def _open_etcd(config: Config) -> Keystore:
 
 
 def _open_sqlite(config: Config, create: bool) -> Keystore:
-    from .sqlite import SqliteKeystore
+    from .sqlite.store import SqliteKeystore
 
     path = Path(config.keystore.path)
     try:

@@ -11,11 +11,11 @@ import msgspec
 
 from ..errors import DaccError
 from ..keystore.base import Batch, Compare, Op, Snapshot, TxnResult
-from ..model import Progress, Session, Status
-from ..registry.calls import Answer
-from ..registry.ops import MOST_CHANGES, User, Verb
-from .facts import Outcome
+from ..registry.records import Progress, Session, Status
+from ..verbs.frontend import Answer
+from ..verbs.operations import MOST_CHANGES, User, Verb
 from .plan import Step
+from .transitions import Outcome
 
 
 class Now(msgspec.Struct, frozen=True):

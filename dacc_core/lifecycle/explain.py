@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ..model import Event, Goal, History, Progress, Session, Status
-from ..registry import goals, waiting
-from ..registry.calls import Caller
-from ..registry.operators import look_up
-from ..registry.ops import Verb
-from ..registry.verbs import Scene
+from ..registry.records import Event, Goal, History, Progress, Session, Status
 from ..registry.view import View
 from ..sizes import format_size
+from ..verbs import goals, waiting
+from ..verbs.frontend import Caller
+from ..verbs.operations import Verb
+from ..verbs.operators import look_up
+from ..verbs.sessions import Scene
 from . import orders
 from .plan import plan
 

@@ -10,13 +10,13 @@ import msgspec
 
 from ..errors import BadConfig, DaccError, HostNameTaken, Unavailable, WrongCluster
 from ..keystore.base import TxnResult
-from ..model import Alive, Allocations, Brick, BrickHost, Cluster, Counters, Pool
 from ..registry.allocation import returned
-from ..registry.ops import Draft
+from ..registry.records import Alive, Allocations, Brick, BrickHost, Cluster, Counters, Pool
+from ..verbs.operations import Draft
 from . import effects as fx
 
 if TYPE_CHECKING:
-    from .core import Core, Timer
+    from .engine import Core, Timer
 
 log = logging.getLogger("dacc.host")
 RETRY_SECONDS = 1.0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from ..model import Buffer, Request, Session, Status
 from ..names import expand, fold
+from ..registry.records import Buffer, Request, Session, Status
 from ..registry.view import View
 from .plan import Step
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ..model import Session, Status
 from ..names import fold, minus
-from ..registry import goals
-from ..registry.goals import owes_stage_out
+from ..registry.records import Session, Status
+from ..verbs import goals
+from ..verbs.goals import owes_stage_out
 
 StepKind = Literal[
     "create",

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from ..errors import DaccError, Denied, NoSpace, StepFailed
 from ..failpoints import failpoint
-from ..model import Progress
+from ..registry.records import Progress
 from ..sdk.hosts import CommandResult
 from .answers import MOST
 from .base import CopyOrder, CopyReport, show

@@ -6,10 +6,10 @@ naming the culprit, two packages of one name resolve silently, and misspelt hook
 
 from .commands import add_commands
 from .frontends import load_frontend
+from .inventory import ProviderRow, is_strict, list_providers, refuse_problems, show_provider
 from .observers import Observers
 from .providers import load_provider
 from .registration import new_manager
-from .rows import ProviderRow, is_strict, list_providers, refuse_problems, show_provider
 
 __all__ = [
     "Observers",

@@ -6,8 +6,8 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from ..errors import DaccError
-from . import found, registration
-from .found import CannotLoad
+from . import discovery, registration
+from .discovery import CannotLoad
 
 if TYPE_CHECKING:
     import click
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 def add_commands(cli: click.Group, disabled: Collection[str] = ()) -> list[str]:
     """Let every provider package add its commands; a line for each that failed, which costs the others nothing."""
     failures = []
-    everything = [one for one in found.find(found.PROVIDERS) if not one.is_in(disabled)]
+    everything = [one for one in discovery.find(discovery.PROVIDERS) if not one.is_in(disabled)]
     for one in everything:
-        if found.others(one, everything):
+        if discovery.others(one, everything):
             continue
         try:
             _add(one, cli)
@@ -34,13 +34,13 @@ class CommandsFailed(CannotLoad):
     """The package loads, and its hook dacc_add_commands fails."""
 
 
-def _add(one: found.Found, cli: click.Group) -> None:
+def _add(one: discovery.Found, cli: click.Group) -> None:
     package = registration.provider_package(one)
     manager = registration.new_manager()
     manager.register(package.plugin)
     values = registration.with_old_names("dacc_add_commands", {"cli": cli})
     try:
-        found.guarded("its hook", lambda: manager.hook.dacc_add_commands(**values))
+        discovery.guarded("its hook", lambda: manager.hook.dacc_add_commands(**values))
     except (CannotLoad, DaccError) as problem:
-        why, fix = (problem.why, problem.fix) if isinstance(problem, CannotLoad) else (str(problem), found.REPORT)
+        why, fix = (problem.why, problem.fix) if isinstance(problem, CannotLoad) else (str(problem), discovery.REPORT)
         raise CommandsFailed(why, fix) from problem

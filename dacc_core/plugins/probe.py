@@ -6,8 +6,8 @@ import re
 import subprocess
 import sys
 
-from . import found
-from .found import CannotLoad, Found
+from . import discovery
+from .discovery import CannotLoad, Found
 
 SECONDS = 30.0
 # faulthandler says where it hangs; what an import raises is told by whoever imports it next.
@@ -27,7 +27,7 @@ _FRAME = re.compile(r'File "([^"]+)", line (\d+) in <module>')
 
 def probe_provider(name: str) -> None:
     """Raise ProviderLoadError when importing the packages that offer ``name`` hangs or ends the interpreter. Other errors pass."""
-    for one in found.find(found.PROVIDERS, name):
+    for one in discovery.find(discovery.PROVIDERS, name):
         try:
             _probe(one, SECONDS)
         except CannotLoad as problem:

@@ -11,8 +11,8 @@ from ..config import Config, Reader
 from ..config.document import dotted
 from ..errors import BadConfig, NoSuchProvider
 from ..sdk import Provider
-from . import found, registration
-from .found import CannotLoad, Found
+from . import discovery, registration
+from .discovery import CannotLoad, Found
 
 
 def load_provider(
@@ -46,14 +46,14 @@ def disabled(one: Found) -> CannotLoad:
 
 
 def _the_one(name: str, off: tuple[str, ...]) -> Found:
-    offers = found.find(found.PROVIDERS, name)
+    offers = discovery.find(discovery.PROVIDERS, name)
     if not offers:
         raise NoSuchProvider(name=name)
     wanted = [one for one in offers if not one.is_in(off)]
     if not wanted:
         raise offers[0].provider_error(disabled(offers[0]))
     if len(wanted) > 1:
-        raise wanted[0].provider_error(found.duplicate(wanted[0], wanted[1:]))
+        raise wanted[0].provider_error(discovery.duplicate(wanted[0], wanted[1:]))
     return wanted[0]
 
 
@@ -68,10 +68,10 @@ def _settings(cls: type[Provider], name: str, settings: Mapping[str, Any] | None
     given = settings if settings is not None else (config.providers.get(name, {}) if config else {})
     reader = Reader()
     try:
-        read = found.guarded("reading its settings", lambda: reader.section(given, cls.Settings, path))
+        read = discovery.guarded("reading its settings", lambda: reader.section(given, cls.Settings, path))
     except CannotLoad as problem:
         if isinstance(problem.__cause__, TypeError | NameError):
-            raise CannotLoad(f"its Settings cannot be read: {problem.__cause__}", found.REPORT) from problem
+            raise CannotLoad(f"its Settings cannot be read: {problem.__cause__}", discovery.REPORT) from problem
         raise
     if reader.problems:
         places = [f"{config.position(*problem.path)}: " if config else "" for problem in reader.problems]
@@ -81,6 +81,6 @@ def _settings(cls: type[Provider], name: str, settings: Mapping[str, Any] | None
 
 
 def _make(cls: type[Provider], settings: Any) -> Provider:
-    provider = found.guarded("making it", lambda: cls(settings))
+    provider = discovery.guarded("making it", lambda: cls(settings))
     registration.check_capabilities(provider)
     return provider

@@ -12,7 +12,7 @@ import pluggy
 
 from ..sdk import API_VERSION, Capabilities, Provider, SwapProvider, hookspecs
 from ..sdk.deprecation import Deprecation
-from .found import REPORT, CannotLoad, Found, guarded
+from .discovery import REPORT, CannotLoad, Found, guarded
 
 METHODS = ("check_host", "create", "delete", "mount", "unmount")
 _told: set[str] = set()

@@ -1,1 +1,1 @@
-"""Typed records over a keystore, changed by compare-and-swap only, and the verbs that front ends may ask for."""
+"""Typed records over a keystore, changed by compare-and-swap only. Pure: no input, no output."""

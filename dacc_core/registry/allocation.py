@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from ..errors import NoSuchPool, PoolFull, PoolTooSmall
-from ..model import Allocations, BrickRef, Session, Volume
-from .ops import Draft
+from ..verbs.operations import Draft
+from .records import Allocations, BrickRef, Session, Volume
 from .view import View, names
 
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"

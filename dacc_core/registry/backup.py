@@ -18,9 +18,9 @@ import msgspec
 
 from ..errors import AlreadyExists, Busy, InvalidRequest, KeystoreMissing, KeystoreUnavailable, WrongCluster
 from ..keystore.base import Compare, Delete, Keystore, Op, Put, Snapshot
-from ..model import Allocations, BrickHost, Cluster, Counters, Record, Status
+from ..verbs.operations import MOST_CHANGES
 from . import keys
-from .ops import MOST_CHANGES
+from .records import Allocations, BrickHost, Cluster, Counters, Record, Status
 
 FORMAT = 1
 SCHEMA = Cluster(id="").schema

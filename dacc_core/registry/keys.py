@@ -6,19 +6,7 @@ from typing import TypeVar
 
 import msgspec
 
-from ..model import (
-    Alive,
-    Allocations,
-    Attachment,
-    BrickHost,
-    Cluster,
-    Counters,
-    History,
-    Pool,
-    Record,
-    Session,
-    Status,
-)
+from .records import Alive, Allocations, Attachment, BrickHost, Cluster, Counters, History, Pool, Record, Session, Status
 
 PREFIX = "/dacc/1/"
 """Everything of schema version 1 lives under this prefix."""

@@ -13,20 +13,8 @@ from typing import Any, Generic, TypeVar, cast
 import msgspec
 
 from ..keystore.base import Batch, Item, Snapshot
-from ..model import (
-    Alive,
-    Allocations,
-    Attachment,
-    BrickHost,
-    Cluster,
-    Counters,
-    History,
-    Pool,
-    Record,
-    Session,
-    Status,
-)
 from . import keys
+from .records import Alive, Allocations, Attachment, BrickHost, Cluster, Counters, History, Pool, Record, Session, Status
 
 log = logging.getLogger("dacc.view")
 R = TypeVar("R", bound=Record)

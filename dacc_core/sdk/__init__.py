@@ -14,8 +14,8 @@ from ..errors import (
     Unavailable,
     Unsupported,
 )
-from ..model import Brick, BrickRef, Progress, Volume
 from ..names import clean_text
+from ..registry.records import Brick, BrickRef, Progress, Volume
 from .context import CancelToken, Context, Deadline
 from .hookspecs import hookimpl, hookspec
 from .hosts import Argv, CommandResult, HostRunner, PerHost

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ..errors import Cancelled, DaccError, Unavailable
-from ..model import Progress
+from ..registry.records import Progress
 from .hosts import Argv, HostRunner, PerHost
 
 

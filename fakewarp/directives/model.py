@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 
 import msgspec
 
-from dacc_core.model import StageRequest
+from dacc_core.registry.records import StageRequest
 from fakewarp.directives.problems import Place
 
 

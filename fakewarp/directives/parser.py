@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from dacc_core.errors import InvalidRequest
-from dacc_core.model import StageRequest
+from dacc_core.registry.records import StageRequest
 from dacc_core.sizes import MAX_SIZE
 from fakewarp.directives.lexer import lex
 from fakewarp.directives.model import CreateBuffer, DestroyBuffer, Directives

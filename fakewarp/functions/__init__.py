@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dacc_core.registry.calls import Answer, Site
+from dacc_core.verbs.frontend import Answer, Site
 from fakewarp import answers
 from fakewarp.directives.problems import shown
 from fakewarp.functions import buffers, endings, jobs, reads

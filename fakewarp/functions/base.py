@@ -10,9 +10,9 @@ from typing import Generic, Literal, TypeVar
 from dacc_core.config import Config
 from dacc_core.errors import BadArguments, NoSuchPool, NoSuchUser, StaleView, Unavailable
 from dacc_core.names import check_job_token
-from dacc_core.registry.calls import Answer, Site
-from dacc_core.registry.ops import AskUser, Verb
 from dacc_core.registry.view import View, names
+from dacc_core.verbs.frontend import Answer, Site
+from dacc_core.verbs.operations import AskUser, Verb
 from fakewarp.arguments import Arguments
 from fakewarp.directives import Directives, parse_script
 

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dacc_core.errors import BadArguments, BadSize, DaccError, InvalidRequest, NoSpace, StillWaiting
-from dacc_core.model import Request
 from dacc_core.names import check_buffer
-from dacc_core.registry import goals
-from dacc_core.registry.calls import Answer, Site
-from dacc_core.registry.claims import Claim, set_up, withdraw
-from dacc_core.registry.ops import Verb
-from dacc_core.registry.verbs import tear_down
+from dacc_core.registry.records import Request
 from dacc_core.sizes import Capacity, parse_capacity
+from dacc_core.verbs import goals
+from dacc_core.verbs.claims import Claim, set_up, withdraw
+from dacc_core.verbs.frontend import Answer, Site
+from dacc_core.verbs.operations import Verb
+from dacc_core.verbs.sessions import tear_down
 from fakewarp import answers
 from fakewarp.arguments import Arguments
 from fakewarp.directives.problems import shown

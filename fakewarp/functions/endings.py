@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 from dacc_core.config import Config
 from dacc_core.errors import BadName, NoSuchSession, SessionEnding, Superseded
-from dacc_core.model import Session
 from dacc_core.names import check_token
-from dacc_core.registry import goals
-from dacc_core.registry.calls import Answer, Site
-from dacc_core.registry.ops import Verb, Wait
-from dacc_core.registry.verbs import find, present, pursue, tear_down
+from dacc_core.registry.records import Session
 from dacc_core.registry.view import View
+from dacc_core.verbs import goals
+from dacc_core.verbs.frontend import Answer, Site
+from dacc_core.verbs.operations import Verb, Wait
+from dacc_core.verbs.sessions import find, present, pursue, tear_down
 from fakewarp import answers
 from fakewarp.arguments import Arguments
 from fakewarp.directives.problems import shown

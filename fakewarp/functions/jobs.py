@@ -8,17 +8,17 @@ from dataclasses import dataclass
 
 from dacc_core.config import Config
 from dacc_core.errors import BadArguments, InvalidRequest, SessionEnding
-from dacc_core.model import Request
 from dacc_core.names import count, parse_nodes
-from dacc_core.registry import goals
-from dacc_core.registry.calls import Answer, Site
-from dacc_core.registry.claims import Claim, set_up
-from dacc_core.registry.layout import environment
-from dacc_core.registry.ops import Verb
-from dacc_core.registry.verbs import check_attached, find, pursue
+from dacc_core.registry.records import Request
 from dacc_core.registry.view import View
-from dacc_core.registry.waiting import check_waits_no_more
 from dacc_core.sizes import Capacity, parse_capacity
+from dacc_core.verbs import goals
+from dacc_core.verbs.claims import Claim, set_up
+from dacc_core.verbs.frontend import Answer, Site
+from dacc_core.verbs.operations import Verb
+from dacc_core.verbs.paths import environment
+from dacc_core.verbs.sessions import check_attached, find, pursue
+from dacc_core.verbs.waiting import check_waits_no_more
 from fakewarp import answers
 from fakewarp.arguments import Arguments
 from fakewarp.directives import Directives, PoolSize, check_pools, parse_script

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import msgspec
 
-from dacc_core.model import Session
-from dacc_core.registry.calls import Answer, Site
+from dacc_core.registry.records import Session
 from dacc_core.registry.view import View
+from dacc_core.verbs.frontend import Answer, Site
 from fakewarp import answers
 from fakewarp.functions.base import Function, at_once, check_fresh, no_such_pool, nothing, reading
 

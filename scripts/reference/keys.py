@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from dacc_core import model
+from dacc_core.registry import records
 from dacc_core.registry.keys import KINDS, PREFIX
 
 from . import markdown as md
@@ -53,27 +53,27 @@ def page() -> str:
     overview = md.table(("key", "record", "written by"), rows)
     kinds = [_record(f"## {kind}", cls) for kind, cls in KINDS.items()]
     inner = [_record(f"### {cls.__name__}", cls) for cls in _inner()]
-    return md.page("Keys of the store", "dacc_core/model.py and dacc_core/registry/keys.py", INTRO, overview, *kinds, PARTS, *inner)
+    return md.page("Keys of the store", "dacc_core/records.py and dacc_core/registry/keys.py", INTRO, overview, *kinds, PARTS, *inner)
 
 
 def _key(kind: str) -> str:
     return kind + NAMES.get(kind, "")
 
 
-def _inner() -> list[type[model.Record]]:
-    stored = set(KINDS.values()) | {model.Record}
-    found = [thing for thing in vars(model).values() if isinstance(thing, type) and issubclass(thing, model.Record)]
+def _inner() -> list[type[records.Record]]:
+    stored = set(KINDS.values()) | {records.Record}
+    found = [thing for thing in vars(records).values() if isinstance(thing, type) and issubclass(thing, records.Record)]
     return [cls for cls in found if cls not in stored]
 
 
-def _record(heading: str, cls: type[model.Record]) -> str:
+def _record(heading: str, cls: type[records.Record]) -> str:
     rows = [(f"`{field.name}`", _type(field.type), _default(field)) for field in msgspec.structs.fields(cls)]
     return f"{heading}\n\n{md.doc(cls)}\n\n" + md.table(("field", "type", "default"), rows)
 
 
 def _type(hint: Any) -> str:
     text = hint.__name__ if isinstance(hint, type) and not getattr(hint, "__args__", ()) else str(hint)
-    text = text.replace("dacc_core.model.", "").replace("typing.", "").replace("NoneType", "None")
+    text = text.replace("dacc_core.registry.records.", "").replace("typing.", "").replace("NoneType", "None")
     return f"`{text}`"
 
 
@@ -82,6 +82,6 @@ def _default(field: Any) -> str:
         return "`{}`"
     if field.default is msgspec.NODEFAULT:
         return "*required*"
-    if isinstance(field.default, model.Record):
+    if isinstance(field.default, records.Record):
         return "its defaults"
     return {(): "`[]`", "": "empty"}.get(field.default, f"`{msgspec.json.encode(field.default).decode()}`")

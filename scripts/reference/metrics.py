@@ -1,8 +1,8 @@
-"""``metrics.md``, from the table in ``dacc_core/daemon/metric_names.py``."""
+"""``metrics.md``, from the table in ``dacc_core/daemon/telemetry/definitions.py``."""
 
 from __future__ import annotations
 
-from dacc_core.daemon.metric_names import LABELS, METRICS, STATES, Metric
+from dacc_core.daemon.telemetry.definitions import LABELS, METRICS, STATES, Metric
 
 from . import markdown as md
 
@@ -29,7 +29,7 @@ def page() -> str:
     table = md.table(("metric", "kind", "of", "labels", "meaning"), rows)
     labels = md.table(("label", "values"), [*((f"`{name}`", text) for name, text in LABELS.items()), ("`state`", _states())])
     buckets = md.table(("histogram", "upper bounds in seconds"), [(f"`{one.name}`", _bounds(one)) for one in METRICS if one.buckets])
-    return md.page("Metrics", "dacc_core/daemon/metric_names.py", INTRO, table, HISTOGRAMS, labels, "## Buckets", buckets)
+    return md.page("Metrics", "dacc_core/daemon/telemetry/definitions.py", INTRO, table, HISTOGRAMS, labels, "## Buckets", buckets)
 
 
 def _row(metric: Metric) -> tuple[str, ...]:

@@ -16,9 +16,9 @@ from bench.rows import Row
 from dacc_core.keystore.memory import MemoryKeystore
 from dacc_core.registry.keys import PREFIX
 from dacc_core.registry.view import View
-from dacc_core.testing.etcd import lacking
-from dacc_core.testing.registries import Registry, write
-from dacc_core.testing.rules import broken_rules
+from dacc_core.simulation.invariants import broken_rules
+from tests.support.etcd import lacking
+from tests.support.registries import Registry, write
 
 from ..lustre import cluster as lustre
 

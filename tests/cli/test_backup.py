@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from dacc_core.cli.main import main
 from dacc_core.keystore.base import Put
-from dacc_core.keystore.sqlite import SqliteKeystore
+from dacc_core.keystore.sqlite.store import SqliteKeystore
 from dacc_core.registry import keys
 
 from ..registry.stores import store_of

@@ -15,7 +15,7 @@ from dacc_core.cli import providers
 from dacc_core.cli.main import Cli, main
 from dacc_core.errors import BufferInUse
 from dacc_core.plugins import ProviderRow
-from dacc_core.plugins.rows import Setting
+from dacc_core.plugins.inventory import Setting
 
 STRIPES = Setting("stripes", "number", "4", "", "Over how many bricks.")
 ROW = ProviderRow("toy", "dacc-provider-toy", "1.2", "toy = dacc_toy", "1.0", "ok", capabilities=("swap",), settings=(STRIPES,))

@@ -12,8 +12,8 @@ from dacc_core.cli.main import main
 from dacc_core.config import load
 from dacc_core.keystore.base import Put
 from dacc_core.keystore.open import open_store
-from dacc_core.model import Allocations
 from dacc_core.registry import keys
+from dacc_core.registry.records import Allocations
 
 from ..plugins.conftest import Install, install, provider  # noqa: F401 - a fixture
 

@@ -7,13 +7,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from dacc_core.daemon.announcing import Announcer
-from dacc_core.daemon.observer import Both, Known, Observer
+from dacc_core.daemon.telemetry.events import Both, Known, Observer
+from dacc_core.daemon.telemetry.hooks import Announcer
 from dacc_core.errors import Cancelled
 from dacc_core.lifecycle import effects as fx
-from dacc_core.lifecycle.facts import Outcome
 from dacc_core.lifecycle.plan import Step
-from dacc_core.model import Failure, Progress, Running, Session, Status
+from dacc_core.lifecycle.transitions import Outcome
+from dacc_core.registry.records import Failure, Progress, Running, Session, Status
 from dacc_core.sdk import hookspecs
 
 from ..registry.stores import add_session, store_of

@@ -14,12 +14,12 @@ from dacc_core.errors import Busy, DaccError, KeystoreUnavailable, Unavailable
 from dacc_core.keystore.base import Keystore
 from dacc_core.keystore.memory import MemoryKeystore
 from dacc_core.lifecycle import effects as fx
-from dacc_core.lifecycle.core import Core
-from dacc_core.lifecycle.perform import Tools
+from dacc_core.lifecycle.engine import Core
 from dacc_core.lifecycle.plan import Step
-from dacc_core.model import Request, Session, Status
-from dacc_core.registry.calls import Answer
+from dacc_core.lifecycle.step_runner import Tools
+from dacc_core.registry.records import Request, Session, Status
 from dacc_core.registry.view import View
+from dacc_core.verbs.frontend import Answer
 
 REF = 7
 SESSION = Session(token="1", id=1, kind="job", created=0, born=0.0, request=Request(owner=1, group=1))

@@ -15,21 +15,21 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from dacc_core.daemon import metric_names as names
-from dacc_core.daemon import scrapes
-from dacc_core.daemon.metrics import Metrics
-from dacc_core.daemon.observed import ObservedStore
-from dacc_core.daemon.observer import Observer, takeovers, tell
-from dacc_core.daemon.scrapes import ScrapeServer
-from dacc_core.daemon.survey import survey
+from dacc_core.daemon.telemetry import definitions as names
+from dacc_core.daemon.telemetry import http as http_module
+from dacc_core.daemon.telemetry.events import Observer, takeovers, tell
+from dacc_core.daemon.telemetry.http import ScrapeServer
+from dacc_core.daemon.telemetry.prometheus import Metrics
+from dacc_core.daemon.telemetry.snapshot import survey
+from dacc_core.daemon.telemetry.store import ObservedStore
 from dacc_core.errors import BadConfig, Busy, Cancelled, HostUnreachable, KeystoreUnavailable
 from dacc_core.keystore.base import Put
 from dacc_core.keystore.memory import MemoryKeystore
 from dacc_core.lifecycle import effects as fx
-from dacc_core.lifecycle.facts import Outcome
 from dacc_core.lifecycle.plan import Step, StepKind
-from dacc_core.model import Allocations, Progress, Running, Session, Status
+from dacc_core.lifecycle.transitions import Outcome
 from dacc_core.registry import keys
+from dacc_core.registry.records import Allocations, Progress, Running, Session, Status
 
 from ..registry.stores import OPERATOR, add_session, put, run, store_of, view_of
 
@@ -168,8 +168,8 @@ def test_the_end_of_a_session_is_no_takeover() -> None:
 
 
 def test_the_cluster_is_counted_by_state() -> None:
-    from dacc_core.registry.brick_hosts import drain
-    from dacc_core.registry.forgetting import forget
+    from dacc_core.verbs.forgetting import forget
+    from dacc_core.verbs.hosts import drain
 
     store = store_of("s1", "s2", "s3", "s4", dead=("s3", "s4"))
     add_session(store, "42", "s1:/b0", status=Status(filesystem="ready", done_seq=1))
@@ -297,7 +297,7 @@ def test_an_impossible_address_is_one_clear_error(listen: str) -> None:
 
 
 def test_a_client_that_says_nothing_is_sent_away(monkeypatch: pytest.MonkeyPatch, metrics: Metrics, port: int) -> None:
-    monkeypatch.setattr(scrapes._Handler, "timeout", 0.1)
+    monkeypatch.setattr(http_module._Handler, "timeout", 0.1)
     server = ScrapeServer(f"127.0.0.1:{port}", metrics.registry)
     server.start()
     with socket.create_connection(("127.0.0.1", port), timeout=10) as silent:
@@ -308,7 +308,7 @@ def test_a_client_that_says_nothing_is_sent_away(monkeypatch: pytest.MonkeyPatch
 def test_more_clients_than_places_are_turned_away_and_their_places_come_back(
     monkeypatch: pytest.MonkeyPatch, metrics: Metrics, port: int
 ) -> None:
-    monkeypatch.setattr(scrapes, "SCRAPES", 2)
+    monkeypatch.setattr(http_module, "SCRAPES", 2)
     server = ScrapeServer(f"127.0.0.1:{port}", metrics.registry)
     server.start()
     idle = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(3)]

@@ -26,7 +26,7 @@ from dacc_core.daemon import protocol, server
 from dacc_core.daemon.listener import Listener
 from dacc_core.daemon.server import Handler, Reply, Request, Server
 from dacc_core.errors import BadConfig, Busy, NoSuchPool
-from dacc_core.registry.calls import Answer, Call, Caller, Told
+from dacc_core.verbs.frontend import Answer, Call, Caller, Told
 from fakewarp import thin
 
 GOOD = b'{"v":1,"program":"fakewarp","args":["--function","pools"],"files":{}}\n'

@@ -17,7 +17,7 @@ from dacc_core.config import parse_text
 from dacc_core.daemon.protocol import Request
 from dacc_core.daemon.service import Service, rules
 from dacc_core.errors import Busy, HostNameTaken, InvalidRequest, NoSuchProvider, ProviderLoadError, Unavailable
-from dacc_core.registry.calls import Answer, Call, Caller
+from dacc_core.verbs.frontend import Answer, Call, Caller
 
 Make = Callable[..., Service]
 

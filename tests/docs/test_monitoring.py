@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from dacc_core.cli.main import main
-from dacc_core.daemon.metric_names import METRICS, STATES, Metric
+from dacc_core.daemon.telemetry.definitions import METRICS, STATES, Metric
 
 from .pages import DOCS
 

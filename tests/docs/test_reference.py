@@ -19,16 +19,16 @@ from dacc_core.cli.main import main as dacc
 from dacc_core.config import Config, describe
 from dacc_core.daemon import protocol
 from dacc_core.daemon.main import main as dacd
-from dacc_core.daemon.metric_names import METRICS
+from dacc_core.daemon.telemetry.definitions import METRICS
 from dacc_core.errors import all_errors
-from dacc_core.lifecycle import facts
+from dacc_core.lifecycle import transitions
 from dacc_core.lifecycle.plan import STORE_ONLY, StepKind
-from dacc_core.model import Filesystem, Staging
 from dacc_core.registry.keys import KINDS
+from dacc_core.registry.records import Filesystem, Staging
 from dacc_core.sdk import hookspecs
 from fakewarp.arguments import _SHORT
 from fakewarp.directives.rules import COMMANDS
-from fakewarp.dwstat import TABLES
+from fakewarp.dwstat.tables import TABLES
 from fakewarp.functions import FUNCTIONS
 from fakewarp.thin import FILE_OPTIONS
 
@@ -175,6 +175,6 @@ def test_the_protocols_numbers_are_documented() -> None:
 
 def test_steps_facts_and_states_are_explained() -> None:
     page = (DOCS / "concepts" / "sessions.md").read_text("utf-8")
-    states = re.findall(r'return "(\w+)"', inspect.getsource(facts.state_name))
+    states = re.findall(r'return "(\w+)"', inspect.getsource(transitions.state_name))
     words = [*get_args(StepKind), *get_args(Filesystem), *get_args(Staging), *states]
     assert [word for word in words if f"`{word}`" not in page] == []

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from dacc_core.testing.site import LocalSite
+from dacc_core.demo.site import LocalSite
 
 from .installation import Installation, usable_by_everyone
 from .slurm import GAMES, NOBODY, WEB, Slurm

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dacc_core.testing.site import LocalSite
+from dacc_core.demo.site import LocalSite
 
 MIB = 1 << 20
 BIN = Path(sys.executable).parent

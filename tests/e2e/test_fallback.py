@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from dacc_core.keystore.sqlite import SqliteKeystore
+from dacc_core.keystore.sqlite.store import SqliteKeystore
 
 from .conftest import open_site
 from .installation import Installation

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from dacc_core.daemon.metric_names import METRICS
+from dacc_core.daemon.telemetry.definitions import METRICS
 
 from .conftest import open_site
 from .slurm import MIB, NOBODY, Slurm, succeeded, until

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dacc_core.testing import etcd
-from dacc_core.testing.etcd import EtcdCluster
-from dacc_core.testing.proxy import Proxy
+from tests.support import etcd
+from tests.support.etcd import EtcdCluster
+from tests.support.proxy import Proxy
 
 if TYPE_CHECKING:
-    from dacc_core.keystore.etcd import EtcdKeystore
+    from dacc_core.keystore.etcd.store import EtcdKeystore
 
     from .network import NetworkSite
 
@@ -99,8 +99,8 @@ def proxy() -> Iterator[MakeProxy]:
 @pytest.fixture
 def open_store() -> Iterator[Open]:
     """Open stores: ``open_store(endpoint, …, cacert=…, user=…)``. The first endpoint is asked first."""
-    from dacc_core.keystore.etcd import EtcdKeystore
-    from dacc_core.keystore.etcd_access import Access
+    from dacc_core.keystore.etcd.access import Access
+    from dacc_core.keystore.etcd.store import EtcdKeystore
 
     made: list[EtcdKeystore] = []
 

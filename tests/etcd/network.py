@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from dacc_core.keystore.base import Change
-from dacc_core.keystore.etcd import EtcdKeystore
-from dacc_core.keystore.etcd_access import Access
+from dacc_core.keystore.etcd.access import Access
+from dacc_core.keystore.etcd.store import EtcdKeystore
 from dacc_core.registry import keys
-from dacc_core.testing.etcd import EtcdCluster
+from tests.support.etcd import EtcdCluster
 
 from ..e2e.crash.harness import CrashSite, until
 from .conftest import QUICK

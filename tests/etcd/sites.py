@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
+from dacc_core.demo.site import LocalSite
 from dacc_core.keystore.base import Batch, Keystore
 from dacc_core.registry import keys
 from dacc_core.registry.view import View
-from dacc_core.testing.etcd import EtcdCluster
-from dacc_core.testing.registries import Registry, write
-from dacc_core.testing.rules import broken_rules
-from dacc_core.testing.site import LocalSite
+from dacc_core.simulation.invariants import broken_rules
+from tests.support.etcd import EtcdCluster
+from tests.support.registries import Registry, write
 
 from .conftest import until
 
@@ -146,8 +146,8 @@ class Site:
     @contextmanager
     def store(self) -> Iterator[Keystore]:
         """The store, read by ourselves."""
-        from dacc_core.keystore.etcd import EtcdKeystore
-        from dacc_core.keystore.etcd_access import Access
+        from dacc_core.keystore.etcd.access import Access
+        from dacc_core.keystore.etcd.store import EtcdKeystore
 
         store = EtcdKeystore(Access(tuple(self.etcd.endpoints)))
         try:

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from dacc_core.keystore.base import Batch
-from dacc_core.model import Status
 from dacc_core.registry import keys
+from dacc_core.registry.records import Status
 from dacc_core.registry.view import View
-from dacc_core.testing.rules import broken_rules
+from dacc_core.simulation.invariants import broken_rules
 
 from ..e2e.crash.harness import CALLS, Called, Job, contents, until
 from .network import TTL, NetworkSite

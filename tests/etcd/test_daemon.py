@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dacc_core.testing.etcd import PASSWORD, EtcdCluster
-from dacc_core.testing.site import LocalSite
+from dacc_core.demo.site import LocalSite
+from tests.support.etcd import PASSWORD, EtcdCluster
 
 from .conftest import QUICK, until
 from .sites import OURS, Site

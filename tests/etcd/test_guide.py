@@ -14,7 +14,7 @@ import pytest
 from dacc_core.config import parse_text
 from dacc_core.errors import KeystoreUnavailable
 from dacc_core.keystore.base import Compare, Put
-from dacc_core.testing.etcd import EtcdCluster
+from tests.support.etcd import EtcdCluster
 
 from .conftest import Open, require
 

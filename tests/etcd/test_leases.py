@@ -9,13 +9,13 @@ import pytest
 
 from dacc_core.errors import NotFound
 from dacc_core.keystore.base import Put
-from dacc_core.testing.etcd import EtcdCluster
-from dacc_core.testing.proxy import Proxy
+from tests.support.etcd import EtcdCluster
+from tests.support.proxy import Proxy
 
 from .conftest import MakeProxy, Open, until
 
 if TYPE_CHECKING:
-    from dacc_core.keystore.etcd import EtcdKeystore
+    from dacc_core.keystore.etcd.store import EtcdKeystore
 
 
 def ttl(cluster: EtcdCluster, lease: int) -> int:

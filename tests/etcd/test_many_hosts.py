@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from dacc_core.demo.site import LocalSite
 from dacc_core.keystore.base import Keystore
 from dacc_core.registry import keys
 from dacc_core.registry.view import View
-from dacc_core.testing.etcd import EtcdCluster
-from dacc_core.testing.registries import BRICKS, Registry, revive, write
-from dacc_core.testing.rules import broken_rules
-from dacc_core.testing.site import LocalSite
+from dacc_core.simulation.invariants import broken_rules
+from tests.support.etcd import EtcdCluster
+from tests.support.registries import BRICKS, Registry, revive, write
 
 from .conftest import until
 
@@ -71,8 +71,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wide]:
     place = tmp_path_factory.mktemp("wide")
     with EtcdCluster(tmp_path_factory.mktemp("etcd")) as etcd:
         extra = {"keystore": etcd.settings}
-        from dacc_core.keystore.etcd import EtcdKeystore
-        from dacc_core.keystore.etcd_access import Access
+        from dacc_core.keystore.etcd.access import Access
+        from dacc_core.keystore.etcd.store import EtcdKeystore
 
         store = EtcdKeystore(Access(tuple(etcd.endpoints)))
         store.revoke(write(store, REGISTRY))

@@ -13,7 +13,7 @@ import pytest
 from dacc_core.config import Config, parse_text
 from dacc_core.errors import BadConfig
 from dacc_core.keystore.open import open_store
-from dacc_core.testing.etcd import PASSWORD, EtcdCluster
+from tests.support.etcd import PASSWORD, EtcdCluster
 
 ROOT = Path(__file__).parents[2]
 
@@ -168,7 +168,7 @@ class TestFiles:
             open_store(configured(cacert="/no/ca.pem"))
 
     def test_a_password_file_is_used(self, tmp_path: Path) -> None:
-        from dacc_core.keystore.etcd_access import access_of
+        from dacc_core.keystore.etcd.access import access_of
 
         (tmp_path / "password").write_text(f"{PASSWORD}\n")
         (tmp_path / "password").chmod(0o640)
@@ -181,7 +181,7 @@ class TestFiles:
             open_store(configured(user="dacc", password_file=str(tmp_path / "password")))
 
     def test_the_environments_password_goes_before_the_file(self, tmp_path: Path) -> None:
-        from dacc_core.keystore.etcd_access import access_of
+        from dacc_core.keystore.etcd.access import access_of
 
         (tmp_path / "password").write_text("another")
         (tmp_path / "password").chmod(0o600)

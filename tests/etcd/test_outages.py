@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dacc_core.testing.etcd import EtcdCluster
+from tests.support.etcd import EtcdCluster
 
 from .conftest import until
 from .sites import BEGINNING, CALM_SECONDS, END, Job, Site, running

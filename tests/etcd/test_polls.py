@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from dacc_core.testing.etcd import EtcdCluster
+from tests.support.etcd import EtcdCluster
 
 from .conftest import QUICK, until
 from .sites import POLLED, Answer, Site, running

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from dacc_core.testing.etcd import EtcdCluster
+from tests.support.etcd import EtcdCluster
 
 from .conftest import QUICK, until
 from .sites import Answer, Job, Site, running

@@ -15,11 +15,11 @@ import pytest
 from dacc_core.config import Config
 from dacc_core.errors import TooLarge, TooManyOperations
 from dacc_core.keystore.base import Compare, Delete, Put
-from dacc_core.registry.calls import Call, Caller
-from dacc_core.registry.drive import Driver
-from dacc_core.testing.etcd import EtcdCluster
-from dacc_core.testing.registries import Registry, write
+from dacc_core.verbs.frontend import Call, Caller
+from dacc_core.verbs.standalone import Driver
 from fakewarp.frontend import FRONTEND
+from tests.support.etcd import EtcdCluster
+from tests.support.registries import Registry, write
 
 from .conftest import until
 from .sites import POLLED, Site, running
@@ -27,13 +27,13 @@ from .sites import POLLED, Site, running
 CALLER = Caller(uid=0, trusted=True)
 
 if TYPE_CHECKING:
-    from dacc_core.keystore.etcd import EtcdKeystore
+    from dacc_core.keystore.etcd.store import EtcdKeystore
 
 
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The methods called, one after the other."""
-    from dacc_core.keystore.etcd_rpc import Channel
+    from dacc_core.keystore.etcd.protocol import Channel
 
     asked: list[str] = []
     call = Channel.call
@@ -69,7 +69,7 @@ def fill(store: EtcdKeystore, number: int) -> None:
 
 def test_a_larger_prefix_comes_in_pages_of_one_revision(store: EtcdKeystore, sent: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     fill(store, 250)
-    monkeypatch.setattr("dacc_core.keystore.etcd.PAGE", 100)
+    monkeypatch.setattr("dacc_core.keystore.etcd.store.PAGE", 100)
     sent.clear()
     snapshot = store.range("k")
     assert [item.key for item in snapshot.items] == [f"k{number:05}" for number in range(250)]
@@ -79,10 +79,10 @@ def test_a_larger_prefix_comes_in_pages_of_one_revision(store: EtcdKeystore, sen
 def test_a_page_that_is_compacted_away_begins_the_reading_anew(
     single: EtcdCluster, store: EtcdKeystore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dacc_core.keystore import etcd_messages
+    from dacc_core.keystore.etcd import messages
 
     fill(store, 30)
-    page, asked = etcd_messages.page, []
+    page, asked = messages.page, []
 
     def compacting(*arguments: object) -> object:
         asked.append(arguments)
@@ -90,8 +90,8 @@ def test_a_page_that_is_compacted_away_begins_the_reading_anew(
             single.compact(store.txn([], [Put("k00000", b"new")]).revision)
         return page(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("dacc_core.keystore.etcd.PAGE", 20)
-    monkeypatch.setattr(etcd_messages, "page", compacting)
+    monkeypatch.setattr("dacc_core.keystore.etcd.store.PAGE", 20)
+    monkeypatch.setattr(messages, "page", compacting)
     snapshot = store.range("k")
     assert (len(snapshot.items), snapshot.items[0].value, len(asked)) == (30, b"new", 4)
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from dacc_core.names import fold
-from dacc_core.registry.goals import MAX_NODES
-from dacc_core.testing.etcd import EtcdCluster
+from dacc_core.verbs.goals import MAX_NODES
+from tests.support.etcd import EtcdCluster
 
 from .sites import BEGINNING, END, Site, running
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from dacc_core.errors import KeystoreUnavailable
-from dacc_core.testing.certificates import Certificates
-from dacc_core.testing.etcd import EtcdCluster
+from tests.support.certificates import Certificates
+from tests.support.etcd import EtcdCluster
 
 from .conftest import MakeProxy, Open
 

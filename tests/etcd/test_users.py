@@ -10,7 +10,7 @@ import pytest
 
 from dacc_core.errors import KeystoreUnavailable
 from dacc_core.keystore.base import Compare, Put
-from dacc_core.testing.etcd import PASSWORD, EtcdCluster
+from tests.support.etcd import PASSWORD, EtcdCluster
 
 from .conftest import Open, until
 
@@ -26,7 +26,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdCluster]:
 
 
 def token_is_dead(cluster: EtcdCluster, token: str) -> bool:
-    from dacc_core.keystore.etcd_rpc import RpcFailure
+    from dacc_core.keystore.etcd.protocol import RpcFailure
 
     kept, cluster.token = cluster.token, token
     try:
@@ -67,7 +67,7 @@ def test_a_restarted_etcd_which_knows_no_token_is_used_on(guarded: EtcdCluster, 
 
 
 def test_threads_log_in_once(guarded: EtcdCluster, open_store: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dacc_core.keystore.etcd_rpc import Channel
+    from dacc_core.keystore.etcd.protocol import Channel
 
     asked: list[str] = []
     call = Channel.call

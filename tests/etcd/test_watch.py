@@ -11,13 +11,13 @@ import pytest
 
 from dacc_core.errors import Compacted, KeystoreUnavailable
 from dacc_core.keystore.base import Batch, Put, Watch
-from dacc_core.testing.etcd import EtcdCluster
-from dacc_core.testing.proxy import Proxy
+from tests.support.etcd import EtcdCluster
+from tests.support.proxy import Proxy
 
 from .conftest import MakeProxy, Open, until
 
 if TYPE_CHECKING:
-    from dacc_core.keystore.etcd import EtcdKeystore
+    from dacc_core.keystore.etcd.store import EtcdKeystore
 
 
 def put(store: EtcdKeystore, key: str) -> int:
@@ -217,7 +217,7 @@ class TestProgress:
 
     def test_a_change_that_comes_too_late_is_noticed(self) -> None:
         from dacc_core.keystore.base import Change
-        from dacc_core.keystore.etcd_feed import Feed
+        from dacc_core.keystore.etcd.feed import Feed
 
         feed = Feed(5)
         with feed.changed:

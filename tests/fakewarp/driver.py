@@ -13,13 +13,13 @@ from dacc_core.config import Config
 from dacc_core.keystore.base import Put
 from dacc_core.keystore.memory import MemoryKeystore
 from dacc_core.lifecycle import effects as fx
-from dacc_core.model import Record, Session, Status
 from dacc_core.registry import keys
-from dacc_core.registry.calls import Answer, Call, Caller, FrontEnd, Site
-from dacc_core.registry.ops import Commit, Verb
-from dacc_core.registry.verbs import Scene
+from dacc_core.registry.records import Record, Session, Status
 from dacc_core.registry.view import View
-from dacc_core.testing.simulation import Node, Simulation
+from dacc_core.simulation.cluster import Node, Simulation
+from dacc_core.verbs.frontend import Answer, Call, Caller, FrontEnd, Site
+from dacc_core.verbs.operations import Commit, Verb
+from dacc_core.verbs.sessions import Scene
 from fakewarp.frontend import DWSTAT, FRONTEND
 
 SLURM = Caller(uid=64030, trusted=True)

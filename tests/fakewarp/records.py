@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dacc_core.model import Alive, Allocations, Brick, BrickHost, BrickRef, Pool, Record, Request, Session, Volume
+from dacc_core.registry.records import Alive, Allocations, Brick, BrickHost, BrickRef, Pool, Record, Request, Session, Volume
 
 Records = Mapping[tuple[str, str], Record]
 

@@ -6,9 +6,9 @@ import pytest
 
 from dacc_core.config import Config
 from dacc_core.errors import NoSuchUser
-from dacc_core.registry.calls import Call, Site
-from dacc_core.registry.ops import AskUser, User
-from dacc_core.registry.verbs import Scene
+from dacc_core.verbs.frontend import Call, Site
+from dacc_core.verbs.operations import AskUser, User
+from dacc_core.verbs.sessions import Scene
 from fakewarp.frontend import FRONTEND
 
 from .driver import SLURM, Slurm, cluster, refused, slurm_json, succeeded, view_of

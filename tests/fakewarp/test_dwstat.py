@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from dacc_core.model import Attachment, Event, Failure, Goal, Progress, Running, Session, Status
-from dacc_core.registry.calls import Answer
+from dacc_core.registry.records import Attachment, Event, Failure, Goal, Progress, Running, Session, Status
+from dacc_core.verbs.frontend import Answer
 from fakewarp.frontend import DWSTAT
 
 from .driver import STAGED, STRANGER, ask, cluster, refused, view_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dacc_core.errors import Unavailable
-from dacc_core.testing.world import SimMover
+from dacc_core.simulation.world import SimMover
 
 from .driver import OWNER, STAGED, STRIPED, Slurm, cluster, refused, succeeded
 

@@ -9,7 +9,7 @@ import pytest
 from dacc_core.config import Config
 from dacc_core.config.settings import SlurmSettings
 from dacc_core.errors import BufferInUse, DaccError, StepFailed, StillWorking, all_errors
-from dacc_core.registry.calls import Call, Caller
+from dacc_core.verbs.frontend import Call, Caller
 from fakewarp.frontend import DWSTAT, FRONTEND
 from fakewarp.functions import FUNCTIONS
 

@@ -7,13 +7,13 @@ import json
 import pytest
 
 from dacc_core.lifecycle.explain import explain
-from dacc_core.model import Request
-from dacc_core.registry.brick_hosts import drain
-from dacc_core.registry.claims import Claim, set_up
-from dacc_core.registry.forgetting import forget
-from dacc_core.registry.operators import overview
-from dacc_core.testing.operators import OPERATOR
-from dacc_core.testing.simulation import answered
+from dacc_core.registry.records import Request
+from dacc_core.simulation.cluster import answered
+from dacc_core.simulation.operators import OPERATOR
+from dacc_core.verbs.claims import Claim, set_up
+from dacc_core.verbs.forgetting import forget
+from dacc_core.verbs.hosts import drain
+from dacc_core.verbs.operators import overview
 
 from .driver import NODES, STAGED, STRIPED, Reply, Slurm, cluster, refused, slurm_json, succeeded
 

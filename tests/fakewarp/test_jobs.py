@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from dacc_core.config import Config
-from dacc_core.model import Brick, BrickHost, Pool
-from dacc_core.registry.calls import Caller
+from dacc_core.registry.records import Brick, BrickHost, Pool
+from dacc_core.verbs.frontend import Caller
 
 from .driver import NODES, STAGED, STRIPED, Slurm, ask, cluster, lines, real_size, refused, succeeded, view_of
 

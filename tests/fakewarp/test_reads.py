@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from dacc_core.model import FIRST_PERSISTENT_ID, Goal, Status
+from dacc_core.registry.records import FIRST_PERSISTENT_ID, Goal, Status
 
 from .driver import ask, refused, slurm_json, view_of
 from .records import host, pool, session, sessions

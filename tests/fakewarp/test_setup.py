@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dacc_core.sdk import Capabilities
-from dacc_core.testing.world import SimProvider
+from dacc_core.simulation.world import SimProvider
 
 from .driver import STAGED, STRIPED, Slurm, cluster, real_size, refused, slurm_json, succeeded
 

@@ -12,7 +12,7 @@ import pytest
 from dacc_core.config import parse_text
 from dacc_core.errors import BadConfig
 from dacc_core.hosts import LocalRunner
-from dacc_core.hosts.make import runner_for
+from dacc_core.hosts.factory import runner_for
 from dacc_core.hosts.openssh import OpenSshRunner
 from dacc_core.hosts.remote import Access, RemoteRunner, access_of
 from dacc_core.hosts.ssh import SshRunner
@@ -88,7 +88,7 @@ def test_a_missing_asyncssh_is_named_at_the_start(place: Path, monkeypatch: pyte
 
 
 def test_asyncssh_is_imported_only_when_it_is_chosen() -> None:
-    script = "import sys, dacc_core.hosts, dacc_core.hosts.make; sys.exit('asyncssh' in sys.modules)"
+    script = "import sys, dacc_core.hosts, dacc_core.hosts.factory; sys.exit('asyncssh' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dacc_core.errors import HostUnreachable
+from dacc_core.hosts.excluding import Without
 from dacc_core.hosts.recorder import RecorderRunner
-from dacc_core.hosts.without import Without
 
 
 def test_no_command_reaches_a_host_that_was_given_up() -> None:

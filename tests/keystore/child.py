@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from dacc_core.errors import DaccError
 from dacc_core.keystore.base import Compare, Put
-from dacc_core.keystore.sqlite import SqliteKeystore
+from dacc_core.keystore.sqlite.store import SqliteKeystore
 
 
 def answer(value: object) -> None:

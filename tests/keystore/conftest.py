@@ -18,12 +18,12 @@ from typing import Any
 
 import pytest
 
-from dacc_core.keystore import sqlite_watch
 from dacc_core.keystore.base import Change, Keystore, Watch
 from dacc_core.keystore.memory import MemoryKeystore
-from dacc_core.keystore.sqlite import SqliteKeystore
-from dacc_core.keystore.sqlite_tables import BootClock
-from dacc_core.testing import etcd
+from dacc_core.keystore.sqlite import watch as sqlite_watch
+from dacc_core.keystore.sqlite.store import SqliteKeystore
+from dacc_core.keystore.sqlite.tables import BootClock
+from tests.support import etcd
 
 from .etcd_backend import KINDS, Clusters, Shifted
 
@@ -87,7 +87,7 @@ def etcd_backend(clusters: Clusters, kind: str) -> Backend:
     store = Shifted(cluster.open(), cluster.etcd.empty())
 
     def compact(revision: int) -> None:
-        from dacc_core.keystore.etcd_rpc import RpcFailure
+        from dacc_core.keystore.etcd.protocol import RpcFailure
 
         store.compacted = max(store.compacted, revision)
         with suppress(RpcFailure):  # it has been, by a test before

@@ -21,8 +21,8 @@ from time import monotonic
 
 from dacc_core.errors import Compacted
 from dacc_core.keystore.base import DEFAULT_TIMEOUT, Batch, Change, Compare, Delete, Item, Keystore, Op, Snapshot, TxnResult, Watch
-from dacc_core.testing.etcd import PASSWORD, EtcdCluster
-from dacc_core.testing.proxy import Proxy
+from tests.support.etcd import PASSWORD, EtcdCluster
+from tests.support.proxy import Proxy
 
 KINDS = ("etcd", "etcd-tls", "etcd-mutual-tls", "etcd-user")
 LONG = 3600.0
@@ -154,8 +154,8 @@ class Cluster:
     proxy: Proxy
 
     def open(self) -> Keystore:
-        from dacc_core.keystore.etcd import EtcdKeystore
-        from dacc_core.keystore.etcd_access import Access
+        from dacc_core.keystore.etcd.access import Access
+        from dacc_core.keystore.etcd.store import EtcdKeystore
 
         files = {name: path for name, path in self.etcd.settings.items() if name != "endpoints"}
         scheme = "https" if self.etcd.tls else "http"

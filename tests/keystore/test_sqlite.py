@@ -17,8 +17,8 @@ import pytest
 from dacc_core.errors import Compacted, KeystoreUnavailable
 from dacc_core.keystore.base import Change, Put, Watch
 from dacc_core.keystore.shared import Deadline
-from dacc_core.keystore.sqlite import SqliteKeystore
-from dacc_core.keystore.sqlite_tables import BootClock
+from dacc_core.keystore.sqlite.store import SqliteKeystore
+from dacc_core.keystore.sqlite.tables import BootClock
 
 Collect = Callable[[Watch, int], list[Change]]
 Woken = Callable[[Watch], list[str]]

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from dacc_core.errors import AlreadyExists, KeystoreMissing, KeystoreUnavailable, NotFound
-from dacc_core.keystore import sqlite_files
 from dacc_core.keystore.base import Put
-from dacc_core.keystore.sqlite import SqliteKeystore
+from dacc_core.keystore.sqlite import files
+from dacc_core.keystore.sqlite.store import SqliteKeystore
 
 NOBODY = 65534
 GROUP = 54321
@@ -47,14 +47,14 @@ def test_a_store_is_not_made_over_another(store: SqliteKeystore) -> None:
 
 
 def test_of_two_makers_one_wins(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fill = sqlite_files._fill
+    fill = files._fill
 
     def overtaken(draft: Path) -> None:
-        monkeypatch.setattr(sqlite_files, "_fill", fill)
+        monkeypatch.setattr(files, "_fill", fill)
         SqliteKeystore.create(path).close()
         fill(draft)
 
-    monkeypatch.setattr(sqlite_files, "_fill", overtaken)
+    monkeypatch.setattr(files, "_fill", overtaken)
     with pytest.raises(AlreadyExists):
         SqliteKeystore.create(path)
     assert sorted(entry.name for entry in path.parent.iterdir()) == ["keystore.db", "wake"]
@@ -64,7 +64,7 @@ def test_a_failure_while_making_leaves_nothing_to_open(path: Path, monkeypatch: 
     def full(draft: Path) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
-    monkeypatch.setattr(sqlite_files, "_fill", full)
+    monkeypatch.setattr(files, "_fill", full)
     with pytest.raises(KeystoreUnavailable, match="disk is full"):
         SqliteKeystore.create(path)
     assert [entry.name for entry in path.parent.iterdir()] == ["wake"]
@@ -183,7 +183,7 @@ def test_a_file_that_loses_its_name_while_in_use_is_noticed(store: SqliteKeystor
 @pytest.mark.parametrize("kind", ["nfs4", "cifs", "smb3", "lustre", "ceph", "gpfs", "beegfs", "9p", "fuse.sshfs", "fuse.glusterfs", "fuse"])
 def test_a_network_filesystem_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     SqliteKeystore.create(path).close()
-    monkeypatch.setattr(sqlite_files, "filesystem_type", lambda directory: kind)
+    monkeypatch.setattr(files, "filesystem_type", lambda directory: kind)
     assert f"network filesystem ({kind})" in unusable(path)
     with pytest.raises(KeystoreUnavailable, match="choose a local directory"):
         SqliteKeystore.create(path.with_name("other.db"))
@@ -192,11 +192,11 @@ def test_a_network_filesystem_is_refused(path: Path, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("kind", ["ext4", "xfs", "btrfs", "zfs", "tmpfs", "overlay", "fuse.fuse-overlayfs", "fuseblk", "unknown"])
 def test_a_local_filesystem_is_accepted(kind: str) -> None:
-    assert not sqlite_files.is_network(kind)
+    assert not files.is_network(kind)
 
 
 def test_the_type_of_a_filesystem_is_the_kernels_word() -> None:
-    assert sqlite_files.filesystem_type(Path("/proc")) == "proc"
+    assert files.filesystem_type(Path("/proc")) == "proc"
 
 
 @pytest.mark.root

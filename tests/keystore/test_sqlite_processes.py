@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from dacc_core.keystore.base import Item, Put, Watch
-from dacc_core.keystore.sqlite import SqliteKeystore
+from dacc_core.keystore.sqlite.store import SqliteKeystore
 
 StartChild = Callable[..., subprocess.Popen[str]]
 

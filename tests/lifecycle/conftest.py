@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dacc_core.testing.simulation import Node
+from dacc_core.simulation.cluster import Node
 
 from .quiet import Job
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dacc_core.model import Request, Session, Status
-from dacc_core.registry import goals
-from dacc_core.registry.claims import Claim, set_up
-from dacc_core.registry.verbs import pursue, tear_down
-from dacc_core.testing.simulation import Simulation, answered
+from dacc_core.registry.records import Request, Session, Status
+from dacc_core.simulation.cluster import Simulation, answered
+from dacc_core.verbs import goals
+from dacc_core.verbs.claims import Claim, set_up
+from dacc_core.verbs.sessions import pursue, tear_down
 
 
 class Job:

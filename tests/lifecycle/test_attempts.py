@@ -9,15 +9,15 @@ import pytest
 from dacc_core import sdk
 from dacc_core.errors import HostLost, StepFailed, Unavailable
 from dacc_core.lifecycle.effects import Rules
-from dacc_core.lifecycle.facts import Outcome
-from dacc_core.lifecycle.judgement import resigned
 from dacc_core.lifecycle.plan import Step
-from dacc_core.model import Request, StageRequest
-from dacc_core.registry import goals
-from dacc_core.registry.claims import Claim
-from dacc_core.registry.verbs import pursue
-from dacc_core.testing.simulation import answered
-from dacc_core.testing.world import SimProvider
+from dacc_core.lifecycle.policy import resigned
+from dacc_core.lifecycle.transitions import Outcome
+from dacc_core.registry.records import Request, StageRequest
+from dacc_core.simulation.cluster import answered
+from dacc_core.simulation.world import SimProvider
+from dacc_core.verbs import goals
+from dacc_core.verbs.claims import Claim
+from dacc_core.verbs.sessions import pursue
 
 from .quiet import Job
 

@@ -8,11 +8,11 @@ import pytest
 
 from dacc_core import sdk
 from dacc_core.errors import DaccError, Unavailable
-from dacc_core.model import Request
-from dacc_core.registry.claims import Claim, set_up
-from dacc_core.registry.verbs import tear_down
-from dacc_core.testing.simulation import RULES, Node, Simulation, answered
-from dacc_core.testing.world import SimProvider
+from dacc_core.registry.records import Request
+from dacc_core.simulation.cluster import RULES, Node, Simulation, answered
+from dacc_core.simulation.world import SimProvider
+from dacc_core.verbs.claims import Claim, set_up
+from dacc_core.verbs.sessions import tear_down
 
 HOUR = 3600.0
 HOURS = pytest.mark.parametrize("hours", [-1, 1], ids=["behind", "ahead"])

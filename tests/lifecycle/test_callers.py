@@ -8,11 +8,11 @@ import pytest
 
 from dacc_core.errors import DaccError, NoSpace, StillWorking
 from dacc_core.lifecycle import effects as fx
-from dacc_core.model import Pool
-from dacc_core.registry.calls import Answer
-from dacc_core.registry.ops import Draft, Operation, Pause, Turn, Verb, Wait
+from dacc_core.registry.records import Pool
 from dacc_core.registry.view import View
-from dacc_core.testing.simulation import Simulation
+from dacc_core.simulation.cluster import Simulation
+from dacc_core.verbs.frontend import Answer
+from dacc_core.verbs.operations import Draft, Operation, Pause, Turn, Verb, Wait
 
 POOL = Pool(name="p", granularity=1, provider="sim")
 

@@ -9,15 +9,15 @@ import msgspec
 import pytest
 
 from dacc_core.errors import Cancelled, Denied, HostLost, StepFailed, Unavailable
-from dacc_core.lifecycle import facts
-from dacc_core.lifecycle.facts import Outcome
+from dacc_core.lifecycle import transitions
 from dacc_core.lifecycle.plan import Step
-from dacc_core.model import Progress, Request, Session, StageRequest, Status
+from dacc_core.lifecycle.transitions import Outcome
 from dacc_core.movers.base import CopyOrder, CopyReport
-from dacc_core.registry import goals
-from dacc_core.registry.verbs import pursue
-from dacc_core.testing.simulation import Node, answered
-from dacc_core.testing.world import SimMover
+from dacc_core.registry.records import Progress, Request, Session, StageRequest, Status
+from dacc_core.simulation.cluster import Node, answered
+from dacc_core.simulation.world import SimMover
+from dacc_core.verbs import goals
+from dacc_core.verbs.sessions import pursue
 
 from .quiet import Job
 
@@ -26,11 +26,11 @@ CLEARED = Progress(files=1, bytes=10, total_files=3, total_bytes=30, cleared="ma
 
 
 def begun(kind: Any, **known: Any) -> Status:
-    return facts.begin(Step(kind), SESSION, Status(progress=CLEARED, **known), hosts="", mover="h1", at=1.0)
+    return transitions.begin(Step(kind), SESSION, Status(progress=CLEARED, **known), hosts="", mover="h1", at=1.0)
 
 
 def ended(kind: Any, outcome: Outcome, progress: Progress = CLEARED) -> Progress:
-    return facts.finish(Step(kind), SESSION, Status(progress=progress), outcome, at=1.0).progress
+    return transitions.finish(Step(kind), SESSION, Status(progress=progress), outcome, at=1.0).progress
 
 
 @pytest.mark.parametrize("kind", ["stage_in", "stage_out"])

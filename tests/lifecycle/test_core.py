@@ -8,14 +8,14 @@ import pytest
 
 from dacc_core.errors import TooLarge
 from dacc_core.lifecycle import effects as fx
-from dacc_core.lifecycle import pursuit
-from dacc_core.lifecycle.core import Core
-from dacc_core.model import Request
-from dacc_core.registry.calls import Answer
-from dacc_core.registry.claims import Claim, set_up
-from dacc_core.registry.ops import Verb
-from dacc_core.registry.verbs import Scene
-from dacc_core.testing.simulation import Simulation, answered
+from dacc_core.lifecycle import reconciler
+from dacc_core.lifecycle.engine import Core
+from dacc_core.registry.records import Request
+from dacc_core.simulation.cluster import Simulation, answered
+from dacc_core.verbs.claims import Claim, set_up
+from dacc_core.verbs.frontend import Answer
+from dacc_core.verbs.operations import Verb
+from dacc_core.verbs.sessions import Scene
 
 NOW = fx.Now(1.0, 1.0)
 
@@ -28,14 +28,14 @@ def test_a_defect_in_one_sessions_steps_leaves_the_others_alone(monkeypatch: pyt
     for node in sim.nodes:
         assert node.core is not None
         monkeypatch.setattr(node.core, "_on_bug", seen.append)
-    begin = pursuit.Pursuit._begin
+    begin = reconciler.Pursuit._begin
 
-    def broken(self: pursuit.Pursuit, *args: object) -> None:
+    def broken(self: reconciler.Pursuit, *args: object) -> None:
         if self.token == "13":
             raise RuntimeError("a defect")
         begin(self, *args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(pursuit.Pursuit, "_begin", broken)
+    monkeypatch.setattr(reconciler.Pursuit, "_begin", broken)
     answers: dict[str, object] = {}
     for token in ("13", "14"):
         request = Request(owner=1, group=1, pool="default", capacity=100)

@@ -11,16 +11,16 @@ import pytest
 from dacc_core import sdk
 from dacc_core.errors import DaccError, HostLost, StepFailed, Unavailable
 from dacc_core.hosts.base import FencingRunner
-from dacc_core.lifecycle import facts, pursuit
+from dacc_core.lifecycle import reconciler, transitions
 from dacc_core.lifecycle.effects import StepOrder
 from dacc_core.lifecycle.membership import Membership
-from dacc_core.lifecycle.perform import MAX_ERROR, Tools, perform
 from dacc_core.lifecycle.plan import Step
-from dacc_core.model import Progress
-from dacc_core.registry import goals
-from dacc_core.registry.verbs import pursue
-from dacc_core.testing.simulation import Simulation, answered
-from dacc_core.testing.world import SimProvider, SimRunner
+from dacc_core.lifecycle.step_runner import MAX_ERROR, Tools, perform
+from dacc_core.registry.records import Progress
+from dacc_core.simulation.cluster import Simulation, answered
+from dacc_core.simulation.world import SimProvider, SimRunner
+from dacc_core.verbs import goals
+from dacc_core.verbs.sessions import pursue
 
 from .quiet import Job
 
@@ -55,7 +55,7 @@ HANDLERS = ["_consider", "_go_on", "_begin", "_act", "_ended", "_settle", "_judg
 def test_a_handler_that_raises_once_only_delays_its_session(
     job: Job, bugs: list[Exception], handler: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pursuit.Pursuit, handler, breaking(getattr(pursuit.Pursuit, handler), 1))
+    monkeypatch.setattr(reconciler.Pursuit, handler, breaking(getattr(reconciler.Pursuit, handler), 1))
     assert type(job.mount()).__name__ == "Answer"
     assert bugs
     monkeypatch.undo()
@@ -67,7 +67,7 @@ def test_a_handler_that_raises_once_only_delays_its_session(
 def test_a_defect_in_fencing_only_delays_its_session(
     job: Job, bugs: list[Exception], handler: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pursuit.Pursuit, handler, breaking(getattr(pursuit.Pursuit, handler), 1))
+    monkeypatch.setattr(reconciler.Pursuit, handler, breaking(getattr(reconciler.Pursuit, handler), 1))
     mount, calls = SimProvider.mount, []
 
     def lost_once(self: SimProvider, request: sdk.Mount) -> sdk.PerHost:
@@ -86,7 +86,7 @@ def test_a_defect_in_fencing_only_delays_its_session(
 def test_a_handler_that_always_raises_fails_the_goal_with_the_defect(
     job: Job, bugs: list[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(facts, "finish", breaking(facts.finish, 1000))
+    monkeypatch.setattr(transitions, "finish", breaking(transitions.finish, 1000))
     error = job.mount()
     assert isinstance(error, StepFailed)
     assert "pre_run of session 1 failed: a defect of dacd" in str(error)
@@ -98,7 +98,7 @@ def test_a_handler_that_always_raises_fails_the_goal_with_the_defect(
 def test_a_defect_after_the_goal_was_reached_does_not_make_it_failed(
     job: Job, bugs: list[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pursuit.Pursuit, "_ours", breaking(pursuit.Pursuit._ours, 5))
+    monkeypatch.setattr(reconciler.Pursuit, "_ours", breaking(reconciler.Pursuit._ours, 5))
     for node in job.sim.nodes:
         assert node.core is not None
         node.core.pursuits.changed(None)
@@ -118,14 +118,14 @@ def test_an_answer_to_what_was_asked_before_a_defect_is_not_for_what_is_under_wa
         return mount(self, request)
 
     monkeypatch.setattr(SimProvider, "mount", counted)
-    monkeypatch.setattr(pursuit.Pursuit, "_reconsider", breaking(pursuit.Pursuit._reconsider, 1))  # just after a step was asked for
+    monkeypatch.setattr(reconciler.Pursuit, "_reconsider", breaking(reconciler.Pursuit._reconsider, 1))  # just after a step was asked for
     assert type(job.mount()).__name__ == "Answer"
     assert len(set(mounts)) == len(mounts), "each try carries a higher generation than the one that was given up"
 
 
 def test_a_daemon_whose_registration_meets_a_defect_registers_later(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Membership, "_registration", breaking(Membership._registration, 1))
-    monkeypatch.setattr("dacc_core.testing.simulation._fatal", lambda bug: None)
+    monkeypatch.setattr("dacc_core.simulation.cluster._fatal", lambda bug: None)
     sim = Simulation(1, hosts=1, faults=0.0)
     sim.run(5.0)
     sim.rules.revision()
@@ -136,7 +136,7 @@ def test_a_teardown_that_always_meets_a_defect_puts_its_bricks_aside_and_ends(
     job: Job, bugs: list[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(SimProvider, "delete", lambda *_: sdk.Created(state={}, capacity=1))
-    monkeypatch.setattr(facts, "finish", breaking(facts.finish, 1000))
+    monkeypatch.setattr(transitions, "finish", breaking(transitions.finish, 1000))
     assert type(job.tear_down()).__name__ == "Answer"
     reasons = [why for entry in job.sim.rules.records().allocations.values() for why in entry.record.quarantined.values()]
     assert len(reasons) == 2

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from dacc_core.model import Request
-from dacc_core.registry.calls import Answer
-from dacc_core.registry.claims import Claim, set_up
-from dacc_core.registry.ops import Verb
-from dacc_core.registry.verbs import Scene, tear_down
-from dacc_core.testing.simulation import Simulation, answered
+from dacc_core.registry.records import Request
+from dacc_core.simulation.cluster import Simulation, answered
+from dacc_core.verbs.claims import Claim, set_up
+from dacc_core.verbs.frontend import Answer
+from dacc_core.verbs.operations import Verb
+from dacc_core.verbs.sessions import Scene, tear_down
 
 TOKENS = [str(number) for number in range(1, 10)]
 REQUEST = Request(owner=1000, group=1000, pool="default", capacity=100, striped=True)

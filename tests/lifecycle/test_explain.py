@@ -9,9 +9,9 @@ import pytest
 from dacc_core.errors import Denied, NoSuchSession, NotFound
 from dacc_core.lifecycle.explain import WORDS, explain, sentence, why, wished
 from dacc_core.lifecycle.plan import StepKind
-from dacc_core.model import Event, Failure, Goal, History, Progress, Running, Session, Status
-from dacc_core.registry import goals
-from dacc_core.registry.calls import Caller
+from dacc_core.registry.records import Event, Failure, Goal, History, Progress, Running, Session, Status
+from dacc_core.verbs import goals
+from dacc_core.verbs.frontend import Caller
 
 from ..registry.stores import OPERATOR, STRANGER, add_session, put, run, store_of, view_of
 

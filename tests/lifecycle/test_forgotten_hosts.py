@@ -13,9 +13,10 @@ from dacc_core.keystore.base import Snapshot
 from dacc_core.keystore.memory import MemoryKeystore
 from dacc_core.lifecycle import effects as fx
 from dacc_core.lifecycle import membership
-from dacc_core.lifecycle.core import Core
+from dacc_core.lifecycle.engine import Core
 from dacc_core.lifecycle.plan import Step, plan
-from dacc_core.model import (
+from dacc_core.registry import keys
+from dacc_core.registry.records import (
     Allocations,
     Brick,
     BrickHost,
@@ -30,16 +31,16 @@ from dacc_core.model import (
     Status,
     Volume,
 )
-from dacc_core.registry import goals, keys
-from dacc_core.registry.calls import Answer
-from dacc_core.registry.claims import Claim, set_up
-from dacc_core.registry.forgetting import forget
-from dacc_core.registry.operators import release, stage_out
-from dacc_core.registry.verbs import pursue, tear_down
 from dacc_core.registry.view import View
-from dacc_core.testing.operators import OPERATOR
-from dacc_core.testing.simulation import Simulation, answered
-from dacc_core.testing.world import SimRunner
+from dacc_core.simulation.cluster import Simulation, answered
+from dacc_core.simulation.operators import OPERATOR
+from dacc_core.simulation.world import SimRunner
+from dacc_core.verbs import goals
+from dacc_core.verbs.claims import Claim, set_up
+from dacc_core.verbs.forgetting import forget
+from dacc_core.verbs.frontend import Answer
+from dacc_core.verbs.operators import release, stage_out
+from dacc_core.verbs.sessions import pursue, tear_down
 
 from ..registry.stores import put, view_of
 from .test_simulation import run_until_caught

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from dacc_core.errors import Superseded
-from dacc_core.model import Request
-from dacc_core.registry.claims import Claim, set_up
-from dacc_core.registry.verbs import tear_down
-from dacc_core.testing.simulation import answered
+from dacc_core.registry.records import Request
+from dacc_core.simulation.cluster import answered
+from dacc_core.verbs.claims import Claim, set_up
+from dacc_core.verbs.sessions import tear_down
 
 from .test_owed import Site
 

@@ -7,12 +7,12 @@ import pytest
 from dacc_core.errors import Cancelled, HostNameTaken
 from dacc_core.keystore.base import Batch, Change, Item, Put, Snapshot
 from dacc_core.lifecycle import effects as fx
-from dacc_core.lifecycle.core import Core
-from dacc_core.lifecycle.facts import Outcome
-from dacc_core.model import Alive, Request, Status
+from dacc_core.lifecycle.engine import Core
+from dacc_core.lifecycle.transitions import Outcome
 from dacc_core.registry import keys
-from dacc_core.registry.claims import Claim, set_up
-from dacc_core.testing.simulation import RULES, Node, Simulation, answered
+from dacc_core.registry.records import Alive, Request, Status
+from dacc_core.simulation.cluster import RULES, Node, Simulation, answered
+from dacc_core.verbs.claims import Claim, set_up
 
 TTL = RULES.lease_ttl
 NOW = fx.Now(1.0, 1.0)

@@ -8,18 +8,18 @@ from typing import Any
 import pytest
 
 from dacc_core.errors import BufferInUse, BufferOwed, Busy, NoSpace, NoSuchBuffer
-from dacc_core.lifecycle import facts, orders
+from dacc_core.lifecycle import orders, transitions
 from dacc_core.lifecycle.plan import Step, plan
-from dacc_core.model import Goal, Request, Session, StageRequest, Status, Volume
 from dacc_core.movers.base import CopyOrder, CopyReport
-from dacc_core.registry import goals, operators
-from dacc_core.registry.calls import Caller
-from dacc_core.registry.claims import Claim, set_up
-from dacc_core.registry.forgetting import losses
-from dacc_core.registry.verbs import pursue, tear_down
+from dacc_core.registry.records import Goal, Request, Session, StageRequest, Status, Volume
 from dacc_core.registry.view import View
-from dacc_core.testing.simulation import Simulation, answered
-from dacc_core.testing.world import SimMover
+from dacc_core.simulation.cluster import Simulation, answered
+from dacc_core.simulation.world import SimMover
+from dacc_core.verbs import goals, operators
+from dacc_core.verbs.claims import Claim, set_up
+from dacc_core.verbs.forgetting import losses
+from dacc_core.verbs.frontend import Caller
+from dacc_core.verbs.sessions import pursue, tear_down
 
 OUT = (StageRequest(source="$DW_PERSISTENT_STRIPED_P/r", destination="/home/u/r", kind="directory"),)
 ROOT = Caller(uid=0, trusted=True)
@@ -246,7 +246,7 @@ def test_what_was_staged_out_before_a_job_ran_is_owed_anew_when_it_has_run(site:
     request = Request(owner=1, group=1, capacity=1, stage_out=OUT)
     session = Session(token="7", id=7, kind="job", created=0, born=0.0, request=request, volume=volume, goal=goals.pre_run("c1"))
     before = Status(filesystem="ready", stage_out="done")
-    mounting = facts.begin(Step("mount", hosts="c1"), session, before, hosts="c1", mover="", at=1.0)
+    mounting = transitions.begin(Step("mount", hosts="c1"), session, before, hosts="c1", mover="", at=1.0)
     assert mounting.stage_out == "pending"
     assert goals.owes_stage_out(session, mounting)
 

@@ -7,16 +7,16 @@ from functools import partial
 
 import pytest
 
-from dacc_core.model import Request, Session
-from dacc_core.registry.calls import Answer
-from dacc_core.registry.claims import Claim, set_up
-from dacc_core.registry.forgetting import forget
-from dacc_core.registry.ops import Verb
-from dacc_core.registry.verbs import Scene, tear_down
+from dacc_core.registry.records import Request, Session
 from dacc_core.registry.view import View
-from dacc_core.testing.operators import OPERATOR
-from dacc_core.testing.rules import broken_rules
-from dacc_core.testing.simulation import Simulation, answered
+from dacc_core.simulation.cluster import Simulation, answered
+from dacc_core.simulation.invariants import broken_rules
+from dacc_core.simulation.operators import OPERATOR
+from dacc_core.verbs.claims import Claim, set_up
+from dacc_core.verbs.forgetting import forget
+from dacc_core.verbs.frontend import Answer
+from dacc_core.verbs.operations import Verb
+from dacc_core.verbs.sessions import Scene, tear_down
 
 Answers = list[Answer | Exception | None]
 

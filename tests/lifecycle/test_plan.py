@@ -8,12 +8,12 @@ import msgspec
 import pytest
 
 from dacc_core.errors import HostUnreachable, Unavailable
-from dacc_core.lifecycle import facts
-from dacc_core.lifecycle.facts import Outcome
+from dacc_core.lifecycle import transitions
 from dacc_core.lifecycle.plan import STORE_ONLY, Step, owes_stage_out, plan
-from dacc_core.model import BrickRef, Eviction, Failure, Goal, Request, Session, StageRequest, Status, Volume
+from dacc_core.lifecycle.transitions import Outcome
 from dacc_core.names import expand
-from dacc_core.registry import goals
+from dacc_core.registry.records import BrickRef, Eviction, Failure, Goal, Request, Session, StageRequest, Status, Volume
+from dacc_core.verbs import goals
 
 VOLUME = Volume(name="a0010000", pool="p", provider="fake", capacity=1, bricks=(BrickRef(host="s1", device="/b"),))
 COPY = (StageRequest(source="/a", destination="$DW_JOB_STRIPED/a"),)
@@ -89,7 +89,7 @@ def test_nothing_is_to_do_exactly_when_the_goal_is_met_or_failed() -> None:
 
 def test_a_failed_goal_is_left_alone_until_a_new_one_is_wished() -> None:
     one = session(REQUESTS[0], goals.SETUP, VOLUME)
-    failed = facts.fail(Status(), one, Unavailable(why="no"), "create")
+    failed = transitions.fail(Status(), one, Unavailable(why="no"), "create")
     assert plan(one, failed) is None
     assert plan(msgspec.structs.replace(one, goal_seq=8), failed) == Step("create")
 
@@ -100,14 +100,14 @@ def test_a_step_that_has_begun_is_still_what_is_planned() -> None:
             step = plan(one, status)
             if step is None or step.kind in STORE_ONLY:
                 continue
-            begun = facts.begin(step, one, status, hosts="s1", mover="s1", at=1.0)
+            begun = transitions.begin(step, one, status, hosts="s1", mover="s1", at=1.0)
             assert plan(one, begun) == step, (one.goal, status)
 
 
 def succeed(step: Step, one: Session, status: Status) -> Status:
-    begun = facts.begin(step, one, status, hosts="s1", mover="s1", at=1.0)
+    begun = transitions.begin(step, one, status, hosts="s1", mover="s1", at=1.0)
     hosts = dict.fromkeys(expand(step.hosts))
-    return facts.finish(step, one, begun, Outcome(hosts=hosts), at=2.0)
+    return transitions.finish(step, one, begun, Outcome(hosts=hosts), at=2.0)
 
 
 def test_following_the_plan_ends_from_everywhere() -> None:
@@ -201,35 +201,35 @@ def test_an_unreachable_node_becomes_dirty_and_holds_nothing_up() -> None:
     one = session(REQUESTS[0], goals.POST_RUN, VOLUME)
     status = Status(filesystem="ready", mounts="c[1-2]", touched="c[1-2]")
     outcome = Outcome(hosts={"c1": None, "c2": HostUnreachable(host="c2", why="down")})
-    after = facts.finish(Step("unmount", hosts="c[1-2]"), one, status, outcome, at=1.0)
+    after = transitions.finish(Step("unmount", hosts="c[1-2]"), one, status, outcome, at=1.0)
     assert (after.touched, after.mounts, after.dirty) == ("", "", "c2")
     assert plan(one, after) is None
 
 
 def test_a_partial_mount_is_remembered_host_by_host() -> None:
     one = session(REQUESTS[0], goals.pre_run("c[1-2]"), VOLUME)
-    begun = facts.begin(Step("mount", hosts="c[1-2]"), one, Status(filesystem="ready"), hosts="c[1-2]", mover="", at=1.0)
+    begun = transitions.begin(Step("mount", hosts="c[1-2]"), one, Status(filesystem="ready"), hosts="c[1-2]", mover="", at=1.0)
     outcome = Outcome(hosts={"c1": None, "c2": Unavailable(why="no")}, error=Unavailable(why="no"))
-    after = facts.finish(Step("mount", hosts="c[1-2]"), one, begun, outcome, at=2.0)
+    after = transitions.finish(Step("mount", hosts="c[1-2]"), one, begun, outcome, at=2.0)
     assert (after.mounts, after.touched) == ("c1", "c[1-2]")
     assert plan(one, after) == Step("mount", hosts="c2")
 
 
 def test_a_timeline_stays_bounded() -> None:
     status = Status()
-    for number in range(3 * facts.MAX_EVENTS):
-        status = facts.note(status, f"event {number}", float(number))
-    assert len(status.events) == facts.MAX_EVENTS
-    assert status.events[-1].what == f"event {3 * facts.MAX_EVENTS - 1}"
+    for number in range(3 * transitions.MAX_EVENTS):
+        status = transitions.note(status, f"event {number}", float(number))
+    assert len(status.events) == transitions.MAX_EVENTS
+    assert status.events[-1].what == f"event {3 * transitions.MAX_EVENTS - 1}"
 
 
 def test_an_event_does_not_name_more_hosts_than_a_person_reads() -> None:
     hosts = ",".join(f"node{number}" for number in range(0, 20_000, 2))
     one = session(REQUESTS[0], goals.pre_run("c1"), VOLUME)
-    begun = facts.begin(Step("mount", hosts=hosts), one, Status(filesystem="ready"), hosts=hosts, mover="", at=1.0)
-    (event,) = facts.finish(Step("mount", hosts=hosts), one, begun, Outcome(), at=2.0).events
+    begun = transitions.begin(Step("mount", hosts=hosts), one, Status(filesystem="ready"), hosts=hosts, mover="", at=1.0)
+    (event,) = transitions.finish(Step("mount", hosts=hosts), one, begun, Outcome(), at=2.0).events
     assert event.host.startswith("node0,node2,")
-    assert len(event.host) == facts.EVENT_TEXT
+    assert len(event.host) == transitions.EVENT_TEXT
 
 
 @pytest.mark.parametrize(
@@ -244,8 +244,8 @@ def test_an_event_does_not_name_more_hosts_than_a_person_reads() -> None:
     ],
 )
 def test_states_have_the_names_that_data_acc_gave_them(status: Status, name: str) -> None:
-    assert facts.state_name(session(REQUESTS[0], goals.SETUP, VOLUME), status) == name
+    assert transitions.state_name(session(REQUESTS[0], goals.SETUP, VOLUME), status) == name
 
 
 def test_a_session_that_is_gone_has_its_bricks_deleted() -> None:
-    assert facts.state_name(None, Status()) == "bricks_deleted"
+    assert transitions.state_name(None, Status()) == "bricks_deleted"

@@ -11,11 +11,11 @@ import pytest
 from dacc_core.errors import DaccError, InvalidRequest, Unavailable
 from dacc_core.lifecycle import orders, plan
 from dacc_core.lifecycle.plan import Step
-from dacc_core.model import Request, Session, Status
-from dacc_core.registry import goals
-from dacc_core.registry.claims import Claim, set_up
-from dacc_core.testing.simulation import answered
-from dacc_core.testing.world import SimProvider
+from dacc_core.registry.records import Request, Session, Status
+from dacc_core.simulation.cluster import answered
+from dacc_core.simulation.world import SimProvider
+from dacc_core.verbs import goals
+from dacc_core.verbs.claims import Claim, set_up
 
 from .test_plan import COPY, VOLUME, session
 from .test_simulation import Checked, run_until_caught

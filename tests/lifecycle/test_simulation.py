@@ -13,16 +13,17 @@ import pytest
 
 from dacc_core.errors import Cancelled
 from dacc_core.keystore.base import Compare, Item, Op, TxnResult
-from dacc_core.lifecycle import facts, plan
-from dacc_core.lifecycle.perform import perform
-from dacc_core.model import Request, Session, StageRequest, Status
-from dacc_core.registry import goals, keys
-from dacc_core.registry.claims import Claim, set_up
-from dacc_core.registry.verbs import pursue, tear_down
+from dacc_core.lifecycle import plan, transitions
+from dacc_core.lifecycle.step_runner import perform
+from dacc_core.registry import keys
+from dacc_core.registry.records import Request, Session, StageRequest, Status
 from dacc_core.sdk import CancelToken
-from dacc_core.testing import world
-from dacc_core.testing.simulation import Simulation, answered
-from dacc_core.testing.workload import Workload
+from dacc_core.simulation import world
+from dacc_core.simulation.cluster import Simulation, answered
+from dacc_core.simulation.workload import Workload
+from dacc_core.verbs import goals
+from dacc_core.verbs.claims import Claim, set_up
+from dacc_core.verbs.sessions import pursue, tear_down
 
 
 @pytest.fixture(autouse=True)
@@ -310,8 +311,8 @@ def test_it_notices_a_delete_that_forgets_what_is_owed(monkeypatch: pytest.Monke
 
 
 def test_it_notices_mounts_that_are_not_undone(monkeypatch: pytest.MonkeyPatch) -> None:
-    def forgetful(status: Status, outcome: facts.Outcome) -> dict[str, str]:
+    def forgetful(status: Status, outcome: transitions.Outcome) -> dict[str, str]:
         return {"touched": "", "mounts": "", "dirty": ""}
 
-    monkeypatch.setattr(facts, "_unmounted", forgetful)
+    monkeypatch.setattr(transitions, "_unmounted", forgetful)
     assert run_until_caught(range(20), 0.05)

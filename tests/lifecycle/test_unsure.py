@@ -8,11 +8,11 @@ import pytest
 
 from dacc_core import sdk
 from dacc_core.errors import DaccError, HostLost, StepFailed
-from dacc_core.lifecycle import facts
+from dacc_core.lifecycle import transitions
 from dacc_core.lifecycle.plan import Step
-from dacc_core.model import Running, Status
-from dacc_core.testing.simulation import Simulation
-from dacc_core.testing.world import SimProvider, SimRunner, World
+from dacc_core.registry.records import Running, Status
+from dacc_core.simulation.cluster import Simulation
+from dacc_core.simulation.world import SimProvider, SimRunner, World
 
 from .quiet import Job
 
@@ -94,8 +94,8 @@ def test_an_unmount_that_lost_its_host_is_made_again(job: Job, monkeypatch: pyte
 def test_a_host_that_was_lost_is_not_taken_for_one_that_is_gone(job: Job) -> None:
     session = job.session
     status = Status(touched="c[1-2]", mounts="c[1-2]", running=Running(step="unmount"))
-    outcome = facts.Outcome(error=LOST, hosts={"c1": LOST, "c2": None}, unsure=True)
-    known = facts.finish(Step("unmount", hosts="c[1-2]"), session, status, outcome, at=2.0)
+    outcome = transitions.Outcome(error=LOST, hosts={"c1": LOST, "c2": None}, unsure=True)
+    known = transitions.finish(Step("unmount", hosts="c[1-2]"), session, status, outcome, at=2.0)
     assert (known.touched, known.dirty) == ("c1", "")
 
 

@@ -15,8 +15,8 @@ from typing import Literal
 import pytest
 
 from dacc_core.hosts import LocalRunner
-from dacc_core.model import Progress, StageRequest
 from dacc_core.movers import CopyOrder, CopyReport, Root, RsyncMover
+from dacc_core.registry.records import Progress, StageRequest
 from dacc_core.sdk import Argv, CancelToken, CommandResult, Context, Deadline, HostRunner
 
 ROOT = os.geteuid() == 0

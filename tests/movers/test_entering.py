@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from dacc_core.errors import DaccError, Unavailable
-from dacc_core.model import StageRequest
 from dacc_core.movers import RsyncMover
 from dacc_core.movers.rsync import RSYNC
+from dacc_core.registry.records import StageRequest
 
 from .conftest import Hooked, Site, require_root
 

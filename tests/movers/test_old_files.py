@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from dacc_core.errors import DaccError, Denied, StepFailed
-from dacc_core.model import StageRequest
 from dacc_core.movers import RsyncMover, walker
 from dacc_core.movers.rsync import RSYNC
+from dacc_core.registry.records import StageRequest
 
 from .conftest import Hooked, Site, require_root
 

@@ -13,8 +13,8 @@ from typing import Literal
 import pytest
 
 from dacc_core.errors import InvalidRequest, NotFound
-from dacc_core.model import StageRequest
 from dacc_core.movers import CopyReport, RsyncMover
+from dacc_core.registry.records import StageRequest
 
 from .conftest import Site, require_root
 

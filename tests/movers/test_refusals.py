@@ -24,9 +24,9 @@ from dacc_core.errors import (
     Unavailable,
 )
 from dacc_core.hosts import LocalRunner
-from dacc_core.model import StageRequest
 from dacc_core.movers import RsyncMover
 from dacc_core.movers.pairs import MAX_LIST_BYTES
+from dacc_core.registry.records import StageRequest
 
 from .conftest import PYTHON, Site, require_root
 

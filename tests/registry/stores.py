@@ -7,11 +7,24 @@ from typing import Any
 from dacc_core.config import Config
 from dacc_core.keystore.base import Keystore, Put
 from dacc_core.keystore.memory import MemoryKeystore
-from dacc_core.model import Alive, Allocations, Brick, BrickHost, BrickRef, Cluster, Pool, Record, Request, Session, Status, Volume
 from dacc_core.registry import keys
-from dacc_core.registry.calls import Caller
-from dacc_core.registry.drive import Driver
+from dacc_core.registry.records import (
+    Alive,
+    Allocations,
+    Brick,
+    BrickHost,
+    BrickRef,
+    Cluster,
+    Pool,
+    Record,
+    Request,
+    Session,
+    Status,
+    Volume,
+)
 from dacc_core.registry.view import View
+from dacc_core.verbs.frontend import Caller
+from dacc_core.verbs.standalone import Driver
 
 GIB = 1 << 30
 OPERATOR = Caller(uid=0, trusted=True)

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from dacc_core.errors import NoSuchPool, PoolFull, PoolTooSmall
 from dacc_core.keystore.base import Batch, Change, Item, Snapshot
-from dacc_core.model import Alive, Allocations, Brick, BrickHost, Pool, Record, Request, Session
 from dacc_core.registry import allocation, keys
-from dacc_core.registry.ops import Draft
+from dacc_core.registry.records import Alive, Allocations, Brick, BrickHost, Pool, Record, Request, Session
 from dacc_core.registry.view import View
+from dacc_core.verbs.operations import Draft
 
 GIB = 1 << 30
 

@@ -13,10 +13,10 @@ from dacc_core.errors import AlreadyExists, Busy, InvalidRequest, KeystoreMissin
 from dacc_core.keystore.base import DEFAULT_TIMEOUT, Compare, Delete, Keystore, Op, Put, TxnResult
 from dacc_core.keystore.memory import MemoryKeystore
 from dacc_core.lifecycle import effects as fx
-from dacc_core.lifecycle.core import Core
-from dacc_core.model import Alive, Allocations, Cluster, Counters, History, Status
+from dacc_core.lifecycle.engine import Core
 from dacc_core.registry import keys
 from dacc_core.registry.backup import Backup, dump, parse, restore
+from dacc_core.registry.records import Alive, Allocations, Cluster, Counters, History, Status
 
 from .stores import add_session, driver, put, store_of, view_of
 

@@ -9,11 +9,11 @@ import pytest
 from dacc_core.errors import BufferInUse, NoSuchBuffer
 from dacc_core.keystore.base import Batch
 from dacc_core.keystore.memory import MemoryKeystore
-from dacc_core.model import Attachment, Request, Session, Status
 from dacc_core.registry import keys
-from dacc_core.registry.claims import LONGEST_PAUSE, Claim, set_up
-from dacc_core.registry.ops import Commit, Draft, Pause, Wait
-from dacc_core.registry.verbs import Scene, tear_down
+from dacc_core.registry.records import Attachment, Request, Session, Status
+from dacc_core.verbs.claims import LONGEST_PAUSE, Claim, set_up
+from dacc_core.verbs.operations import Commit, Draft, Pause, Wait
+from dacc_core.verbs.sessions import Scene, tear_down
 
 from .stores import add_session, put, store_of, view_of
 

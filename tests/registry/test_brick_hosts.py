@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from dacc_core.errors import BadName, Denied, InvalidRequest, NotFound, PoolFull
-from dacc_core.model import Allocations, Status
-from dacc_core.registry import allocation, brick_hosts, operators
-from dacc_core.registry.brick_hosts import Drained, drain
+from dacc_core.registry import allocation
+from dacc_core.registry.records import Allocations, Status
+from dacc_core.verbs import hosts as brick_hosts
+from dacc_core.verbs import operators
+from dacc_core.verbs.hosts import Drained, drain
 
 from .stores import GIB, OPERATOR, STRANGER, add_session, driver, put, run, store_of, view_of
 

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from dacc_core.errors import DifferentRequest
 from dacc_core.keystore.base import Keystore
-from dacc_core.model import Request, Session
 from dacc_core.registry.allocation import bricks_needed
-from dacc_core.registry.claims import Claim, set_up
-from dacc_core.registry.ops import Commit, Wait
-from dacc_core.registry.verbs import Scene
-from dacc_core.testing.rules import broken_rules
+from dacc_core.registry.records import Request, Session
+from dacc_core.simulation.invariants import broken_rules
+from dacc_core.verbs.claims import Claim, set_up
+from dacc_core.verbs.operations import Commit, Wait
+from dacc_core.verbs.sessions import Scene
 
 from .stores import GIB, driver, store_of, view_of
 

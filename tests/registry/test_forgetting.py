@@ -10,13 +10,14 @@ import pytest
 
 from dacc_core.errors import Busy, Denied, InvalidRequest, NotFound
 from dacc_core.keystore.memory import MemoryKeystore
-from dacc_core.model import Alive, Allocations, Attachment, BrickHost, Eviction, Goal, Request, StageRequest, Status
-from dacc_core.registry import brick_hosts, operators
-from dacc_core.registry.calls import Caller
-from dacc_core.registry.forgetting import forget, losses
-from dacc_core.registry.ops import MOST_CHANGES
+from dacc_core.registry.records import Alive, Allocations, Attachment, BrickHost, Eviction, Goal, Request, StageRequest, Status
 from dacc_core.registry.view import View
-from dacc_core.testing.rules import broken_rules
+from dacc_core.simulation.invariants import broken_rules
+from dacc_core.verbs import hosts as brick_hosts
+from dacc_core.verbs import operators
+from dacc_core.verbs.forgetting import forget, losses
+from dacc_core.verbs.frontend import Caller
+from dacc_core.verbs.operations import MOST_CHANGES
 
 from .stores import OPERATOR, STRANGER, add_session, driver, put, run, store_of, view_of
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dacc_core.errors import TooLarge
-from dacc_core.registry import goals
+from dacc_core.verbs import goals
 
 
 def test_more_nodes_than_a_record_can_hold_are_refused() -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from dacc_core.testing.counting import CountedCluster, ask_without_daemon, busy_hosts
-from dacc_core.testing.registries import Registry
 from fakewarp.frontend import FRONTEND
+from tests.support.counting import CountedCluster, ask_without_daemon, busy_hosts
+from tests.support.registries import Registry
 
 FILES = {"job": "#!/bin/sh\n#DW jobdw capacity=150 access_mode=striped\n", "nodehostnamefile": "c1\n"}
 MORE = {

@@ -14,15 +14,16 @@ import pytest
 from dacc_core.errors import DaccError, PoolTooSmall, StillWaiting, StillWorking, Superseded
 from dacc_core.keystore.base import Delete, Keystore, TxnResult
 from dacc_core.keystore.memory import MemoryKeystore
-from dacc_core.model import Allocations, BrickRef, Goal, Request, Session, Status, Volume
-from dacc_core.registry import allocation, goals, keys, waiting
+from dacc_core.registry import allocation, keys
 from dacc_core.registry.backup import dump, parse, restore
-from dacc_core.registry.claims import Claim, set_up, withdraw
-from dacc_core.registry.drive import Driver
-from dacc_core.registry.ops import Commit, Pause, Turn, Verb
-from dacc_core.registry.verbs import pursue
-from dacc_core.testing.registries import Registry, write
-from dacc_core.testing.rules import broken_rules
+from dacc_core.registry.records import Allocations, BrickRef, Goal, Request, Session, Status, Volume
+from dacc_core.simulation.invariants import broken_rules
+from dacc_core.verbs import goals, waiting
+from dacc_core.verbs.claims import Claim, set_up, withdraw
+from dacc_core.verbs.operations import Commit, Pause, Turn, Verb
+from dacc_core.verbs.sessions import pursue
+from dacc_core.verbs.standalone import Driver
+from tests.support.registries import Registry, write
 
 from .stores import CONFIG, GIB, add_session, put, store_of, view_of
 

@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dacc_core.testing.etcd import EtcdCluster
-from dacc_core.testing.gluster import GlusterServers
-from dacc_core.testing.site import CONTROLLER, LocalSite
+from dacc_gluster.testing import GlusterServers
+
+from dacc_core.demo.site import CONTROLLER, LocalSite
+from tests.support.etcd import EtcdCluster
 
 from ..lustre.servers import LustreServers
 from . import configuration

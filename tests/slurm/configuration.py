@@ -6,7 +6,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from dacc_core.testing.site import CONTROLLER, LocalSite
+from dacc_core.demo.site import CONTROLLER, LocalSite
 
 BACKUP = "dac1"
 """The host that takes over when the controller is down; its slurmctld talks to its own dacd."""

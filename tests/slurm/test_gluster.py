@@ -6,8 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
+from dacc_gluster import testing
 
-from dacc_core.testing import etcd, gluster
+from tests.support import etcd
 
 from .cluster import Cluster
 from .conftest import opened
@@ -26,7 +27,7 @@ srun sh -c 'until cat $DW_JOB_STRIPED/input > $DW_JOB_STRIPED/again-$SLURMD_NODE
 @pytest.fixture
 def needed() -> None:
     """Skip without etcd or GlusterFS; fail where everything must run."""
-    if words := etcd.lacking() or gluster.lacking():
+    if words := etcd.lacking() or testing.lacking():
         assert os.environ.get("DACC_REQUIRE_ALL") != "1", f"needs {words}"
         pytest.skip(f"needs {words}")
 

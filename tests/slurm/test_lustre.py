@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dacc_core.testing import etcd
+from tests.support import etcd
 
 from ..lustre.cluster import lacking
 from .cluster import Cluster

@@ -33,10 +33,9 @@ from dacc_core.sdk import (
     Volume,
     VolumeRequest,
 )
-from dacc_core.testing import gluster
 from dacc_core.testing.namespaces import Namespaces
 
-from dacc_gluster import GlusterProvider
+from dacc_gluster import GlusterProvider, testing
 from dacc_gluster.settings import GlusterSettings
 
 STORAGE = ("dac1", "dac2", "dac3")
@@ -73,7 +72,7 @@ class Site:
     """
 
     machines: Namespaces
-    servers: gluster.GlusterServers
+    servers: testing.GlusterServers
     runner: Entering
     provider: GlusterProvider
     volumes: list[Volume] = field(default_factory=list)
@@ -205,7 +204,7 @@ def _command(pid: int) -> str:
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Site]:
     """The hosts, for all tests of a worker."""
-    if words := gluster.lacking():
+    if words := testing.lacking():
         (pytest.fail if os.environ.get("DACC_REQUIRE_ALL") == "1" else pytest.skip)(f"needs {words}")
     with tempfile.TemporaryDirectory(prefix="dacc-gluster-") as name:
         yield from _opened(Path(name))
@@ -213,7 +212,7 @@ def cluster() -> Iterator[Site]:
 
 def _opened(directory: Path) -> Iterator[Site]:
     machines = Namespaces(directory / "ns", [*STORAGE, *NODES], network=True)
-    servers = gluster.GlusterServers(directory / "gluster", machines, STORAGE)
+    servers = testing.GlusterServers(directory / "gluster", machines, STORAGE)
     try:
         machines.open()
         servers.open()

@@ -21,11 +21,11 @@ from typing import Any, TypeVar
 
 import pytest
 
-from dacc_core.keystore.sqlite import SqliteKeystore
+from dacc_core.demo.site import LocalSite
+from dacc_core.keystore.sqlite.store import SqliteKeystore
 from dacc_core.registry import keys
 from dacc_core.registry.view import View
-from dacc_core.testing.rules import broken_rules
-from dacc_core.testing.site import LocalSite
+from dacc_core.simulation.invariants import broken_rules
 
 T = TypeVar("T")
 MIB = 1 << 20

@@ -1,0 +1,119 @@
+"""The daemon's metrics in Prometheus' form. Imported only when they are served."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from importlib.metadata import version
+from typing import Any, get_args
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from ...errors import DaccError
+from ...lifecycle import effects as fx
+from ...lifecycle.transitions import Outcome
+from . import definitions as names
+from .events import Former, Observer
+from .snapshot import Survey
+
+_CLASSES: dict[str, Any] = {"gauge": Gauge, "counter": Counter, "histogram": Histogram}
+_KINDS = ("job", "persistent", "kept")
+
+
+class Metrics(Observer):
+    """Counts what it is told of. ``registry`` is what a scrape reads."""
+
+    watching = True
+
+    def __init__(self, host: str) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.registry = CollectorRegistry()
+        counted = (metric for metric in names.METRICS if metric.of == "daemon" and metric not in (names.VIEW_AGE, names.LEASE_HELD))
+        self._of = {metric.name: self._make(metric) for metric in counted}
+        labels = {"version": version("dacc"), "python": platform.python_version(), "host": host}
+        self._of[names.BUILD.name].labels(**labels).set(1)
+        for former in get_args(Former):  # from 0 on, or the first takeover is no increase
+            self._of[names.TAKEOVERS.name].labels(former)
+
+    def _make(self, metric: names.Metric) -> Any:
+        options = {"buckets": metric.buckets} if metric.buckets else {}
+        return _CLASSES[metric.kind](metric.name, metric.text, metric.labels, registry=self.registry, **options)
+
+    def look_at(self, age: Callable[[], float], survey: Callable[[], tuple[Survey, bool] | None]) -> None:
+        """At each scrape, ask for the view's age, and for the numbers in it and whether the daemon may act."""
+        self.registry.register(_ViewCollector(age, survey))
+
+    # --- what it is told ---
+
+    def step(self, order: fx.StepOrder, outcome: Outcome, seconds: float) -> None:
+        """A step has ended."""
+        step, volume = order.step.kind, order.session.volume
+        self._of[names.STEP_SECONDS.name].labels(step, volume.provider if volume else "none").observe(seconds)
+        if outcome.error is not None:
+            self._of[names.STEP_FAILURES.name].labels(step, outcome.error.kind).inc()
+        elif step in ("stage_in", "stage_out"):
+            direction = step.removeprefix("stage_")
+            self._of[names.STAGED_BYTES.name].labels(direction).inc(outcome.progress.bytes)
+            self._of[names.STAGED_FILES.name].labels(direction).inc(outcome.progress.files)
+
+    def fenced(self, hosts: int, failures: Mapping[str, DaccError]) -> None:
+        """So many hosts were to be fenced, and these could not be."""
+        self._of[names.FENCES.name].inc(hosts)
+        self._of[names.FENCE_FAILURES.name].inc(len(failures))
+
+    def took_over(self, former: Sequence[Former]) -> None:
+        """Sessions were taken over, each from somebody."""
+        for one in former:
+            self._of[names.TAKEOVERS.name].labels(one).inc()
+
+    def dropped(self, hook: str) -> None:
+        """An event for a hook of provider packages was dropped."""
+        self._of[names.EVENTS_DROPPED.name].labels(hook).inc()
+
+    def stored(self, operation: str, seconds: float, error: DaccError | None) -> None:
+        """The keystore answered, or failed to."""
+        self._of[names.STORE_SECONDS.name].labels(operation).observe(seconds)
+        if error is not None:
+            self._of[names.STORE_ERRORS.name].labels(operation, error.kind).inc()
+
+    def called(self, program: str, function: str, rc: int, seconds: float) -> None:
+        """A call was answered."""
+        self._of[names.CALLS.name].labels(program, function, str(rc)).inc()
+        self._of[names.CALL_SECONDS.name].labels(program, function).observe(seconds)
+
+
+class _ViewCollector(Collector):
+    """Gauges that are read off the view at each scrape; none of the cluster when the core does not answer."""
+
+    def __init__(self, age: Callable[[], float], survey: Callable[[], tuple[Survey, bool] | None]) -> None:
+        self._age, self._survey = age, survey
+
+    def describe(self) -> Iterable[GaugeMetricFamily]:
+        """Nothing: registering must not ask the core, which does not run yet."""
+        return ()
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """The gauges."""
+        age, asked = self._age(), self._survey()
+        if age != float("inf"):
+            yield _gauge(names.VIEW_AGE, {(): age})
+        if asked is not None:
+            found, acts = asked
+            yield _gauge(names.LEASE_HELD, {(): acts})
+            yield _gauge(names.BRICKS, _complete(found.bricks, found.pools, names.BRICKS))
+            yield _gauge(names.HOSTS, {(state,): found.hosts[state] for state in names.STATES[names.HOSTS.name]})
+            yield _gauge(names.SESSIONS, _complete(found.sessions, _KINDS, names.SESSIONS))
+
+
+def _complete(found: Mapping[tuple[str, str], int], firsts: Iterable[str], metric: names.Metric) -> dict[tuple[str, ...], float]:
+    """Every combination of labels, those that are not there as 0: an alert on what is absent would be none."""
+    return {(first, state): found.get((first, state), 0) for first in firsts for state in names.STATES[metric.name]}
+
+
+def _gauge(metric: names.Metric, values: Mapping[tuple[str, ...], float]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(metric.name, metric.text, labels=metric.labels)
+    for labels, value in values.items():
+        family.add_metric(labels, value)
+    return family

@@ -1,0 +1,82 @@
+"""How a cluster is reached: endpoints, certificates, user and password, from the configuration."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dacc_core.config import Config
+from dacc_core.config.etcd import USER, password
+from dacc_core.errors import BadConfig
+
+from .failures import NO_CHANNEL
+from .protocol import RpcFailure, Tls
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """``endpoints`` as in the settings; ``cacert``, ``cert`` and ``key`` are paths, empty for none."""
+
+    endpoints: tuple[str, ...]
+    cacert: str = ""
+    cert: str = ""
+    key: str = ""
+    user: str = ""
+    password: str = field(default="", repr=False)
+
+    @property
+    def addresses(self) -> list[str]:
+        """The endpoints as ``HOST:PORT``."""
+        return [endpoint.rpartition("/")[2] for endpoint in self.endpoints]
+
+    @property
+    def where(self) -> str:
+        """The store in messages."""
+        return f"etcd at {','.join(self.addresses)}"
+
+    def tls(self) -> Tls | None:
+        """The certificates as they are now; ``None``: TLS is not used. Raises RpcFailure when a file cannot be read."""
+        if not (self.cacert or self.cert or self.endpoints[0].startswith("https:")):
+            return None
+        return Tls(*map(_contents, (self.cacert, self.cert, self.key)))
+
+
+def _contents(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes() if path else b""
+    except OSError as error:
+        raise RpcFailure(NO_CHANNEL, f"{path} cannot be read: {error.strerror}") from None
+
+
+def access_of(config: Config, environ: Mapping[str, str] = os.environ) -> Access:
+    """What the configuration says. Raises BadConfig for files that cannot be used."""
+    keystore = config.keystore
+    for name in ("cacert", "cert", "key"):
+        _require_readable(config, name)
+    return Access(keystore.endpoints, keystore.cacert, keystore.cert, keystore.key, keystore.user, _password(config, environ))
+
+
+def _require_readable(config: Config, name: str) -> None:
+    try:
+        _contents(getattr(config.keystore, name))
+    except RpcFailure as error:
+        raise _problem(config, name, error.details) from None
+
+
+def _password(config: Config, environ: Mapping[str, str]) -> str:
+    """The environment's, if the environment names the user; else the file's."""
+    name = config.keystore.password_file
+    if environ.get(USER) and password(environ):
+        return password(environ)
+    if not name:
+        return ""
+    _require_readable(config, "password_file")
+    if Path(name).stat().st_mode & 0o007:
+        raise _problem(config, "password_file", f"everyone has access to {name}: chmod o= {name}")
+    return Path(name).read_text("utf-8").rstrip("\n")
+
+
+def _problem(config: Config, name: str, text: str) -> BadConfig:
+    return BadConfig(problems=f"{config.position('keystore', name)}: keystore.{name}: {text}")

@@ -1,0 +1,1 @@
+"""The embedded keystore: one SQLite file."""

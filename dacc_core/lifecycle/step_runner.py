@@ -1,0 +1,392 @@
+"""Runs one step for real: through the provider, the mover and the fenced host runner. Blocking; one thread each."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import msgspec
+
+from .. import sdk
+from ..errors import DaccError, NoSuchBuffer, NoSuchProvider, ProviderBug, StepFailed, TooLarge, Unsupported
+from ..failpoints import failpoint
+from ..hosts.base import FencingRunner
+from ..hosts.excluding import Without
+from ..movers.base import CopyOrder, CopyReport, Mover, Root
+from ..names import clean_text, expand
+from ..registry.records import Progress, Session, StageRequest, Volume
+from ..verbs import paths
+from .effects import StepOrder
+from .transitions import Outcome, is_gone
+
+log = logging.getLogger("dacc.step")
+MAX_ERROR = 2000
+"""Characters of a step's error: it is part of a record, and a user reads it."""
+
+
+class Providers(Protocol):
+    """Providers by the name that a pool gives."""
+
+    def __call__(self, name: str) -> sdk.Provider: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What steps are run with."""
+
+    providers: Providers
+    runner: FencingRunner
+    mover: Mover
+    mount_root: str
+    mover_root: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Mounted:
+    """A volume that the session uses, and where its nodes have it. ``variable``: how stage requests name it."""
+
+    owner: Session
+    volume: Volume
+    state: Mapping[str, object]
+    path: str
+    variable: str
+    own: bool
+
+
+def perform(order: StepOrder, tools: Tools, cancel: sdk.CancelToken, progress: Callable[[Progress], None]) -> Outcome:
+    """Run a step to its end. Never raises: any exception is the outcome's error, one that is no DaccError a provider's bug."""
+    failpoint(f"step.{order.step.kind}.before")
+    performer = _Performer(order, tools, cancel, progress)
+    try:
+        outcome = performer.run()
+    except DaccError as error:
+        outcome = Outcome(error=error, mover_left=order.step.kind.startswith("stage"))
+    except Exception as error:
+        log.exception("step raised", extra={"session": order.session.token, "step": order.step.kind})
+        provider = order.session.volume.provider if order.session.volume else "of a buffer"
+        bug = ProviderBug(provider=provider, where=order.step.kind, why=f"{type(error).__name__}: {error}")
+        outcome = Outcome(error=bug, mover_left=True)
+    failpoint(f"step.{order.step.kind}.after")
+    return replace(_cleaned(outcome), unsure=performer.hosts.unsure)
+
+
+def _cleaned(outcome: Outcome) -> Outcome:
+    """With texts that any record, log and terminal can take: hosts, users and providers wrote them."""
+    for error in filter(None, (outcome.error, *outcome.hosts.values())):
+        error.args = (clean_text(str(error), MAX_ERROR),)
+    return outcome
+
+
+def _checked(progress: Callable[[Progress], None]) -> Callable[[Progress], None]:
+    """Only what a record can hold is passed on: providers and movers report it."""
+
+    def report(news: Progress) -> None:
+        try:
+            checked = msgspec.json.decode(msgspec.json.encode(news), type=Progress)
+        except (msgspec.MsgspecError, TypeError, ValueError, OverflowError):
+            log.warning("progress that is none is dropped", extra={"why": clean_text(repr(news))})
+        else:
+            progress(checked)
+
+    return report
+
+
+class _Performer:
+    def __init__(self, order: StepOrder, tools: Tools, cancel: sdk.CancelToken, progress: Callable[[Progress], None]) -> None:
+        self.order, self.tools = order, tools
+        self.session, self.status = order.session, order.status
+        self.hosts = tools.runner.fenced(self.session.key, self.status.generation, cancel)
+        self.told = self.status.progress
+        self.tell = progress
+        self.context = sdk.Context(
+            hosts=Without(self.hosts, self.session.lost) if self.session.lost else self.hosts,
+            deadline=sdk.Deadline.after(order.seconds),
+            cancel=cancel,
+            generation=self.status.generation,
+            token=self.session.token,
+            log=logging.getLogger("dacc.provider"),
+            progress=_checked(self.progressed),
+        )
+
+    def progressed(self, progress: Progress) -> None:
+        """Pass progress on, and know it: a try that fails may be over before the record has it."""
+        self.told = progress
+        self.tell(progress)
+
+    def run(self) -> Outcome:
+        steps: dict[str, Callable[[], Outcome]] = {
+            "create": self.create,
+            "restore": self.restore,
+            "delete": self.delete,
+            "mount": self.mount,
+            "unmount": self.unmount,
+            "stage_in": lambda: self.stage("in"),
+            "stage_out": lambda: self.stage("out"),
+            "unmount_mover": self.unmount_mover,
+            "evict": self.evict,
+        }
+        return steps[self.order.step.kind]()
+
+    # --- the filesystem ---
+
+    def create(self) -> Outcome:
+        volume, request = self._volume(), self.session.request
+        provider = self.tools.providers(volume.provider)
+        if request.swap and not provider.capabilities.swap:
+            raise Unsupported(why=f"provider {volume.provider} of pool {volume.pool} cannot serve swap files: leave out #DW swap")
+        created = provider.create(
+            sdk.Create(context=self.context, volume=volume, owner=request.owner, group=request.group, mode=request.mode)
+        )
+        state = dict(created.state)
+        size = len(msgspec.json.encode(state))
+        if size > sdk.MAX_STATE_BYTES:
+            raise TooLarge(what=f"state of provider {volume.provider}", size=size, limit=sdk.MAX_STATE_BYTES, hint="store less")
+        return Outcome(state=state)
+
+    def restore(self) -> Outcome:
+        """Have the filesystem served again by hosts that were booted. A provider that cannot has nothing that a boot ends."""
+        volume = self._volume()
+        provider = self.tools.providers(volume.provider)
+        if isinstance(provider, sdk.RestoreProvider):
+            provider.restore(sdk.VolumeRequest(context=self.context, volume=volume, state=self.status.provider_state))
+        return Outcome()
+
+    def delete(self) -> Outcome:
+        volume = self._volume()
+        request = sdk.Delete(context=self.context, volume=volume, state=self.status.provider_state, gone=self.session.lost)
+        self.tools.providers(volume.provider).delete(request)
+        return Outcome()
+
+    def _volume(self) -> Volume:
+        if self.session.volume is None:
+            raise NoSuchProvider(name="")
+        return self.session.volume
+
+    # --- compute nodes ---
+
+    def mount(self) -> Outcome:
+        self._require_buffers()
+        hosts = expand(self.order.step.hosts)
+        results: dict[str, DaccError | None] = dict.fromkeys(hosts)
+        for mounted in self._volumes():
+            _merge(results, self._mount(mounted, _well(results)))
+        if self.session.request.swap and self.session.volume:
+            _merge(results, self._swap(_well(results), on=True))
+        return _per_host(results, "mount", self.session)
+
+    def unmount(self) -> Outcome:
+        hosts = expand(self.order.step.hosts)
+        results: dict[str, DaccError | None] = dict.fromkeys(hosts)
+        if self.session.request.swap and self.session.volume:
+            _merge(results, self._swap(hosts, on=False))
+        for mounted in self._volumes():
+            _merge(results, self._unmount(mounted, _well(results)))
+        return _per_host(results, "unmount", self.session, tolerate_gone=True)
+
+    def evict(self) -> Outcome:
+        """Take a persistent volume off the nodes of jobs that still have it (a destroy in a hurry)."""
+        volume, name = self._volume(), self.session.token
+        results: dict[str, DaccError | None] = {}
+        for eviction in self.session.goal.evict:
+            path = paths.persistent_path(self.tools.mount_root, eviction.token, name)
+            mounted = _Mounted(self.session, volume, self.status.provider_state, path, "", own=False)
+            _merge(results, self._unmount(mounted, expand(eviction.hosts)))
+        return _per_host(results, "unmount", self.session, tolerate_gone=True)
+
+    def _require_buffers(self) -> None:
+        """A job never runs or copies without a buffer that it uses: it may have been destroyed in a hurry a moment ago."""
+        there = {buffer.token for buffer, _ in self.order.buffers}
+        for name in self.session.request.persistent:
+            if name not in there:
+                raise NoSuchBuffer(name=name)
+
+    def _volumes(self) -> list[_Mounted]:
+        root, token, found = self.tools.mount_root, self.session.mounted_as, []
+        if self.session.volume is not None:
+            path = paths.job_path(root, token)
+            found.append(_Mounted(self.session, self.session.volume, self.status.provider_state, path, "DW_JOB_STRIPED", own=True))
+        for buffer, status in self.order.buffers:
+            if buffer.volume is not None:
+                path, name = paths.persistent_path(root, token, buffer.token), paths.persistent_variable(buffer.token)
+                found.append(_Mounted(buffer, buffer.volume, status.provider_state, path, name, own=False))
+        return found
+
+    def _mount(self, mounted: _Mounted, hosts: tuple[str, ...]) -> Mapping[str, DaccError | None]:
+        if not hosts:
+            return {}
+        request = mounted.owner.request
+        private = mounted.own and request.private
+        result = self.tools.providers(mounted.volume.provider).mount(
+            sdk.Mount(
+                context=self.context,
+                volume=mounted.volume,
+                state=mounted.state,
+                hosts=hosts,
+                path=mounted.path,
+                owner=request.owner,
+                group=request.group,
+                mode=request.mode,
+                private=private,
+                link=paths.private_link(self.tools.mount_root, self.session.mounted_as) if private else "",
+            )
+        )
+        return _complete(result, hosts, mounted.volume.provider, "mount")
+
+    def _unmount(self, mounted: _Mounted, hosts: tuple[str, ...]) -> Mapping[str, DaccError | None]:
+        if not hosts:
+            return {}
+        private = mounted.own and mounted.owner.request.private
+        link = paths.private_link(self.tools.mount_root, self.session.mounted_as) if private else ""
+        result = self.tools.providers(mounted.volume.provider).unmount(
+            sdk.Unmount(context=self.context, volume=mounted.volume, state=mounted.state, hosts=hosts, path=mounted.path, link=link)
+        )
+        return _complete(result, hosts, mounted.volume.provider, "unmount")
+
+    def _swap(self, hosts: tuple[str, ...], *, on: bool) -> Mapping[str, DaccError | None]:
+        volume = self._volume()
+        provider = self.tools.providers(volume.provider)
+        if not isinstance(provider, sdk.SwapProvider) or not hosts:
+            return {}
+        request = sdk.Swap(
+            context=self.context,
+            volume=volume,
+            state=self.status.provider_state,
+            hosts=hosts,
+            path=paths.job_path(self.tools.mount_root, self.session.mounted_as),
+            size=self.session.request.swap,
+        )
+        result = provider.swap_on(request) if on else provider.swap_off(request)
+        return _complete(result, hosts, volume.provider, "swap_on" if on else "swap_off")
+
+    # --- staging ---
+
+    def stage(self, direction: str) -> Outcome:
+        requests, gone = self._requests(direction)
+        if gone and not requests:
+            raise gone
+        host, volumes = self.order.mover, self._volumes()
+        for mounted in volumes:
+            self._mount_mover(mounted, host, read_only=direction == "out")
+        failpoint(f"stage_{direction}.mounted")
+        error: DaccError | None = gone  # what else is owed is delivered all the same
+        try:
+            report = self._copy(direction, requests, host, volumes)
+            self.told = Progress(files=report.files, bytes=report.bytes, total_files=report.files, total_bytes=report.bytes)
+        except DaccError as failure:
+            error = failure
+        failpoint(f"stage_{direction}.copied")
+        return Outcome(error=error, progress=self.told, mover_left=self._unmount_all(volumes, host) is not None)
+
+    def _requests(self, direction: str) -> tuple[tuple[StageRequest, ...], NoSuchBuffer | None]:
+        """What is to be copied, and the error for what cannot be: the buffer that it is in was destroyed, or this is not known of it."""
+        if direction == "in":
+            self._require_buffers()
+            return self.session.request.stage_in, None
+        there = {buffer.token for buffer, _ in self.order.buffers}
+        gone = {name: paths.persistent_variable(name) for name in self.session.request.persistent if name not in there}
+        lost = [name for name, variable in gone.items() for request in self.session.request.stage_out if _may_be_in(request, variable)]
+        left = tuple(one for one in self.session.request.stage_out if not any(_may_be_in(one, variable) for variable in gone.values()))
+        return left, NoSuchBuffer(name=lost[0]) if lost else None
+
+    def _mount_mover(self, mounted: _Mounted, host: str, *, read_only: bool) -> None:
+        request = mounted.owner.request
+        result = self.tools.providers(mounted.volume.provider).mount(
+            sdk.Mount(
+                context=self.context,
+                volume=mounted.volume,
+                state=mounted.state,
+                hosts=(host,),
+                path=self._mover_path(mounted),
+                role="mover",
+                read_only=read_only,
+                owner=request.owner,
+                group=request.group,
+                mode=request.mode,
+            )
+        )
+        _raise_first(_complete(result, (host,), mounted.volume.provider, "mount"))
+
+    def _mover_path(self, mounted: _Mounted) -> str:
+        # By the session that copies: two jobs may stage through one persistent buffer at once.
+        return paths.mover_path(self.tools.mover_root, f"{self.session.key}-{mounted.volume.name}")
+
+    def _copy(self, direction: str, requests: tuple[StageRequest, ...], host: str, volumes: list[_Mounted]) -> CopyReport:
+        request = self.session.request
+        own = self.session.volume
+        enforced = own is None or self.tools.providers(own.provider).capabilities.capacity_enforced
+        order = CopyOrder(
+            context=self.context,
+            host=host,
+            uid=request.owner,
+            gid=request.group,
+            requests=requests,
+            roots={one.variable: Root(self._mover_path(one), paths.GLOBAL, one.owner.request.owner) for one in volumes},
+            direction="in" if direction == "in" else "out",
+            limit=0 if enforced or own is None else own.capacity,
+            resumed=self.status.progress.cleared,
+        )
+        return self.tools.mover.copy(order)
+
+    def unmount_mover(self) -> Outcome:
+        return Outcome(error=self._unmount_all(self._volumes(), self.status.mover))
+
+    def _unmount_all(self, volumes: list[_Mounted], host: str) -> DaccError | None:
+        for mounted in volumes:
+            result = self.tools.providers(mounted.volume.provider).unmount(
+                sdk.Unmount(
+                    context=self.context,
+                    volume=mounted.volume,
+                    state=mounted.state,
+                    hosts=(host,),
+                    path=self._mover_path(mounted),
+                    role="mover",
+                )
+            )
+            failed = [error for error in _complete(result, (host,), mounted.volume.provider, "unmount").values() if error]
+            if failed:
+                return failed[0]
+        return None
+
+
+def _may_be_in(request: StageRequest, variable: str) -> bool:
+    """Whether a stage-out copies from the buffer of a variable; the lines of a list may."""
+    return request.kind == "list" or request.source.partition("/")[0].strip("${}") == variable
+
+
+def _complete(result: sdk.PerHost, hosts: tuple[str, ...], provider: str, where: str) -> Mapping[str, DaccError | None]:
+    """The provider's answer for the hosts that it was asked for, if it names every one."""
+    missing = [host for host in hosts if host not in result.hosts]
+    if missing:
+        raise ProviderBug(provider=provider, where=where, why=f"it says nothing about {missing[0]}")
+    wrong = [host for host in hosts if not isinstance(result.hosts[host], DaccError | None)]
+    if wrong:
+        raise ProviderBug(provider=provider, where=where, why=f"what it says about {wrong[0]} is neither None nor an error of the SDK")
+    return {host: result.hosts[host] for host in hosts}
+
+
+def _merge(results: dict[str, DaccError | None], more: Mapping[str, DaccError | None]) -> None:
+    for host, error in more.items():
+        results[host] = results.get(host) or error
+
+
+def _well(results: Mapping[str, DaccError | None]) -> tuple[str, ...]:
+    return tuple(host for host, error in results.items() if error is None)
+
+
+def _raise_first(results: Mapping[str, DaccError | None]) -> None:
+    for error in results.values():
+        if error is not None:
+            raise error
+
+
+def _per_host(results: Mapping[str, DaccError | None], what: str, session: Session, *, tolerate_gone: bool = False) -> Outcome:
+    bad = {host: error for host, error in results.items() if error is not None and not (tolerate_gone and is_gone(error))}
+    if not bad:
+        return Outcome(hosts=results)
+    host, error = sorted(bad.items())[0]
+    more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
+    failed = StepFailed(step=f"{what} on {host}{more}", token=session.token, why=str(error))
+    failed.retryable = all(one.retryable for one in bad.values())
+    return Outcome(hosts=results, error=failed)

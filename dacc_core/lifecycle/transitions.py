@@ -1,0 +1,150 @@
+"""How a step changes what is known: before it starts, and by its outcome. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from ..errors import DaccError, HostLost, HostUnreachable
+from ..names import fold, minus, shorten, union
+from ..registry.records import Event, Failure, Progress, Running, Session, Status
+from .plan import Step
+
+MAX_EVENTS = 60
+"""Events kept in a session's timeline; older ones make room."""
+EVENT_TEXT = 400
+"""Characters of an event's hosts, and of its error: many events are kept, and a set of hosts may have as many as a record can take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a step ended. ``hosts``: the outcome per compute node; ``state``: what create returned; ``unsure``: a command may still run."""
+
+    error: DaccError | None = None
+    hosts: Mapping[str, DaccError | None] = field(default_factory=dict)
+    state: Mapping[str, Any] | None = None
+    progress: Progress = field(default_factory=Progress)
+    mover_left: bool = False
+    unsure: bool = False
+
+
+def begin(
+    step: Step, session: Session, status: Status, *, hosts: str, mover: str, at: float, boots: Mapping[str, str] | None = None
+) -> Status:
+    """The facts while a step's effects may be under way. ``hosts``: every host on which it acts, to be fenced after a crash.
+
+    ``boots``: the present boots of the brick hosts, for a step that makes them serve the filesystem.
+    """
+    serving = dict(boots or {}) if step.kind in ("create", "restore") else {}
+    changed: dict[str, Any] = {"running": Running(step=step.kind, hosts=hosts, started=at, boots=serving)}
+    match step.kind:
+        case "create":
+            changed["filesystem"] = "creating"
+        case "delete":
+            changed["filesystem"] = "deleting"
+        case "stage_in" | "stage_out":
+            # Only a copy that has begun before may go on where it was.
+            again = getattr(status, step.kind) not in ("none", "pending")
+            changed |= {step.kind: "running", "mover": mover, "progress": status.progress if again else Progress()}
+        case "mount":
+            # What nodes write from now on is not what a copy that failed has finished of the same files.
+            changed |= {"touched": union(status.touched, step.hosts), "used": True, "progress": Progress()}
+            if status.stage_out == "done":  # what was copied out before is not what nodes write from now on
+                changed["stage_out"] = "pending"
+    return msgspec.structs.replace(status, **changed)
+
+
+def finish(  # noqa: C901 - a table of the steps
+    step: Step, session: Session, status: Status, outcome: Outcome, *, at: float
+) -> Status:
+    """The facts that a step's outcome shows, successful or not. The failure itself is the caller's to judge."""
+    changed: dict[str, Any] = {"running": None, "events": _with_event(step, status, outcome, at)}
+    done = outcome.error is None
+    match step.kind:
+        case "create" if done:
+            changed |= {"filesystem": "ready", "provider_state": dict(outcome.state or {}), "boots": _boots(status)}
+        case "restore" if done:
+            changed["boots"] = status.boots | _boots(status)
+        case "delete" if done:
+            changed |= {"filesystem": "absent", "provider_state": {}, "boots": {}}
+        case "stage_in" | "stage_out":
+            told = done or outcome.progress != Progress()  # a copy that failed early has told nothing, and changed nothing
+            changed |= {step.kind: "done" if done else "failed", "progress": outcome.progress if told else status.progress}
+            if not outcome.mover_left:
+                changed["mover"] = ""
+        case "mount":
+            changed["mounts"] = union(status.mounts, _succeeded(outcome))
+        case "unmount":
+            changed |= _unmounted(status, outcome)
+        case "unmount_mover" if done or is_gone(outcome.error):
+            changed["mover"] = ""
+            if not done:
+                changed["dirty"] = union(status.dirty, status.mover)
+        case "evict" if done:
+            changed["evicted"] = True
+    return msgspec.structs.replace(status, **changed)
+
+
+def _boots(status: Status) -> dict[str, str]:
+    return status.running.boots if status.running else {}
+
+
+def is_gone(error: DaccError | None) -> bool:
+    """Whether a host cannot be reached at all. One that was lost in the middle is fenced, and the step tried again."""
+    return isinstance(error, HostUnreachable) and not isinstance(error, HostLost)
+
+
+def _succeeded(outcome: Outcome) -> str:
+    return fold(host for host, error in outcome.hosts.items() if error is None)
+
+
+def _unmounted(status: Status, outcome: Outcome) -> dict[str, str]:
+    # A node that cannot be reached does not hold a job's end up: it is written down as dirty and its own prolog cleans it.
+    lost = fold(host for host, error in outcome.hosts.items() if is_gone(error))
+    away = union(_succeeded(outcome), lost)
+    return {
+        "touched": minus(status.touched, away),
+        "mounts": minus(status.mounts, away),
+        "dirty": minus(union(status.dirty, lost), _succeeded(outcome)),
+    }
+
+
+def _with_event(step: Step, status: Status, outcome: Outcome, at: float) -> tuple[Event, ...]:
+    started = status.running.started if status.running else at
+    error = str(outcome.error) if outcome.error else ""
+    acted = status.running.hosts if status.running else ""
+    where = shorten(step.hosts or acted or status.mover, EVENT_TEXT)
+    event = Event(at=at, what=step.kind, host=where, seconds=round(at - started, 3), error=error[:EVENT_TEXT])
+    return (*status.events, event)[-MAX_EVENTS:]
+
+
+def note(status: Status, what: str, at: float, *, error: str = "", host: str = "") -> Status:
+    """The facts with one more line in the timeline."""
+    event = Event(at=at, what=what, error=error[:EVENT_TEXT], host=host)
+    return msgspec.structs.replace(status, events=(*status.events, event)[-MAX_EVENTS:])
+
+
+def fail(status: Status, session: Session, error: DaccError, step: str) -> Status:
+    """The goal as failed: nothing more is tried until a verb wishes something anew."""
+    failure = Failure(kind=error.kind, text=str(error), step=step, retryable=error.retryable)
+    return msgspec.structs.replace(status, failure=failure, failed_seq=session.goal_seq)
+
+
+def state_name(session: Session | None, status: Status) -> str:
+    """The session's state in data-acc's words, for people."""
+    if session is None:
+        return "bricks_deleted"
+    if status.stage_out == "done":
+        return "data_out_complete"
+    if status.mounts and status.mounts == status.touched:
+        return "mount_complete"
+    if status.used and not status.touched:
+        return "unmount_complete"
+    if status.stage_in == "done":
+        return "data_in_complete"
+    if status.filesystem == "ready" or (session.volume is None and status.done_seq):
+        return "bricks_provisioned"
+    return "registered"

@@ -1,0 +1,398 @@
+"""Making sessions: the claim of bricks for one, and the wait for its filesystem.
+
+A claim is one transaction over the hosts' allocations and the session. etcd refuses more than 128 operations, so a session over more
+hosts is claimed in parts: its record has the bricks that it holds so far, and the mark *claiming*, under which no coordinator builds
+anything. A crash leaves it like that; the next setup goes on from there, and a teardown gives the bricks back.
+
+Slurm gives a job's share back to the queue whatever its setup answers, and holds the job when that is an error. So what does not fit now
+waits, until shortly before Slurm would end the call, with a record that is *claiming* and has no bricks: Slurm forgets what it is not told
+of for a minute. Nobody ends a call that waits but the teardown of its session, after which it must not make the session anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+import msgspec
+
+from ..errors import (
+    DaccError,
+    Denied,
+    DifferentRequest,
+    NoSuchBuffer,
+    NoSuchSession,
+    PoolFull,
+    SessionEnding,
+    StepFailed,
+    StillWorking,
+    Superseded,
+    from_record,
+)
+from ..registry import allocation
+from ..registry.records import FIRST_PERSISTENT_ID, Attachment, Counters, Request, Session
+from ..registry.view import View
+from . import goals, waiting
+from .operations import AskUser, Draft, Pause, Turn, User, Verb, Wait
+from .sessions import BARRIER_SECONDS, Scene, find, is_current, jitter, pursue, spread, vanished
+
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.5, 2.0
+"""Seconds between two looks at what a session waits for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A session to be made. ``size`` is what to allocate, in bytes: what was asked for plus swap."""
+
+    token: str
+    kind: Literal["job", "persistent"]
+    request: Request
+    size: int
+
+
+@dataclass(slots=True)
+class _Effort:
+    """One call's way to a session with all its bricks.
+
+    ``mine``: when the session was born that this call made or joined, 0 before. ``user``: the owner, once somebody had to look.
+    ``waited``: seconds, as its own pauses count them. ``barriers``: of buffers that are being destroyed, when that was said to have begun,
+    and what had been waited when this was seen first.
+    """
+
+    scene: Scene
+    claim: Claim
+    mine: float = 0.0
+    user: User | None = None
+    waits: int = 0
+    waited: float = 0.0
+    barriers: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    @property
+    def session(self) -> Session | None:
+        """The session of the token, as it is now."""
+        return self.scene.view.session(self.claim.token)
+
+    @property
+    def unattached(self) -> tuple[str, ...]:
+        """The persistent buffers that the session is to use and is not attached to."""
+        return waiting.unattached(self.scene.view, self.claim.token, self.claim.request)
+
+
+def set_up(scene: Scene, claim: Claim) -> Verb[Session]:
+    """Make the session and wait for its filesystem; the same request again resumes, a different one is refused.
+
+    What does not fit now is waited for. Raises DifferentRequest, PoolTooSmall and NoSuchPool (it will never fit), StillWaiting, Superseded
+    (by a teardown), NoSuchBuffer, Denied, or what the building of the filesystem raised.
+    """
+    session = yield from _claimed(scene, claim)
+    yield from pursue(scene, claim.token, goals.SETUP, goals.built)
+    return scene.view.session(claim.token) or session
+
+
+def _claimed(scene: Scene, claim: Claim) -> Verb[Session]:
+    """The session with all its bricks. Without them it stays where it may go on waiting, and is removed where it may not."""
+    effort = _Effort(scene, claim)
+    try:
+        return (yield from _claim_all(effort))
+    except StillWorking:
+        if effort.session is not None and effort.session.claiming:
+            raise waiting.error(scene.view, effort.session) from None
+        raise
+    except (DifferentRequest, Superseded):
+        raise
+    except DaccError:
+        yield from withdraw(scene, claim.token, effort.mine)
+        raise
+
+
+def _claim_all(effort: _Effort) -> Verb[Session]:
+    for attempt in range(1_000_000):
+        session = yield from _present(effort)
+        if session is not None and not session.claiming:
+            return session
+        if not (yield from _are_usable(effort)):
+            yield from _wait(effort, attach=False)
+            continue
+        yield Turn()
+        if _is_full(effort):
+            yield from _wait(effort, attach=True)
+            continue
+        session = yield from _claim_some(effort)
+        if session is None:
+            yield Pause(jitter(effort.claim.token, attempt))
+        elif not session.claiming:
+            return session
+    raise AssertionError("unreachable")
+
+
+def _present(effort: _Effort) -> Verb[Session | None]:
+    """The session that is to have bricks, if there is one already; a former one that was ending when the call came is waited for."""
+    scene, claim = effort.scene, effort.claim
+    while True:
+        session = effort.session
+        if session is not None and session.goal.filesystem == "absent" and not effort.mine:
+            yield Wait(claim.token, _gone(scene.view, session), "tearing down the former session")
+            continue
+        _check_not_ended(effort, session)
+        if session is None:
+            return None
+        _check_same(session, claim)
+        if effort.mine or not session.claiming or (yield from is_current(scene, claim.token)):
+            effort.mine = session.born
+            return session
+
+
+def _gone(view: View, former: Session) -> Callable[[], bool | None]:
+    """Whether the former session has gone. Raises Superseded when it is torn down once more: that can only be about this call's session."""
+
+    def ready() -> bool | None:
+        session = view.session(former.token)
+        if session is not None and session.identity == former.identity and session.goal_seq > former.goal_seq:
+            raise Superseded(verb=goals.SETUP.verb, token=former.token, by=session.goal.verb)
+        return vanished(view, former)()
+
+    return ready
+
+
+def _check_not_ended(effort: _Effort, session: Session | None) -> None:
+    """Raises Superseded when the session of this call has ended: whoever tore it down does not expect another."""
+    if effort.mine and (session is None or session.goal.filesystem == "absent" or session.born != effort.mine):
+        by = session.goal.verb if session is not None and session.goal.filesystem == "absent" else "teardown"
+        raise Superseded(verb=goals.SETUP.verb, token=effort.claim.token, by=by)
+
+
+def _is_full(effort: _Effort) -> bool:
+    claim, session = effort.claim, effort.session
+    held = len(session.bricks) if session is not None else 0
+    return claim.size > 0 and allocation.is_full(effort.scene.view, claim.request.pool, claim.size, held)
+
+
+# --- waiting ---
+
+
+def _wait(effort: _Effort, *, attach: bool) -> Verb[None]:
+    """Wait a while, listed and without bricks: two large sessions must not hold parts that the other one needs."""
+    token = effort.claim.token
+    yield from _give_back(effort.scene, token, effort.mine)
+    if not (yield from _list(effort, attach=attach)):
+        yield Pause(jitter(token, effort.waits))
+        return
+    effort.waits += 1
+    pause = min(SHORTEST_PAUSE * 1.5 ** min(effort.waits - 1, 10), LONGEST_PAUSE) * (0.75 + 0.5 * spread(token, effort.waits))
+    yield Pause(pause)
+    effort.waited += pause
+
+
+def _list(effort: _Effort, *, attach: bool) -> Verb[bool]:
+    """Write the record of the session that waits, if there is none; ``attach`` it to its buffers. Whether that is done."""
+    session, names = effort.session, effort.unattached if attach else ()
+    if _has_changed(effort):
+        return False
+    if session is not None and not names:
+        return True
+    draft = Draft(effort.scene.view)
+    session = session or _new(effort.scene, draft, effort.claim)
+    try:
+        _attach_all(effort.scene, draft, names, session.token)
+    except SessionEnding:  # somebody wants to destroy a buffer, since the look before: what becomes of that is waited for
+        return False
+    session = msgspec.structs.replace(session, claiming=True, wanted=effort.claim.size)
+    return (yield from _put(effort, draft, session)) is not None
+
+
+def _has_changed(effort: _Effort) -> bool:
+    """Whether there is a session now that was not looked at, or the one that waited does so no more."""
+    present = effort.session is not None or effort.mine
+    return bool(present) and _waiting(effort.scene.view, effort.claim.token, effort.mine) is None
+
+
+def _put(effort: _Effort, draft: Draft, session: Session) -> Verb[Session | None]:
+    result = yield draft.put(session, "sessions", session.token).commit()
+    if not result.ok:
+        return None
+    effort.mine = session.born
+    return session
+
+
+def _give_back(scene: Scene, token: str, born: float) -> Verb[None]:
+    """The rest of the bricks cannot be had: give back those that were."""
+    attempt = 0
+    while (session := _waiting(scene.view, token, born)) is not None and session.volume is not None:
+        draft = Draft(scene.view)
+        hosts = session.brick_hosts[-scene.most_changes :]
+        allocation.release(scene.view, draft, tuple(brick for brick in session.bricks if brick.host in hosts))
+        left = tuple(brick for brick in session.bricks if brick.host not in hosts)
+        volume = msgspec.structs.replace(session.volume, bricks=left) if left else None
+        fewer = msgspec.structs.replace(session, volume=volume, wanted=session.wanted or session.volume.capacity)
+        result = yield draft.put(fewer, "sessions", token).commit()
+        if not result.ok:
+            yield Pause(jitter(token, attempt))
+        attempt += 1
+
+
+def withdraw(scene: Scene, token: str, born: float) -> Verb[None]:
+    """Remove the record of a session that waits, of which there is nothing else; one that got its bricks meanwhile stays."""
+    yield from _give_back(scene, token, born)
+    attempt = 0
+    while (session := _waiting(scene.view, token, born)) is not None and session.volume is None:
+        draft = Draft(scene.view).delete("sessions", token).expect("status", token)
+        for name in session.request.persistent:
+            if token in scene.view.users_of(name):
+                draft.delete("attachments", f"{name}/{token}")
+        result = yield draft.commit()
+        if not result.ok:
+            yield Pause(jitter(token, attempt))
+        attempt += 1
+
+
+def _waiting(view: View, token: str, born: float) -> Session | None:
+    """This very session, while it waits and nobody ends it."""
+    session = view.session(token)
+    waits = session is not None and session.born == born and session.claiming and session.goal.filesystem == "ready"
+    return session if waits else None
+
+
+# --- claiming ---
+
+
+def _check_same(session: Session, claim: Claim) -> None:
+    old, new = session.request, claim.request
+    fields = [name for name in ("owner", "group", "capacity", "pool", "digest") if getattr(old, name) != getattr(new, name)]
+    if session.kind != claim.kind:
+        fields.append("kind")
+    if fields:
+        raise DifferentRequest(token=claim.token, what=", ".join(fields) + " differ" + ("s" if len(fields) == 1 else ""))
+
+
+def _claim_some(effort: _Effort) -> Verb[Session | None]:
+    """One transaction of the claim: all of it, or as many hosts' bricks as a transaction holds. The session is *claiming* until the last.
+
+    ``None`` when another program was quicker at something it touches. Whoever calls next goes on from what is recorded.
+    """
+    scene, claim, session = effort.scene, effort.claim, effort.session
+    if _has_changed(effort):
+        return None
+    draft = Draft(scene.view)
+    session = session or _new(scene, draft, claim)
+    try:
+        _attach_all(scene, draft, effort.unattached, claim.token)
+        volume, complete = allocation.claim(scene.view, draft, session, claim.size, scene.most_changes)
+    except (PoolFull, SessionEnding):  # since the look before
+        return None
+    session = msgspec.structs.replace(session, volume=volume, claiming=not complete, wanted=0 if complete else claim.size)
+    return (yield from _put(effort, draft, session))
+
+
+def _new(scene: Scene, draft: Draft, claim: Claim) -> Session:
+    _check_history(scene, claim)
+    return Session(
+        token=claim.token,
+        id=_identity(scene.view, draft, claim),
+        kind=claim.kind,
+        created=int(scene.now()),
+        born=scene.now(),
+        request=claim.request,
+        goal=goals.SETUP,
+    )
+
+
+def _identity(view: View, draft: Draft, claim: Claim) -> int:
+    # Federated Slurm clusters put their own number above bit 26 of a job id; such a job's session is counted like a buffer's.
+    if claim.kind == "job" and int(claim.token) < FIRST_PERSISTENT_ID:
+        return int(claim.token)
+    counters = view.counters.record if view.counters else Counters()
+    draft.put(msgspec.structs.replace(counters, persistent=counters.persistent + 1), "counters")
+    return max(counters.persistent, FIRST_PERSISTENT_ID)
+
+
+def _check_history(scene: Scene, claim: Claim) -> None:
+    # Slurm forgets how often pre_run failed at each teardown (dw.c deletes the bb_job and its retry_cnt), so a job that cannot
+    # start would be requeued for ever; failing setup makes Slurm hold it.
+    entry = scene.view.histories.get(claim.token)
+    if entry is not None and entry.record.pre_run_failures >= scene.max_pre_run_failures:
+        why = entry.record.status or "see the history of the session"
+        text = (
+            f"pre_run failed {entry.record.pre_run_failures} times in a row, so the job is held instead of being requeued for ever "
+            f"(dacc retry {claim.token} lets it try again): {why}"
+        )
+        raise StepFailed(step="setup", token=claim.token, why=text)
+
+
+# --- persistent buffers ---
+
+
+def _are_usable(effort: _Effort) -> Verb[bool]:
+    """Whether all buffers are there that the session is to use. Raises NoSuchBuffer, Denied, or what the building of one raised."""
+    for name in effort.unattached:
+        session = yield from _find_buffer(effort, name)
+        if session is None:
+            return False
+        if session.request.owner != effort.claim.request.owner and effort.user is None:
+            effort.user = yield AskUser(uid=effort.claim.request.owner)
+        _check_access(session, effort.claim.request, effort.user)
+        if not _is_usable(effort.scene, name) or (yield from _is_barred(effort, session)):
+            return False
+    return True
+
+
+def _find_buffer(effort: _Effort, name: str) -> Verb[Session | None]:
+    """The session of a buffer; ``None`` while the job that makes it may still bring it, a moment after the job that uses it."""
+    try:
+        session = yield from find(effort.scene, name)
+    except NoSuchSession:
+        if effort.waited >= effort.scene.buffer_wait:
+            raise NoSuchBuffer(name=name) from None
+        return None
+    if session.kind != "persistent":
+        raise NoSuchBuffer(name=name)
+    return session
+
+
+def _is_usable(scene: Scene, name: str) -> bool:
+    session, status = scene.view.session(name), scene.view.status(name)
+    if session is None or session.goal.filesystem == "absent":
+        raise NoSuchBuffer(name=name)
+    if goals.failed(session, status) and status.failure is not None:
+        raise from_record(status.failure.kind, status.failure.text)
+    return goals.built(session, status)
+
+
+def _is_barred(effort: _Effort, session: Session) -> Verb[bool]:
+    """Whether a destroy keeps new users from a buffer. A barrier that stays was left by a crash, and is removed.
+
+    How long it stays is counted here: when it was raised is told by another machine's clock.
+    """
+    name = session.token
+    if not session.ending:
+        effort.barriers.pop(name, None)
+        return False
+    raised, since = effort.barriers.get(name, (0.0, 0.0))
+    if raised != session.ending:
+        effort.barriers[name] = (session.ending, effort.waited)
+    elif effort.waited - since >= BARRIER_SECONDS:
+        yield Draft(effort.scene.view).put(msgspec.structs.replace(session, ending=0.0), "sessions", name).commit()
+    return True
+
+
+def _check_access(session: Session, request: Request, user: User | None) -> None:
+    shared = session.request.shared_group
+    member = user is not None and shared in user.group_names
+    if session.request.owner != request.owner and not (shared and member and session.request.mode & 0o050):
+        why = f"it belongs to uid {session.request.owner}" + (f" and is shared with group {shared} only" if shared else "")
+        raise Denied(who=f"uid {request.owner}", what=f"use persistent buffer {session.token}", why=why)
+
+
+def _attach_all(scene: Scene, draft: Draft, names: tuple[str, ...], token: str) -> None:
+    for name in names:
+        _attach(scene, draft, name, token)
+
+
+def _attach(scene: Scene, draft: Draft, name: str, token: str) -> None:
+    session = scene.view.session(name)
+    if session is None or session.goal.filesystem == "absent":
+        raise NoSuchBuffer(name=name)
+    if session.ending:
+        raise SessionEnding(token=name)
+    draft.expect("sessions", name)
+    draft.put(Attachment(persistent=name, token=token, since=scene.now()), "attachments", f"{name}/{token}")

@@ -1,0 +1,256 @@
+"""The verbs on sessions that a front end may ask for: each writes a goal (or joins the same one) and waits for its outcome.
+
+None of them runs a step; the coordinators pursue what is recorded, whoever waits or does not.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from ..errors import BufferInUse, BufferOwed, NoSuchBuffer, NoSuchSession, SessionEnding, Superseded, from_record
+from ..registry.records import Eviction, Goal, Session
+from ..registry.view import View
+from . import goals, waiting
+from .operations import MOST_CHANGES, Draft, Pause, Verb, Wait
+from .subject import Subject
+
+BARRIER_SECONDS = 60.0
+"""A destroy's barrier that stays for longer was left by a crash; who waits to attach removes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What a verb sees: the view, the wall clock (seconds since the epoch, for people) and the site's rules.
+
+    ``buffer_wait``: seconds that a claim waits for a persistent buffer that does not exist. ``subject``: the session that the call is
+    about, when any other one that has its token is not meant. ``most_changes``: what one transaction changes at most.
+    """
+
+    view: View
+    now: Callable[[], float]
+    max_pre_run_failures: int = 3
+    buffer_wait: float = 0.0
+    subject: Subject | None = None
+    most_changes: int = MOST_CHANGES
+
+
+def present(scene: Scene, token: str) -> Session | None:
+    """The session that our view has under a token, if the call can be about it. Raises Unavailable when nobody can say."""
+    session = scene.view.session(token)
+    return session if session is None or scene.subject is None or scene.subject.may_be(session) else None
+
+
+def find(scene: Scene, token: str) -> Verb[Session]:
+    """The session of a token. Raises NoSuchSession when the store itself, not only our view of it, has none that can be meant."""
+    while True:
+        session = present(scene, token)
+        if session is not None:
+            return session
+        # Another daemon may have made it a moment ago: an empty transaction brings the view up to the store's revision.
+        result = yield Draft(scene.view).expect("sessions", token).commit()
+        if result.ok:
+            raise NoSuchSession(token=token)
+
+
+def is_current(scene: Scene, token: str) -> Verb[bool]:
+    """Whether the session is as our view has it: another daemon may have changed it a moment ago."""
+    result = yield Draft(scene.view).expect("sessions", token).commit()
+    return bool(result.ok)
+
+
+def jitter(token: str, attempt: int) -> float:
+    """Seconds before the next attempt at a transaction that another program won."""
+    # Bounded, so that nobody waits long.
+    return float(min(0.001 * 2 ** min(attempt, 6), 0.05) * (0.5 + spread(token, attempt)))
+
+
+def spread(token: str, attempt: int) -> float:
+    """A number from 0 to 1 of the token's own, so that claims which met do not meet again."""
+    return zlib.crc32(f"{token} {attempt}".encode()) % 1000 / 1000
+
+
+# --- wishing something of a session ---
+
+
+def pursue(scene: Scene, token: str, wish: Goal, enough: goals.Enough, check: goals.Check = goals.anything) -> Verb[None]:
+    """Wish facts of a session and wait until ``enough`` of them is true.
+
+    Writes nothing when it is true already, joins the same goal in progress, and gives a failed one a new try. ``check`` may object to
+    what the session is at the moment when the goal is recorded.
+    Raises NoSuchSession, SessionEnding, StillWaiting, Superseded, what ``check`` raises, or the error of the step that failed.
+    """
+    session, seq = yield from _record(scene, token, wish, enough, check)
+    if seq is not None:
+        yield Wait(token, _outcome(scene.view, session, wish, seq, enough), wish.verb)
+
+
+def _record(
+    scene: Scene, token: str, wish: Goal, enough: goals.Enough, check: goals.Check = goals.anything
+) -> Verb[tuple[Session, int | None]]:
+    """The session, and the sequence number of the wish, recorded or joined; ``None`` when there is nothing to wait for."""
+    for attempt in range(1_000_000):
+        session = yield from find(scene, token)
+        if session.goal.filesystem == "absent" and wish.filesystem == "ready":
+            _settle(scene, session)
+            raise SessionEnding(token=token)
+        status = scene.view.status(token)
+        check(session, status)
+        done = enough(session, status)
+        if not done and wish.filesystem == "ready":
+            waiting.check_waits_no_more(scene.view, session)
+        joined = _same(session.goal, wish) and not goals.failed(session, status)
+        # A teardown counts each time: a setup that waits for the former session's end must know that it is given up, too.
+        if done or (joined and wish.filesystem == "ready"):
+            if scene.subject is not None and not (yield from is_current(scene, token)):
+                continue  # a call that ends a session succeeds for what the store has, not for what our view was told last
+            return _settle(scene, session), None if done else session.goal_seq
+        seq = session.goal_seq + 1
+        goal = session.goal if joined else wish
+        result = yield Draft(scene.view).put(msgspec.structs.replace(session, goal=goal, goal_seq=seq), "sessions", token).commit()
+        if result.ok:
+            return _settle(scene, session), seq
+        yield Pause(jitter(token, attempt))
+    raise AssertionError("unreachable")
+
+
+def _settle(scene: Scene, session: Session) -> Session:
+    if scene.subject is not None:
+        scene.subject.settle(session)
+    return session
+
+
+def _same(old: Goal, new: Goal) -> bool:
+    if old.filesystem == new.filesystem == "absent":
+        return old.hurry or not new.hurry  # a teardown in a hurry is not slowed down
+    return msgspec.structs.replace(old, verb=new.verb) == new
+
+
+def _outcome(view: View, former: Session, wish: Goal, seq: int, enough: goals.Enough) -> Callable[[], bool | None]:
+    token = former.token
+
+    def ready() -> bool | None:
+        session, status = view.session(token), view.status(token)
+        if session is None or session.identity != former.identity:
+            raise Superseded(verb=wish.verb, token=token, by="teardown")
+        if status.done_seq >= seq or enough(session, status):
+            return True
+        if status.failed_seq >= seq and status.failure is not None:
+            raise from_record(status.failure.kind, status.failure.text)
+        if session.goal_seq > seq and goals.contrary(session.goal, wish):
+            raise Superseded(verb=wish.verb, token=token, by=session.goal.verb)
+        return None
+
+    return ready
+
+
+# --- ending a session ---
+
+
+def tear_down(scene: Scene, token: str, *, hurry: bool) -> Verb[None]:
+    """Wish the session gone and wait until it is. Raises NoSuchSession for an unknown token, BufferInUse for a buffer in use."""
+    if scene.subject is None:  # it takes several transactions, which must be about one session
+        scene = replace(scene, subject=Subject())
+    session = yield from find(scene, token)
+    if session.kind == "persistent":
+        yield from _destroy(scene, token, hurry=hurry)
+        if present(scene, token) is None:
+            return
+    try:
+        session, _ = yield from _record(scene, token, goals.gone(hurry=hurry), lambda *_: False)
+    except NoSuchSession:
+        return
+    yield Wait(token, vanished(scene.view, session), "tearing down")
+
+
+def _destroy(scene: Scene, name: str, *, hurry: bool) -> Verb[None]:
+    """Wish a persistent buffer gone while nobody is attached to it. Anyone there withdraws the barrier, or is evicted in a hurry."""
+    evicted: dict[str, Eviction] = {}
+    for attempt in range(1_000_000):
+        if not (yield from raise_barrier(scene, name)):
+            return
+        evicted |= yield from _clear(scene, name, hurry=hurry)
+        session = present(scene, name)
+        # Whoever took the barrier for one that a crash has left has written this record: then there may be new users.
+        if session is not None and session.ending and not scene.view.users_of(name):
+            wish = msgspec.structs.replace(goals.gone(hurry=hurry), evict=tuple(evicted.values()))
+            wished = msgspec.structs.replace(session, goal=wish, goal_seq=session.goal_seq + 1)
+            result = yield Draft(scene.view).put(wished, "sessions", name).commit()
+            if result.ok:
+                return
+        yield Pause(jitter(name, attempt))
+    raise AssertionError("unreachable")
+
+
+def _clear(scene: Scene, name: str, *, hurry: bool) -> Verb[dict[str, Eviction]]:
+    """Behind the barrier: see that nobody is attached, in a hurry by detaching everybody; what is to be unmounted then."""
+    users = scene.view.users_of(name)
+    if users and not hurry:
+        yield from withdraw_barrier(scene, name)
+        raise _in_use(scene.view, name, users)
+    touched = {user: scene.view.status(user).touched for user in users}
+    yield from _detach(scene, name)
+    return {user: Eviction(token=user, hosts=hosts) for user, hosts in touched.items() if hosts}
+
+
+def _in_use(view: View, name: str, users: tuple[str, ...]) -> BufferInUse:
+    """Why a buffer cannot be destroyed: by jobs that use it, else by what jobs that have ended were promised from it."""
+    kept = {user: session.mounted_as for user in users if (session := view.session(user)) and session.kind == "kept"}
+    jobs = [user for user in users if user not in kept]
+    if jobs:
+        return BufferInUse(name=name, job=", ".join(jobs))
+    return BufferOwed(name=name, job=", ".join(kept.values()))
+
+
+def raise_barrier(scene: Scene, name: str) -> Verb[bool]:
+    """Let no new job attach to a buffer; false when it ends already."""
+    for attempt in range(1_000_000):
+        session = present(scene, name)
+        if session is None or session.goal.filesystem == "absent":
+            return False
+        result = yield Draft(scene.view).put(msgspec.structs.replace(session, ending=scene.now()), "sessions", name).commit()
+        if result.ok:
+            _settle(scene, session)
+            break
+        yield Pause(jitter(name, attempt))
+    return True
+
+
+def withdraw_barrier(scene: Scene, name: str) -> Verb[None]:
+    """Let jobs attach to a buffer again."""
+    session = present(scene, name)
+    if session is not None:
+        yield Draft(scene.view).put(msgspec.structs.replace(session, ending=0.0), "sessions", name).commit()
+
+
+def _detach(scene: Scene, name: str) -> Verb[None]:
+    """Remove all attachments of a buffer behind its barrier, also while their jobs end and do the same."""
+    attempt = 0
+    while (users := scene.view.users_of(name)) and (session := present(scene, name)) is not None and session.ending:
+        draft = Draft(scene.view).expect("sessions", name)
+        for user in users[: scene.most_changes]:
+            draft.delete("attachments", f"{name}/{user}")
+        result = yield draft.commit()
+        if not result.ok:
+            yield Pause(jitter(name, attempt))
+        attempt += 1
+
+
+def vanished(view: View, former: Session) -> Callable[[], bool | None]:
+    """What a :class:`Wait` asks: whether this very session is gone."""
+
+    def ready() -> bool | None:
+        session = view.session(former.token)
+        return True if session is None or session.identity != former.identity else None
+
+    return ready
+
+
+def check_attached(view: View, session: Session) -> None:
+    """Before a job starts: everything it uses is still there. Raises NoSuchBuffer."""
+    for name in session.request.persistent:
+        if session.token not in view.users_of(name) or view.session(name) is None:
+            raise NoSuchBuffer(name=name)

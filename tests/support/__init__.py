@@ -1,0 +1,1 @@
+"""What tests of several packages stand on: servers, clusters, records."""
