@@ -33,7 +33,7 @@ test-long: $(VENV)/.ready-dev $(VENV)/.debian-tests  ## run the tests that are t
 	DACC_TESTS=long $(VENV)/bin/tox run -e py,fake,gluster
 
 simulate: $(VENV)/.ready-dev  ## run the seeded simulation: make simulate EVENTS=1000000 SEED=7
-	$(PYTHON) -m dacc_core.testing.simulate --events $(EVENTS) $(if $(SEED),--seed $(SEED))
+	$(PYTHON) -m dacc_core.simulation --events $(EVENTS) $(if $(SEED),--seed $(SEED))
 
 bench: $(VENV)/.ready-dev $(VENV)/.debian-tests  ## run the benchmarks, on SQLite and on etcd, and print a table
 	$(PYTHON) -m bench

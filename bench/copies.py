@@ -15,8 +15,8 @@ from typing import Any
 
 from dacc_core.hosts import LocalRunner
 from dacc_core.movers import CopyOrder, Root, RsyncMover
-from dacc_core.registry.records import StageRequest
 from dacc_core.sdk import CancelToken, Context, Deadline
+from dacc_core.values import StageRequest
 
 from .known import COPIES
 from .rows import Row

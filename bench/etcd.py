@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from dacc_core.config import parse_text
-from dacc_core.keystore.base import Compare, Keystore, Put, Watch
+from dacc_core.keystore.base import Compare, Keystore, PutKey, Watch
 from dacc_core.keystore.open import open_store
 from dacc_core.keystore.sqlite.store import SqliteKeystore
 from tests.support.etcd import EtcdCluster
@@ -47,7 +47,7 @@ def _open(cluster: EtcdCluster) -> Keystore:
 def _calls(etcd: Keystore, sqlite: Keystore, turns: int) -> Iterator[Row]:
     for store in (etcd, sqlite):
         for start in range(0, MANY, 100):
-            store.txn([], [Put(f"{PREFIX}many/{number:04}", VALUE) for number in range(start, start + 100)])
+            store.txn([], [PutKey(f"{PREFIX}many/{number:04}", VALUE) for number in range(start, start + 100)])
     for name, make in CALLS.items():
         calls = [make(store) for store in (etcd, sqlite)]
         times = [[_seconds(call) for call in calls] for _ in range(turns)]
@@ -62,11 +62,11 @@ def _seconds(call: Call) -> float:
 
 
 def _transaction(store: Keystore) -> Call:
-    revision = store.txn([], [Put(f"{PREFIX}a", VALUE)]).revision
+    revision = store.txn([], [PutKey(f"{PREFIX}a", VALUE)]).revision
 
     def call() -> None:
         nonlocal revision
-        revision = store.txn([Compare(f"{PREFIX}a", revision)], [Put(f"{PREFIX}a", VALUE), Put(f"{PREFIX}b", VALUE)]).revision
+        revision = store.txn([Compare(f"{PREFIX}a", revision)], [PutKey(f"{PREFIX}a", VALUE), PutKey(f"{PREFIX}b", VALUE)]).revision
 
     return call
 
@@ -75,7 +75,7 @@ def _wake_up(store: Keystore) -> Call:
     watch = store.watch(PREFIX, store.range(PREFIX).revision)
 
     def call() -> None:
-        _see(watch, store.txn([], [Put(f"{PREFIX}c", VALUE)]).revision)
+        _see(watch, store.txn([], [PutKey(f"{PREFIX}c", VALUE)]).revision)
 
     call()
     return call

@@ -73,11 +73,11 @@ def read_arguments(args: Sequence[str]) -> Arguments:
 
     Raises BadArguments for an option without its value, and for one given twice with different values.
     """
-    reader = _Reader(args)
+    reader = _ArgumentReader(args)
     return reader.read()
 
 
-class _Reader:
+class _ArgumentReader:
     def __init__(self, args: Sequence[str]) -> None:
         self._words = deque(args)
         self._values: dict[str, str] = {}

@@ -16,8 +16,8 @@ from typing import Any
 from dacc_core.config import Config, load
 from dacc_core.errors import DaccError
 from dacc_core.keystore.open import open_store
-from dacc_core.verbs.frontend import Answer, Call, Caller, FrontEnd
-from dacc_core.verbs.standalone import Driver
+from dacc_core.verbs.frontend import Answer, Call, FrontEnd, PeerCredentials
+from dacc_core.verbs.standalone import StandaloneRunner
 
 from . import thin
 
@@ -40,7 +40,7 @@ def main(frontend: FrontEnd, args: list[str]) -> int:
 def _run(frontend: FrontEnd, parsed: Any, config: Config) -> Answer:
     store = open_store(config)
     try:
-        driver = Driver(store, config, max(SHORTEST_CALL, frontend.deadline(parsed, config) - _age()))
+        driver = StandaloneRunner(store, config, max(SHORTEST_CALL, frontend.deadline(parsed, config) - _age()))
         return driver.run(frontend.run(parsed, driver.site), getattr(parsed, "token", ""))
     finally:
         store.close()
@@ -60,10 +60,10 @@ def _files(args: list[str]) -> tuple[dict[str, str], frozenset[str]]:
     return {kind: text for kind, text in contents.items() if text is not None}, missing
 
 
-def _caller(config: Config) -> Caller:
+def _caller(config: Config) -> PeerCredentials:
     """Ourselves. Whoever may open the store may do what Slurm's user or the store's owner may."""
     uid = os.geteuid()
-    return Caller(uid=uid, gid=os.getegid(), pid=os.getpid(), trusted=uid in (0, _slurm_uid(config), _owner(config)))
+    return PeerCredentials(uid=uid, gid=os.getegid(), pid=os.getpid(), trusted=uid in (0, _slurm_uid(config), _owner(config)))
 
 
 def _slurm_uid(config: Config) -> int:
@@ -86,7 +86,7 @@ def _owner(config: Config) -> int:
 def _deliver(frontend: FrontEnd, answer: Answer, args: list[str]) -> int:
     try:
         return thin.deliver({"rc": answer.rc, "stdout": answer.stdout, "pathfile": answer.pathfile}, thin.option(args, "--pathfile"))
-    except (thin.Failure, DaccError) as error:
+    except (thin.ThinFailure, DaccError) as error:
         return thin.complain(frontend.name, error)
 
 

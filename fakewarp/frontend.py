@@ -9,8 +9,9 @@ from typing import Any
 from dacc_core.config import Config
 from dacc_core.errors import BadDirectives, Denied, NoSuchSession
 from dacc_core.names import is_token
-from dacc_core.verbs.frontend import Answer, Call, FrontEnd, Site
-from dacc_core.verbs.operations import Draft, Verb
+from dacc_core.registry.transaction import TransactionBuilder
+from dacc_core.verbs.frontend import Answer, Call, FrontEnd, FrontEndContext
+from dacc_core.verbs.operations import Verb
 from dacc_core.verbs.operators import check_owner
 from dacc_core.verbs.sessions import find
 from dacc_core.verbs.subject import Subject
@@ -23,7 +24,7 @@ from fakewarp.functions.base import STALE_SECONDS, check_fresh
 
 
 @dataclass(frozen=True, slots=True)
-class Parsed:
+class ParsedCall:
     """A call of ``fakewarp``. ``problem``: what is wrong with its script, told only to a caller who may ask."""
 
     function: Function[Any]
@@ -38,17 +39,17 @@ class FakeWarp:
 
     name = "fakewarp"
 
-    def parse(self, call: Call) -> Parsed:
+    def parse(self, call: Call) -> ParsedCall:
         """The function and what is asked of it. Raises InvalidRequest."""
         arguments = dataclasses.replace(read_arguments(call.args), missing=call.missing)
         name = arguments.required("function")
         function, token = FUNCTIONS.get(name, INVALID), arguments.get("token")
         try:
-            return Parsed(function, function.read(arguments, call.files), call, token)
+            return ParsedCall(function, function.read(arguments, call.files), call, token)
         except BadDirectives as problem:
-            return Parsed(function, None, call, token, problem)
+            return ParsedCall(function, None, call, token, problem)
 
-    def run(self, parsed: Parsed, site: Site) -> Verb[Answer]:
+    def run(self, parsed: ParsedCall, site: FrontEndContext) -> Verb[Answer]:
         """The function's verb, if the caller may have it."""
         _check_stranger(parsed)
         if parsed.function.ending:
@@ -59,34 +60,34 @@ class FakeWarp:
             raise parsed.problem
         return (yield from parsed.function.run(parsed.asked, site))
 
-    def deadline(self, parsed: Parsed, config: Config) -> float:
+    def deadline(self, parsed: ParsedCall, config: Config) -> float:
         """The function's own, always before Slurm would kill the call."""
         return parsed.function.seconds(config)
 
-    def function(self, parsed: Parsed) -> str:
+    def function(self, parsed: ParsedCall) -> str:
         """The value of ``--function``, empty when there is no such function."""
         return parsed.function.name
 
-    def failure(self, parsed: Parsed | None, error: Exception) -> Answer:
+    def failure(self, parsed: ParsedCall | None, error: Exception) -> Answer:
         """One line; of a script that is refused at submit, one line for each problem, since Slurm shows them to the user as they are."""
         at_submit = parsed is not None and parsed.function.name == "job_process"
         return answers.failed(error, every_line=at_submit and isinstance(error, BadDirectives))
 
 
-def _about_one_session(parsed: Parsed, site: Site) -> Verb[Site]:
+def _about_one_session(parsed: ParsedCall, site: FrontEndContext) -> Verb[FrontEndContext]:
     """The site as a call sees it that ends a session: that one only, whatever has its token later."""
     if site.age > STALE_SECONDS and is_token(parsed.token):
         # The view may be from before the session that is meant. Whatever the store answers, the view is up to date then.
-        yield Draft(site.scene.view).expect("sessions", parsed.token).commit()
+        yield TransactionBuilder(site.scene.view).expect("sessions", parsed.token).commit()
     subject = Subject(parsed.call.session, age=parsed.call.age, tell=site.tell)
     return dataclasses.replace(site, scene=dataclasses.replace(site.scene, subject=subject))
 
 
-def _is_stranger(parsed: Parsed) -> bool:
+def _is_stranger(parsed: ParsedCall) -> bool:
     return not parsed.call.caller.trusted and parsed.function.open_to != "anyone"
 
 
-def _check_stranger(parsed: Parsed) -> None:
+def _check_stranger(parsed: ParsedCall) -> None:
     """Raises Denied, and NoSuchSession where an owner is needed and there can be none."""
     if not _is_stranger(parsed):
         return
@@ -97,7 +98,7 @@ def _check_stranger(parsed: Parsed) -> None:
         raise NoSuchSession(token=shown(parsed.token))
 
 
-def _check_owner(parsed: Parsed, site: Site) -> Verb[None]:
+def _check_owner(parsed: ParsedCall, site: FrontEndContext) -> Verb[None]:
     """Raises Denied, and NoSuchSession where an owner is needed and there is none."""
     if not _is_stranger(parsed):
         return
@@ -124,7 +125,7 @@ class DwStat:
         """Which table. Raises BadArguments."""
         return Shown(tables.which(call.args))
 
-    def run(self, parsed: Shown, site: Site) -> Verb[Answer]:
+    def run(self, parsed: Shown, site: FrontEndContext) -> Verb[Answer]:
         """The table as text."""
         if parsed.what == "help":
             return Answer(stdout=tables.HELP)

@@ -50,7 +50,7 @@ PAUSE = 0.05
 CLOSED = "it closed the connection"
 
 
-class Failure(Exception):
+class ThinFailure(Exception):
     """What is printed instead of an answer."""
 
 
@@ -79,7 +79,7 @@ def main(program: str, args: "list[str]") -> "NoReturn":
 
 def complain(program: str, error: BaseException) -> int:
     """Say in one line what went wrong."""
-    text = str(error) if isinstance(error, Failure) else f"{type(error).__name__}: {error}"
+    text = str(error) if isinstance(error, ThinFailure) else f"{type(error).__name__}: {error}"
     # Slurm turns each apostrophe of some outputs into a quotation mark before it parses them.
     line = " ".join(f"{program}: {text}".split()).replace("'", "`")
     try:  # noqa: SIM105 - contextlib is one more import
@@ -187,7 +187,7 @@ def contents_of(path: str) -> "str | None":
     except (OSError, ValueError):  # ValueError: a NUL in the path
         return None
     if len(data) > MAX_FILE:  # half a list of nodes would be worse than none
-        raise Failure(f"{path} is larger than {MAX_FILE} bytes")
+        raise ThinFailure(f"{path} is larger than {MAX_FILE} bytes")
     return decode(data)
 
 
@@ -280,9 +280,9 @@ def ask(path: bytes, line: bytes, end: float, patience: float) -> "dict[str, Any
         repeated = again(line, time.monotonic() - begin, told[0])
 
 
-def no_answer(path: bytes, why: str) -> Failure:
+def no_answer(path: bytes, why: str) -> ThinFailure:
     """What to say when there is no answer."""
-    return Failure(f"dacd does not answer on {decode(path)}: {why}")
+    return ThinFailure(f"dacd does not answer on {decode(path)}: {why}")
 
 
 def exchange(path: bytes, line: bytes, end: float, told: "list[str]") -> "dict[str, Any]":
@@ -341,7 +341,7 @@ def parse(line: bytes) -> "dict[str, Any]":
     except (ValueError, StopIteration):
         reply = None
     if not isinstance(reply, dict):
-        raise Failure("dacd answers in a way that this version does not understand")
+        raise ThinFailure("dacd answers in a way that this version does not understand")
     return reply
 
 
@@ -352,7 +352,7 @@ def deliver(answer: "dict[str, Any]", pathfile: "str | None") -> int:
     """Write what the answer says, and return its exit code."""
     code, output, lines = answer["rc"], answer.get("stdout", ""), answer.get("pathfile")
     if type(code) is not int or not isinstance(output, str) or not isinstance(lines, str | None):
-        raise Failure("dacd answers in a way that this version does not understand")
+        raise ThinFailure("dacd answers in a way that this version does not understand")
     if lines is not None:
         write_file(pathfile, encode(lines))
     try:
@@ -365,7 +365,7 @@ def deliver(answer: "dict[str, Any]", pathfile: "str | None") -> int:
 def write_file(path: "str | None", data: bytes) -> None:
     """Write the job's environment where Slurm reads it. A job that was requeued finds its old file there."""
     if path is None:
-        raise Failure("the answer is for a file, and --pathfile names none")
+        raise ThinFailure("the answer is for a file, and --pathfile names none")
     flags = posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_NOFOLLOW | posix.O_CLOEXEC
     try:
         descriptor = posix.open(path, flags, 0o600)
@@ -374,7 +374,7 @@ def write_file(path: "str | None", data: bytes) -> None:
         finally:
             posix.close(descriptor)
     except OSError as error:
-        raise Failure(f"cannot write {path}: {error.strerror}") from None
+        raise ThinFailure(f"cannot write {path}: {error.strerror}") from None
 
 
 def write(descriptor: int, data: bytes) -> None:

@@ -15,9 +15,9 @@ import yaml
 from ..config import Config
 from ..errors import NoSpace, NoSuchPool, Unsupported
 from ..names import expand
-from ..registry.records import BrickRef, Volume
 from ..sdk import PlanCreate, PlannedStep, PlanProvider
 from ..sizes import format_size, parse_size
+from ..values import BrickRef, Volume
 from .site import OperatorSite
 
 EXAMPLE_NAME = "planonly"

@@ -42,7 +42,7 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Finding:
+class ConfigFinding:
     """A problem as people read it, sortable by its place. ``NOWHERE`` sorts last."""
 
     place: Place
@@ -60,7 +60,7 @@ class Document:
     value: Any = None
     values: dict[Path, Place] = field(default_factory=dict, repr=False)
     keys: dict[Path, Place] = field(default_factory=dict, repr=False)
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[ConfigFinding] = field(default_factory=list)
 
     def where(self, path: Path) -> str:
         """``FILE:LINE:COLUMN`` of a setting, or of the innermost section around it that the file has."""
@@ -74,7 +74,7 @@ class Document:
     def note(self, place: Place, path: Path, text: str) -> None:
         """Note a problem at a place."""
         where = "{}:{}:{}".format(self.name, *place)
-        self.findings.append(Finding(place, ": ".join(filter(None, (where, dotted(path), text)))))
+        self.findings.append(ConfigFinding(place, ": ".join(filter(None, (where, dotted(path), text)))))
 
     def _place(self, path: Path) -> Place:
         while path and path not in self.values:
@@ -95,11 +95,11 @@ def read(text: str, name: str) -> Document:
     return document
 
 
-def _syntax_error(error: yaml.YAMLError, name: str) -> Finding:
+def _syntax_error(error: yaml.YAMLError, name: str) -> ConfigFinding:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     place = (mark.line + 1, mark.column + 1) if mark else (1, 1)
     what = " ".join(filter(None, (getattr(error, "context", None), getattr(error, "problem", None))))
-    return Finding(place, f"{name}:{place[0]}:{place[1]}: not YAML: {what or str(error).splitlines()[0]}")
+    return ConfigFinding(place, f"{name}:{place[0]}:{place[1]}: not YAML: {what or str(error).splitlines()[0]}")
 
 
 def _mark(node: yaml.Node) -> Place:

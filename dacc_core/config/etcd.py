@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from .document import NOWHERE, Document, Finding, Problem
+from .document import NOWHERE, ConfigFinding, Document, Problem
 from .kinds import check
 from .settings import KeystoreSettings
 
@@ -37,7 +37,7 @@ def settle(settings: KeystoreSettings, environ: Mapping[str, str], document: Doc
     return chosen
 
 
-def _chosen(settings: KeystoreSettings, environ: Mapping[str, str], findings: list[Finding]) -> KeystoreSettings:
+def _chosen(settings: KeystoreSettings, environ: Mapping[str, str], findings: list[ConfigFinding]) -> KeystoreSettings:
     endpoints = _read(environ, (ENDPOINTS,), _endpoints, findings) or settings.endpoints
     if not endpoints and settings.backend == "auto":
         return msgspec.structs.replace(settings, backend="sqlite")
@@ -47,12 +47,12 @@ def _chosen(settings: KeystoreSettings, environ: Mapping[str, str], findings: li
     return msgspec.structs.replace(settings, backend="etcd", endpoints=endpoints, **named)
 
 
-def _read(environ: Mapping[str, str], variables: Sequence[str], parse: Any, findings: list[Finding]) -> Any:
+def _read(environ: Mapping[str, str], variables: Sequence[str], parse: Any, findings: list[ConfigFinding]) -> Any:
     variable = next((name for name in variables if environ.get(name)), "")
     try:
         return parse(environ[variable]) if variable else None
     except ValueError as error:
-        findings.append(Finding(NOWHERE, f"environment: {variable}: {error}"))
+        findings.append(ConfigFinding(NOWHERE, f"environment: {variable}: {error}"))
         return None
 
 

@@ -14,7 +14,7 @@ from ..errors import BadConfig
 from ..names import expand
 from . import etcd, places
 from .checks import cross_checks
-from .document import NOWHERE, Document, Finding
+from .document import NOWHERE, ConfigFinding, Document
 from .document import read as read_document
 from .kinds import check
 from .reader import BAD, Reader
@@ -111,7 +111,7 @@ def _settle(settings: Settings | None, document: Document, environ: Mapping[str,
     overrides: dict[str, Any] = _from_environment(environ, document.findings)
     overrides["keystore"] = etcd.settle((settings or Settings()).keystore, environ, document)
     if usual.shared_tmp and (problem := places.runtime_problem(usual.runtime, uid)):
-        document.findings.append(Finding(NOWHERE, problem))
+        document.findings.append(ConfigFinding(NOWHERE, problem))
     if document.findings:
         raise BadConfig(problems="\n".join(finding.text for finding in sorted(document.findings)))
     embedded = settings is None
@@ -122,7 +122,7 @@ def _settle(settings: Settings | None, document: Document, environ: Mapping[str,
     return Config(**{**msgspec.structs.asdict(chosen), **filled}, runtime_dir=usual.runtime, source=document)
 
 
-def _from_environment(environ: Mapping[str, str], findings: list[Finding]) -> dict[str, Any]:
+def _from_environment(environ: Mapping[str, str], findings: list[ConfigFinding]) -> dict[str, Any]:
     given = {name: environ[name] for name in ENVIRONMENT if environ.get(name)}
     read: dict[str, Any] = {}
     for variable, value in given.items():
@@ -131,11 +131,11 @@ def _from_environment(environ: Mapping[str, str], findings: list[Finding]) -> di
             checked = check(kind, value)
             read[setting] = MetricsSettings(listen=checked) if setting == "metrics" else checked
         except ValueError as error:
-            findings.append(Finding(NOWHERE, f"environment: {variable}: {error}"))
+            findings.append(ConfigFinding(NOWHERE, f"environment: {variable}: {error}"))
     return read
 
 
-def _fill(settings: Settings, usual: places.Places) -> dict[str, Any]:
+def _fill(settings: Settings, usual: places.SitePaths) -> dict[str, Any]:
     state = settings.state_dir or usual.state
     hosts = settings.hosts
     return {

@@ -11,7 +11,7 @@ SYSTEM_FILE = "/etc/dacc/dacc.yaml"
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class SitePaths:
     """Default directories. ``shared_tmp``: the runtime directory is below ``/tmp``, where anyone could have made it first."""
 
     state: str
@@ -20,16 +20,16 @@ class Places:
     shared_tmp: bool = False
 
 
-def system_places() -> Places:
+def system_places() -> SitePaths:
     """The places of the system's daemon."""
-    return Places(state="/var/lib/dacc", runtime="/run/dacc", mount_root="/mnt/dac")
+    return SitePaths(state="/var/lib/dacc", runtime="/run/dacc", mount_root="/mnt/dac")
 
 
-def user_places(environ: Mapping[str, str], uid: int) -> Places:
+def user_places(environ: Mapping[str, str], uid: int) -> SitePaths:
     """The places of a user. A relative XDG variable counts as unset, as its specification says."""
     state = _absolute(environ, "XDG_STATE_HOME") or f"{_absolute(environ, 'HOME') or '/'}/.local/state".replace("//", "/")
     runtime = _absolute(environ, "XDG_RUNTIME_DIR")
-    return Places(
+    return SitePaths(
         state=f"{state}/dacc",
         runtime=f"{runtime}/dacc" if runtime else f"/tmp/dacc-{uid}",  # noqa: S108 - guarded by runtime_problem
         shared_tmp=not runtime,

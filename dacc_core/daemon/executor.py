@@ -19,8 +19,8 @@ from ..errors import Compacted, DaccError, KeystoreUnavailable, Unavailable
 from ..failpoints import failpoint
 from ..keystore.base import Keystore, Snapshot
 from ..lifecycle import effects as fx
-from ..lifecycle.engine import Core
-from ..lifecycle.step_runner import Tools, perform
+from ..lifecycle.engine import Engine
+from ..lifecycle.step_runner import StepEnvironment, run_step
 from ..registry import keys
 from ..sdk import CancelToken
 from ..verbs.users import find_user
@@ -54,9 +54,9 @@ class Executor:
 
     def __init__(
         self,
-        core: Core,
+        core: Engine,
         store: Keystore,
-        tools: Tools,
+        tools: StepEnvironment,
         *,
         on_exit: Callable[[], None] = lambda: None,
         observer: Observer | None = None,
@@ -93,7 +93,7 @@ class Executor:
         """Seconds since the keystore was last heard from, at this moment; from any thread."""
         return clock().mono - self.core.heard
 
-    def inquire(self, read: Callable[[Core], T], seconds: float) -> T | None:
+    def inquire(self, read: Callable[[Engine], T], seconds: float) -> T | None:
         """What ``read`` finds, on the core's own thread, where nothing changes meanwhile; ``None`` if that takes too long."""
         answer: Future[T | None] = Future()
 
@@ -177,13 +177,13 @@ class Executor:
                 self._in("lease", effect, lambda: fx.Renewed(effect.ref, _answer(lambda: self._store.renew(effect.lease)), asked))
             case fx.Revoke():
                 self._revoke(effect.lease)
-            case fx.FindUser():
-                self._in("user", effect, lambda: fx.FoundUser(effect.ref, find_user(effect.uid, effect.name)))
+            case fx.ResolveUser():
+                self._in("user", effect, lambda: fx.UserResolved(effect.ref, find_user(effect.uid, effect.name)))
             case fx.RunStep():
                 self._step(effect)
             case fx.CancelStep():
                 self._cancels.get(effect.ref, CancelToken()).cancel()
-            case fx.Fence():
+            case fx.FenceHosts():
                 self._in("fence", effect, lambda: fx.Fenced(effect.ref, self._fence(effect)))
             case fx.Reply():
                 self._reply(effect)
@@ -222,7 +222,8 @@ class Executor:
         def work() -> fx.Event:
             begun = clock().mono
             try:
-                outcome = perform(effect.order, self._tools, cancel, lambda progress: self._events.put(fx.Progressed(effect.ref, progress)))
+                report = lambda progress: self._events.put(fx.Progressed(effect.ref, progress))  # noqa: E731
+                outcome = run_step(effect.order, self._tools, cancel, report)
             finally:
                 self._cancels.pop(effect.ref, None)
             tell(self._observer.step, effect.order, outcome, clock().mono - begun)
@@ -230,7 +231,7 @@ class Executor:
 
         self._in("step", effect, work)
 
-    def _fence(self, effect: fx.Fence) -> dict[str, DaccError]:
+    def _fence(self, effect: fx.FenceHosts) -> dict[str, DaccError]:
         results = self._tools.runner.fence(effect.hosts, effect.key, effect.generation)
         failures = {host: error for host, error in results.items() if error is not None}
         tell(self._observer.fenced, len(effect.hosts), failures)

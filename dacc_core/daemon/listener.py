@@ -17,7 +17,7 @@ BACKLOG = 1024
 _MAX_PATH = 107  # of sun_path's 108 bytes the last one is NUL
 
 
-class Listener:
+class SocketListener:
     """A listening socket at a path. From its making to its closing nobody else listens there: a lock next to it says so."""
 
     def __init__(self, path: str, *, group: str | int | None = None, mode: int = 0o666) -> None:

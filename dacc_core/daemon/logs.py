@@ -25,7 +25,7 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
     return fields
 
 
-class KeyValue(logging.Formatter):
+class KeyValueFormatter(logging.Formatter):
     """``time=… level=info logger=dacc.session msg="step begins" session=42 step=create``, one line each."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -49,5 +49,5 @@ def _quoted(value: Any) -> str:
 def set_up(form: str, level: str) -> None:
     """Log to standard error, where systemd and people look."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(Json() if form == "json" else KeyValue())
+    handler.setFormatter(Json() if form == "json" else KeyValueFormatter())
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import BadArguments, DaccError
-from ..verbs.frontend import Answer, Call, Caller, Told
+from ..verbs.frontend import Answer, Call, PeerCredentials, SessionNotice
 
 VERSION = 1
 MAX_LINE = 16 << 20
@@ -41,17 +41,17 @@ _UCRED = struct.Struct("iII")  # struct ucred of <sys/socket.h>: pid, uid, gid
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class SocketRequest:
     """One call, and the name of the program that was started."""
 
     program: str
     call: Call
 
 
-def caller_of(connection: socket.socket, trusted: Callable[[int], bool]) -> Caller:
+def caller_of(connection: socket.socket, trusted: Callable[[int], bool]) -> PeerCredentials:
     """Who is at the other end, as the kernel says: nobody can claim to be someone else."""
     pid, uid, gid = _UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
-    return Caller(uid=uid, gid=gid, pid=pid, trusted=trusted(uid))
+    return PeerCredentials(uid=uid, gid=gid, pid=pid, trusted=trusted(uid))
 
 
 def read_line(connection: socket.socket, limit: int, seconds: float) -> bytes | None:
@@ -85,7 +85,7 @@ def _receive(connection: socket.socket, seconds: float) -> bytes | None:
         return None
 
 
-def parse(line: bytes, caller: Caller) -> Request:
+def parse(line: bytes, caller: PeerCredentials) -> SocketRequest:
     """The request of a line. Raises BadArguments."""
     fields = _json_object(line)
     version = fields.get("v")
@@ -104,7 +104,7 @@ def parse(line: bytes, caller: Caller) -> Request:
     session = fields.get("session", "")
     if not isinstance(session, str):
         raise BadArguments(why="the session of the request is not a string")
-    return Request(program, Call(tuple(args), files, caller, session, _age(fields.get("waited", 0)), frozenset(missing)))
+    return SocketRequest(program, Call(tuple(args), files, caller, session, _age(fields.get("waited", 0)), frozenset(missing)))
 
 
 def _age(waited: Any) -> Callable[[], float]:
@@ -125,7 +125,7 @@ def _json_object(line: bytes) -> dict[str, Any]:
     return fields
 
 
-def told_line(told: Told) -> bytes:
+def told_line(told: SessionNotice) -> bytes:
     """The line that says which session a call is about."""
     return json.dumps({"session": told.session}, separators=(",", ":")).encode("ascii") + b"\n"
 

@@ -15,16 +15,16 @@ from queue import Empty, SimpleQueue
 
 from ..errors import DaccError, Unavailable
 from ..failpoints import failpoint
-from ..verbs.frontend import Answer, Caller, Told
-from .listener import Listener
-from .protocol import ALIVE, MAX_LINE, MAX_STRANGER_LINE, Request, caller_of, final_line, parse, read_line, refusal, told_line
+from ..verbs.frontend import Answer, PeerCredentials, SessionNotice
+from .listener import SocketListener
+from .protocol import ALIVE, MAX_LINE, MAX_STRANGER_LINE, SocketRequest, caller_of, final_line, parse, read_line, refusal, told_line
 
-__all__ = ["Handler", "Reply", "Request", "Server"]
+__all__ = ["Handler", "Reply", "Server", "SocketRequest"]
 
 log = logging.getLogger("dacc.daemon")
 
-Reply = Callable[[Answer | Told], None]
-Handler = Callable[[Request, Reply], None]
+Reply = Callable[[Answer | SessionNotice], None]
+Handler = Callable[[SocketRequest, Reply], None]
 
 SEND_SECONDS = 10.0
 """How long a client may take to accept what it is sent."""
@@ -65,12 +65,12 @@ class Server:
         self._connections: set[_Connection] = set()
         self._strangers = 0
         self._closing = threading.Event()
-        self._listener: Listener | None = None
+        self._listener: SocketListener | None = None
         self._accepting = threading.Thread(target=self._accept, name="dacd-accept", daemon=True)
 
     def start(self) -> None:
         """Listen. Raises Busy if someone else does, BadConfig if the place is impossible."""
-        self._listener = Listener(self.path, group=self._group, mode=self._mode)
+        self._listener = SocketListener(self.path, group=self._group, mode=self._mode)
         self._accepting.start()
 
     def close(self, *, drain: bool) -> None:
@@ -97,7 +97,7 @@ class Server:
         """Whether new calls are for the next daemon."""
         return self._closing.is_set()
 
-    def admit(self, caller: Caller) -> bool:
+    def admit(self, caller: PeerCredentials) -> bool:
         """Count a caller who is not trusted; False if there are too many of them."""
         with self._lock:
             if caller.trusted:
@@ -105,7 +105,7 @@ class Server:
             self._strangers += 1
             return self._strangers <= max(1, self._max_connections // STRANGERS)
 
-    def forget(self, connection: _Connection, caller: Caller | None) -> None:
+    def forget(self, connection: _Connection, caller: PeerCredentials | None) -> None:
         """A connection has ended."""
         with self._lock:
             self._connections.discard(connection)
@@ -165,8 +165,8 @@ class _Connection:
 
     def __init__(self, server: Server, peer: socket.socket) -> None:
         self._server, self._peer = server, peer
-        self._caller: Caller | None = None
-        self._answers: SimpleQueue[Answer | Told | None] = SimpleQueue()
+        self._caller: PeerCredentials | None = None
+        self._answers: SimpleQueue[Answer | SessionNotice | None] = SimpleQueue()
         self.thread = threading.Thread(target=self._run, name="dacd-call", daemon=True)
 
     def end(self, answer: Answer | None) -> None:
@@ -205,11 +205,11 @@ class _Connection:
             return self._wait()
         return None if request is None else self._handle(request)
 
-    def _request(self, caller: Caller) -> Request | None:
+    def _request(self, caller: PeerCredentials) -> SocketRequest | None:
         line = read_line(self._peer, MAX_LINE if caller.trusted else MAX_STRANGER_LINE, self._server.request_seconds)
         return None if line is None else parse(line, caller)
 
-    def _handle(self, request: Request) -> Answer | None:
+    def _handle(self, request: SocketRequest) -> Answer | None:
         try:
             failpoint("server.received")
             self._server.handle(request, self._answers.put)
@@ -227,7 +227,7 @@ class _Connection:
             except Empty:
                 self._send(ALIVE)
                 continue
-            if not isinstance(answer, Told):
+            if not isinstance(answer, SessionNotice):
                 return answer
             self._send(told_line(answer))
             failpoint("server.told")

@@ -20,15 +20,15 @@ from ..hosts.factory import runner_for
 from ..keystore.base import Keystore
 from ..keystore.open import open_store
 from ..lifecycle.effects import Rules
-from ..lifecycle.engine import Core
-from ..lifecycle.step_runner import Tools
+from ..lifecycle.engine import Engine
+from ..lifecycle.step_runner import StepEnvironment
 from ..movers import RsyncMover
 from ..plugins import Observers, is_strict, list_providers, load_frontend, load_provider, new_manager, refuse_problems
-from ..registry.records import Brick, BrickRef
-from ..verbs.frontend import Answer, FrontEnd, Site, Told
-from ..verbs.sessions import Scene
+from ..values import Brick, BrickRef
+from ..verbs.frontend import Answer, FrontEnd, FrontEndContext, SessionNotice
+from ..verbs.sessions import VerbContext
 from .executor import Executor, clock
-from .protocol import Request
+from .protocol import SocketRequest
 from .server import Reply, Server
 from .telemetry.events import Both, tell
 from .telemetry.hooks import Announcer
@@ -87,7 +87,7 @@ class Service:
         except DaccError:
             self._measuring.close()
             raise
-        self.core = Core(
+        self.core = Engine(
             host,
             uuid.uuid4().hex,
             bricks=bricks,
@@ -131,10 +131,10 @@ class Service:
             mine = tuple(BrickRef(host=self.host, device=one.device) for one in bricks if pools[one.pool].provider == name)
             self._provider(name).check_host(sdk.CheckHost(context=context, host=self.host, bricks=mine))
 
-    def _make_tools(self) -> Tools:
+    def _make_tools(self) -> StepEnvironment:
         Path(self.config.mover_root).mkdir(mode=0o700, parents=True, exist_ok=True)
         runner = runner_for(self.config)
-        return Tools(self._provider, runner, RsyncMover(self.config.mover.digest), self.config.mount_root, self.config.mover_root)
+        return StepEnvironment(self._provider, runner, RsyncMover(self.config.mover.digest), self.config.mount_root, self.config.mover_root)
 
     # --- running ---
 
@@ -160,7 +160,7 @@ class Service:
 
     # --- calls ---
 
-    def _handle(self, request: Request, reply: Reply) -> None:
+    def _handle(self, request: SocketRequest, reply: Reply) -> None:
         """In the connection's own thread: parse here, then let the core run the verb."""
         frontend = self.frontends.get(request.program)
         if frontend is None:
@@ -176,7 +176,7 @@ class Service:
         try:
             parsed = frontend.parse(request.call)
             function = frontend.function(parsed)
-            verb = frontend.run(parsed, self._site(lambda session: reply(Told(session))))
+            verb = frontend.run(parsed, self._site(lambda session: reply(SessionNotice(session))))
             # Who asks again, because the daemon was restarted, has less time left.
             seconds = max(SHORTEST_CALL, frontend.deadline(parsed, self.config) - request.call.age())
         except Exception as error:
@@ -189,9 +189,9 @@ class Service:
         reply(answer)
         tell(self._measuring.observer.called, program, function, answer.rc, clock().mono - begun)
 
-    def _site(self, tell: Callable[[str], None]) -> Site:
-        scene = Scene(self.core.view, lambda: clock().wall, self.config.max_pre_run_failures, self.config.slurm.buffer_wait)
-        return Site(scene=scene, config=self.config, silence=lambda: self.executor.silence, tell=tell)
+    def _site(self, tell: Callable[[str], None]) -> FrontEndContext:
+        scene = VerbContext(self.core.view, lambda: clock().wall, self.config.max_pre_run_failures, self.config.slurm.buffer_wait)
+        return FrontEndContext(scene=scene, config=self.config, silence=lambda: self.executor.silence, tell=tell)
 
     def _trusted(self, uid: int) -> bool:
         return uid in (0, os.geteuid(), _uid_of(self.config.slurm_user))

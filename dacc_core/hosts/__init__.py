@@ -2,6 +2,6 @@
 
 from .base import FencedRunner, FencingRunner
 from .local import LocalRunner
-from .recorder import Call, RecorderRunner
+from .recorder import RecordedCommand, RecorderRunner
 
-__all__ = ["Call", "FencedRunner", "FencingRunner", "LocalRunner", "RecorderRunner"]
+__all__ = ["FencedRunner", "FencingRunner", "LocalRunner", "RecordedCommand", "RecorderRunner"]

@@ -13,7 +13,7 @@ from .base import FencedRunner, argv_for
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class RecordedCommand:
     """One command for one host; ``key`` is empty outside of a fence."""
 
     host: str
@@ -23,18 +23,18 @@ class Call:
     generation: int = 0
 
 
-def succeed(call: Call) -> CommandResult:
+def succeed(call: RecordedCommand) -> CommandResult:
     """The answer of a command that succeeds and says nothing."""
     return CommandResult(call.host, 0)
 
 
 class RecorderRunner:
-    """Keeps every :class:`Call` in ``calls``, in order; ``answers`` makes the results (by default: all succeed)."""
+    """Keeps every :class:`RecordedCommand` in ``calls``, in order; ``answers`` makes the results (by default: all succeed)."""
 
     python = "python3"
 
-    def __init__(self, answers: Callable[[Call], CommandResult] = succeed) -> None:
-        self.calls: list[Call] = []
+    def __init__(self, answers: Callable[[RecordedCommand], CommandResult] = succeed) -> None:
+        self.calls: list[RecordedCommand] = []
         self.fences: list[tuple[str, str, int]] = []
         self.forgotten: list[tuple[str, str]] = []
         self._answers = answers
@@ -69,7 +69,7 @@ class RecorderRunner:
     def _record(
         self, hosts: Sequence[str], argv: Argv, stdin: bytes, key: str, generation: int, on_output: Callable[[bytes], None] | None
     ) -> dict[str, CommandResult]:
-        calls = [Call(host, tuple(argv_for(argv, host)), stdin, key, generation) for host in dict.fromkeys(hosts)]
+        calls = [RecordedCommand(host, tuple(argv_for(argv, host)), stdin, key, generation) for host in dict.fromkeys(hosts)]
         with self._lock:
             self.calls += calls
         results = {call.host: self._answers(call) for call in calls}

@@ -46,7 +46,7 @@ class Compare:
 
 
 @dataclass(frozen=True, slots=True)
-class Put:
+class PutKey:
     """Write a value, bound to ``lease`` when that is not 0 (the key is deleted when the lease ends)."""
 
     key: str
@@ -55,13 +55,13 @@ class Put:
 
 
 @dataclass(frozen=True, slots=True)
-class Delete:
+class DeleteKey:
     """Delete a key; deleting what is absent succeeds and changes nothing."""
 
     key: str
 
 
-Op = Put | Delete
+Op = PutKey | DeleteKey
 
 
 @dataclass(frozen=True, slots=True)

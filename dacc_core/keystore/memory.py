@@ -17,7 +17,7 @@ from dacc_core.keystore.base import (
     Compare,
     Item,
     Op,
-    Put,
+    PutKey,
     Snapshot,
     TxnResult,
     Watch,
@@ -153,16 +153,16 @@ class MemoryKeystore:
 
     def _require_leases(self, ops: Sequence[Op]) -> None:
         for op in ops:
-            if isinstance(op, Put) and op.lease and op.lease not in self._leases:
+            if isinstance(op, PutKey) and op.lease and op.lease not in self._leases:
                 raise NotFound(why=f"lease {op.lease} of key {op.key} has ended")
 
     def _commit(self, ops: Sequence[Op]) -> None:
-        self._record([self._put(op) if isinstance(op, Put) else self._delete(op.key) for op in ops if self._alters(op)])
+        self._record([self._put(op) if isinstance(op, PutKey) else self._delete(op.key) for op in ops if self._alters(op)])
 
     def _alters(self, op: Op) -> bool:
-        return isinstance(op, Put) or op.key in self._items
+        return isinstance(op, PutKey) or op.key in self._items
 
-    def _put(self, put: Put) -> Change:
+    def _put(self, put: PutKey) -> Change:
         revision = self._revision + 1
         item = Item(put.key, bytes(put.value), revision, put.lease)
         self._unbind(put.key)

@@ -11,11 +11,13 @@ import msgspec
 
 from ..errors import DaccError
 from ..keystore.base import Batch, Compare, Op, Snapshot, TxnResult
-from ..registry.records import Progress, Session, Status
+from ..registry.records import Session, Status
+from ..registry.transaction import MOST_CHANGES
+from ..values import Progress
 from ..verbs.frontend import Answer
-from ..verbs.operations import MOST_CHANGES, User, Verb
+from ..verbs.operations import User, Verb
 from .plan import Step
-from .transitions import Outcome
+from .transitions import StepOutcome
 
 
 class Now(msgspec.Struct, frozen=True):
@@ -68,7 +70,7 @@ class Renewed:
 
 
 @dataclass(frozen=True, slots=True)
-class FoundUser:
+class UserResolved:
     """The outcome of a passwd look-up."""
 
     ref: int
@@ -80,7 +82,7 @@ class StepEnded:
     """The outcome of a step, whatever it was."""
 
     ref: int
-    outcome: Outcome
+    outcome: StepOutcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,7 @@ class Stopping:
     """Come to a good end: start nothing, let short steps finish, give the lease back."""
 
 
-Event = Loaded | Watched | Transacted | Granted | Renewed | FoundUser | StepEnded | Fenced | Progressed | Called | Tick | Stopping
+Event = Loaded | Watched | Transacted | Granted | Renewed | UserResolved | StepEnded | Fenced | Progressed | Called | Tick | Stopping
 
 # --- effects ---
 
@@ -162,7 +164,7 @@ class Revoke:
 
 
 @dataclass(frozen=True, slots=True)
-class FindUser:
+class ResolveUser:
     """Look a user up, by uid or by name."""
 
     ref: int
@@ -198,7 +200,7 @@ class CancelStep:
 
 
 @dataclass(frozen=True, slots=True)
-class Fence:
+class FenceHosts:
     """Raise the generation at these hosts and end what an older one runs there."""
 
     ref: int
@@ -222,8 +224,8 @@ class Exit:
     error: DaccError | None = None
 
 
-Effect = Load | Transact | Grant | Renew | Revoke | FindUser | RunStep | CancelStep | Fence | Reply | Exit
-Asked = Transact | Grant | Renew | FindUser | RunStep | Fence
+Effect = Load | Transact | Grant | Renew | Revoke | ResolveUser | RunStep | CancelStep | FenceHosts | Reply | Exit
+Asked = Transact | Grant | Renew | ResolveUser | RunStep | FenceHosts
 """The effects that an event answers."""
 
 
@@ -236,12 +238,12 @@ def broken(effect: Asked, error: DaccError) -> Event:
             return Granted(effect.ref, error)
         case Renew():
             return Renewed(effect.ref, error, asked=0.0)
-        case FindUser():
-            return FoundUser(effect.ref, error)
+        case ResolveUser():
+            return UserResolved(effect.ref, error)
         case RunStep():
             # Nobody knows how far it came.
-            return StepEnded(effect.ref, Outcome(error=error, mover_left=True, unsure=True))
-        case Fence():
+            return StepEnded(effect.ref, StepOutcome(error=error, mover_left=True, unsure=True))
+        case FenceHosts():
             return Fenced(effect.ref, dict.fromkeys(effect.hosts, error))
 
 

@@ -1,6 +1,6 @@
 """The daemon's core: events in, effects out. It has no thread, lock, sleep or clock of its own.
 
-:class:`Core` owns the view and routes events to three parts: :mod:`.membership` (this host and its lease), :mod:`.callers`
+:class:`Engine` owns the view and routes events to three parts: :mod:`.membership` (this host and its lease), :mod:`.callers`
 (verbs that wait for outcomes) and :mod:`.pursuits` (sessions that this host coordinates).
 """
 
@@ -14,13 +14,13 @@ from typing import Any
 
 from ..errors import DaccError, TooLarge
 from ..keystore.base import TxnResult
-from ..registry.records import Brick
+from ..registry.transaction import Commit
 from ..registry.view import View
-from ..verbs.operations import Commit
+from ..values import Brick
 from . import effects as fx
 from .membership import Membership
-from .pending_calls import Callers
-from .reconcilers import Pursuits
+from .pending_calls import PendingCalls
+from .reconcilers import Reconcilers
 
 log = logging.getLogger("dacc.core")
 Callback = Callable[[Any], None]
@@ -37,7 +37,7 @@ class Timer:
         self.then = None
 
 
-class Core:
+class Engine:
     """One daemon's decisions. Call :meth:`handle` for each event, in one thread, and run what it returns."""
 
     def __init__(
@@ -71,8 +71,8 @@ class Core:
         self._resync: list[Callable[[], None]] = []
         self._timers: list[tuple[float, int, Timer]] = []
         self.membership = Membership(self, bricks, pools or {}, cluster, providers or {})
-        self.callers = Callers(self)
-        self.pursuits = Pursuits(self)
+        self.callers = PendingCalls(self)
+        self.pursuits = Reconcilers(self)
 
     # --- in ---
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ..registry.records import Event, Goal, History, Progress, Session, Status
+from ..registry.records import Event, Goal, History, Session, Status
 from ..registry.view import View
 from ..sizes import format_size
+from ..values import Progress
 from ..verbs import goals, waiting
-from ..verbs.frontend import Caller
+from ..verbs.frontend import PeerCredentials
 from ..verbs.operations import Verb
 from ..verbs.operators import look_up
-from ..verbs.sessions import Scene
+from ..verbs.sessions import VerbContext
 from . import orders
 from .plan import plan
 
@@ -36,7 +37,7 @@ WORDS = {
 _ENDINGS = ("release", "keep", "quarantine")
 
 
-def why(scene: Scene, name: str, caller: Caller) -> Verb[dict[str, Any]]:
+def why(scene: VerbContext, name: str, caller: PeerCredentials) -> Verb[dict[str, Any]]:
     """The timeline of a session for its owner or an operator, also of one that has ended. Raises NotFound and Denied."""
     found = yield from look_up(scene, name, caller)
     return ended(found) if isinstance(found, History) else explain(scene.view, found, scene.now())
@@ -60,7 +61,7 @@ def explain(view: View, session: Session, now: float) -> dict[str, Any]:
     """A session that there is."""
     status, former = view.status(session.token), view.histories.get(session.token)
     bricks = [str(brick) for brick in session.volume.bricks] if session.volume else []
-    begun = Event(at=session.born, what="setup")
+    begun = Event(at=session.created_at, what="setup")
     return {
         "token": session.token,
         "owner": session.request.owner,
@@ -111,7 +112,7 @@ def waits_for(view: View, session: Session, now: float) -> str:
 def _next(view: View, session: Session, status: Status) -> str:
     step = plan(session, status, orders.rebooted(view, session, status), detached=orders.detached(view, session))
     if step is None:
-        return "nothing" if status.done_seq >= session.goal_seq else "its coordinator to write down that it is reached"
+        return "nothing" if status.observed_revision >= session.goal_revision else "its coordinator to write down that it is reached"
     last = status.events[-1] if status.events else None
     again = f", again: {last.error}" if last is not None and last.error and last.what == step.kind else ""
     return WORDS[step.kind][1] + (f" on {step.hosts}" if step.hosts else "") + again

@@ -7,15 +7,15 @@ import msgspec
 from ..names import KEPT_PREFIX
 from ..registry import allocation
 from ..registry.records import Attachment, Goal, History, Session, Status
+from ..registry.transaction import TransactionBuilder
 from ..registry.view import View
 from ..verbs import goals
-from ..verbs.operations import Draft
 from . import transitions
 from .effects import Rules
 from .plan import Step
 
 
-def ending(view: View, session: Session, status: Status, step: Step, at: float, rules: Rules) -> Draft:
+def ending(view: View, session: Session, status: Status, step: Step, at: float, rules: Rules) -> TransactionBuilder:
     """The transaction that ends a session: its bricks, its records, its history.
 
     When that is too much for one transaction: one that gives some of it back, so that less is left for the next.
@@ -26,7 +26,7 @@ def ending(view: View, session: Session, status: Status, step: Step, at: float, 
     hosts = tuple(dict.fromkeys(brick.host for brick in bricks))
     if len(users) + len(hosts) > rules.most_changes:
         return _some_of_it(view, session, status, users[: rules.most_changes], hosts, reason, rules)
-    draft = Draft(view).expect("sessions", session.token)
+    draft = TransactionBuilder(view).expect("sessions", session.token)
     allocation.release(view, draft, bricks, quarantine=reason)
     for user in users:
         draft.delete("attachments", f"{session.token}/{user}", expect=False)
@@ -44,14 +44,14 @@ def ending(view: View, session: Session, status: Status, step: Step, at: float, 
 
 def _kept_token(session: Session) -> str:
     """The token of a session that is to be kept. A job may leave several, if it is requeued: each has a name of its own."""
-    return KEPT_PREFIX + (session.volume.name if session.volume else f"{session.token}-{int(session.born * 1000):x}")
+    return KEPT_PREFIX + (session.volume.name if session.volume else f"{session.token}-{int(session.created_at * 1000):x}")
 
 
 def _some_of_it(
     view: View, session: Session, status: Status, users: tuple[str, ...], hosts: tuple[str, ...], quarantine: str, rules: Rules
-) -> Draft:
+) -> TransactionBuilder:
     """Bricks of the last hosts: the coordinator is among the first."""
-    draft = Draft(view).put(msgspec.structs.replace(status, running=None), "status", session.token)
+    draft = TransactionBuilder(view).put(msgspec.structs.replace(status, running=None), "status", session.token)
     for user in users:
         draft.delete("attachments", f"{session.token}/{user}", expect=False)
     room = max(0, rules.most_changes - len(users))
@@ -63,21 +63,21 @@ def _some_of_it(
     return draft.put(msgspec.structs.replace(session, volume=volume), "sessions", session.token)
 
 
-def _keep(draft: Draft, session: Session, status: Status, token: str, at: float) -> None:
+def _keep(draft: TransactionBuilder, session: Session, status: Status, token: str, at: float) -> None:
     kept = msgspec.structs.replace(
         session,
         token=token,
         kind="kept",
         goal=Goal(verb="keep"),
-        goal_seq=session.goal_seq + 1,
+        goal_revision=session.goal_revision + 1,
         origin=session.token,
     )
     # What stopped the teardown is the history's; the kept session begins without it, or nobody could finish it.
-    facts_kept = msgspec.structs.replace(status, done_seq=kept.goal_seq, running=None, gave_up="", failure=None)
+    facts_kept = msgspec.structs.replace(status, observed_revision=kept.goal_revision, running=None, gave_up="", failure=None)
     draft.put(kept, "sessions", token).put(facts_kept, "status", token)
 
 
-def _detach(view: View, draft: Draft, session: Session, name: str, owner: str, at: float) -> None:
+def _detach(view: View, draft: TransactionBuilder, session: Session, name: str, owner: str, at: float) -> None:
     if session.token not in view.users_of(name):
         return
     draft.delete("attachments", f"{name}/{session.token}", expect=False)
@@ -85,7 +85,7 @@ def _detach(view: View, draft: Draft, session: Session, name: str, owner: str, a
         draft.put(Attachment(persistent=name, token=owner, since=at), "attachments", f"{name}/{owner}")
 
 
-def _remember(view: View, draft: Draft, session: Session, status: Status, step: Step, at: float, kept: str) -> None:
+def _remember(view: View, draft: TransactionBuilder, session: Session, status: Status, step: Step, at: float, kept: str) -> None:
     former = view.histories.get(session.token)
     failures = former.record.pre_run_failures if former else 0
     lost = session.lost or (step.kind == "release" and step.reason)
@@ -104,7 +104,7 @@ def _remember(view: View, draft: Draft, session: Session, status: Status, step: 
     draft.put(record, "history", session.token)
 
 
-def _prune(view: View, draft: Draft, token: str, at: float, rules: Rules) -> None:
+def _prune(view: View, draft: TransactionBuilder, token: str, at: float, rules: Rules) -> None:
     # Two at most each time: history shrinks faster than it grows, and no transaction gets large.
     oldest = sorted((entry.record.ended, name) for name, entry in view.histories.items() if name != token)[:2]
     surplus = len(view.histories) + 1 - rules.history_number
@@ -120,7 +120,7 @@ def after_success(step: Step, session: Session, status: Status) -> Status:
     return status
 
 
-def count_pre_run(view: View, draft: Draft, session: Session, status: Status, at: float) -> None:
+def count_pre_run(view: View, draft: TransactionBuilder, session: Session, status: Status, at: float) -> None:
     """Count a failed pre_run across requeues, which Slurm itself forgets at each teardown; a success forgets them."""
     if session.goal.verb != "pre_run" or session.kind != "job":
         return
@@ -129,5 +129,5 @@ def count_pre_run(view: View, draft: Draft, session: Session, status: Status, at
     if goals.failed(session, status) and not goals.failed(session, former) and status.failure is not None:
         counted = msgspec.structs.replace(record, pre_run_failures=record.pre_run_failures + 1, status=status.failure.text[:400], ended=at)
         draft.put(counted, "history", session.token)
-    elif status.done_seq >= session.goal_seq and record.pre_run_failures:
+    elif status.observed_revision >= session.goal_revision and record.pre_run_failures:
         draft.put(msgspec.structs.replace(record, pre_run_failures=0, status=""), "history", session.token)

@@ -11,12 +11,13 @@ import msgspec
 from ..errors import BadConfig, DaccError, HostNameTaken, Unavailable, WrongCluster
 from ..keystore.base import TxnResult
 from ..registry.allocation import returned
-from ..registry.records import Alive, Allocations, Brick, BrickHost, Cluster, Counters, Pool
-from ..verbs.operations import Draft
+from ..registry.records import Alive, Allocations, BrickHost, Cluster, Counters, Pool
+from ..registry.transaction import TransactionBuilder
+from ..values import Brick
 from . import effects as fx
 
 if TYPE_CHECKING:
-    from .engine import Core, Timer
+    from .engine import Engine, Timer
 
 log = logging.getLogger("dacc.host")
 RETRY_SECONDS = 1.0
@@ -30,7 +31,7 @@ class Membership:
     """Registers the host, keeps its lease, and knows whether that lease can be relied on."""
 
     def __init__(
-        self, core: Core, bricks: tuple[Brick, ...], pools: dict[str, tuple[int, str]], cluster: str, providers: dict[str, str]
+        self, core: Engine, bricks: tuple[Brick, ...], pools: dict[str, tuple[int, str]], cluster: str, providers: dict[str, str]
     ) -> None:
         self._core, self._bricks, self._pools, self._providers = core, bricks, pools, providers
         self._cluster = cluster
@@ -147,9 +148,9 @@ class Membership:
             return
         self._core.transact(self._registration().commit(), self._safe(lambda result: self._written(result, asked)))
 
-    def _registration(self) -> Draft:
+    def _registration(self) -> TransactionBuilder:
         core, view = self._core, self._core.view
-        draft = Draft(view)
+        draft = TransactionBuilder(view)
         if view.cluster is None:
             draft.put(Cluster(id=self._cluster or self._base), "cluster")
         else:
@@ -171,7 +172,7 @@ class Membership:
                 draft.put(Pool(name=name, granularity=granularity, provider=provider), "pools", name)
         return draft
 
-    def _number(self, draft: Draft) -> int:
+    def _number(self, draft: TransactionBuilder) -> int:
         view = self._core.view
         if self._core.host in view.hosts:
             return view.hosts[self._core.host].record.number

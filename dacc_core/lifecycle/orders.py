@@ -82,5 +82,5 @@ def buffers_of(view: View, session: Session, status: Status, step: Step) -> tupl
 
 def _as_it_was(buffer: Buffer, job: Session) -> tuple[Session, Status]:
     request = Request(owner=job.request.owner, group=job.request.group)
-    former = Session(token=buffer.token, id=0, kind="persistent", created=0, born=0.0, request=request, volume=buffer.volume)
+    former = Session(token=buffer.token, id=0, kind="persistent", created_at=0.0, request=request, volume=buffer.volume)
     return former, Status(filesystem="ready", provider_state=buffer.provider_state)

@@ -8,20 +8,21 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DaccError, StillWorking
+from ..registry.transaction import Commit
 from ..verbs.frontend import Answer
-from ..verbs.operations import AskUser, Commit, Pause, Turn, Wait, grace
+from ..verbs.operations import AcquireClaimSlot, LookupUser, Sleep, Wait, grace
 from . import effects as fx
 
 if TYPE_CHECKING:
-    from .engine import Core
+    from .engine import Engine
 
 log = logging.getLogger("dacc.call")
 
 
-class Caller:
+class PendingCall:
     """One call under way."""
 
-    def __init__(self, owner: Callers, event: fx.Called) -> None:
+    def __init__(self, owner: PendingCalls, event: fx.Called) -> None:
         self.ref, self.verb, self.token = event.ref, event.verb, event.token
         self._owner, self._core = owner, owner.core
         self._wait: Wait | None = None
@@ -58,13 +59,13 @@ class Caller:
                 self._wait = operation
                 self._owner.park(self, operation.token)
                 self.look()
-            case Pause():
+            case Sleep():
                 resume = self._unless_late(self.step)
                 self._core.at(self._core.now.mono + operation.seconds, lambda: resume(None))
-            case Turn():
+            case AcquireClaimSlot():
                 self._owner.queue(self, self._unless_late(self.step))
-            case AskUser():
-                self._core.ask(lambda ref: fx.FindUser(ref, operation.uid, operation.name), self._unless_late(self._found))
+            case LookupUser():
+                self._core.ask(lambda ref: fx.ResolveUser(ref, operation.uid, operation.name), self._unless_late(self._found))
 
     def _unless_late(self, resume: Callable[[Any], None]) -> Callable[[Any], None]:
         """What resumes the verb, unless its deadline came first and it is at something else by then."""
@@ -79,7 +80,7 @@ class Caller:
         self._owner.leave(self)
         self.step(error=error)
 
-    def _found(self, event: fx.FoundUser) -> None:
+    def _found(self, event: fx.UserResolved) -> None:
         if isinstance(event.user, DaccError):
             self.step(error=event.user)
         else:
@@ -132,19 +133,19 @@ class Caller:
         self._core.emit(fx.Reply(self.ref, answer))
 
 
-class Callers:
+class PendingCalls:
     """All calls under way, by what they wait for."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Engine) -> None:
         self.core = core
-        self._waiting: dict[str, list[Caller]] = defaultdict(list)
-        self._turns: deque[tuple[Caller, Callable[[Any], None]]] = deque()
-        self._early: list[Caller] = []
-        self.active: set[Caller] = set()
+        self._waiting: dict[str, list[PendingCall]] = defaultdict(list)
+        self._turns: deque[tuple[PendingCall, Callable[[Any], None]]] = deque()
+        self._early: list[PendingCall] = []
+        self.active: set[PendingCall] = set()
 
     def begin(self, event: fx.Called) -> None:
         """Start a verb; before the store was first read it only waits for that."""
-        caller = Caller(self, event)
+        caller = PendingCall(self, event)
         self.active.add(caller)
         if self.core.loaded:
             caller.step()
@@ -160,11 +161,11 @@ class Callers:
             for caller in tuple(self._waiting.get(token, ())):
                 caller.look()
 
-    def park(self, caller: Caller, token: str) -> None:
+    def park(self, caller: PendingCall, token: str) -> None:
         """Look again whenever this session changes."""
         self._waiting[token].append(caller)
 
-    def unpark(self, caller: Caller, token: str) -> None:
+    def unpark(self, caller: PendingCall, token: str) -> None:
         """It no longer waits."""
         waiting = self._waiting.get(token, [])
         if caller in waiting:
@@ -172,13 +173,13 @@ class Callers:
         if not waiting:
             self._waiting.pop(token, None)
 
-    def queue(self, caller: Caller, resume: Callable[[Any], None]) -> None:
+    def queue(self, caller: PendingCall, resume: Callable[[Any], None]) -> None:
         """Wait for the turn to claim; the first in the queue has it."""
         self._turns.append((caller, resume))
         if self._turns[0][0] is caller:
             resume(None)
 
-    def leave(self, caller: Caller) -> None:
+    def leave(self, caller: PendingCall) -> None:
         """Give up the turn, or the place in the queue for it."""
         found = [turn for turn in self._turns if turn[0] is caller]
         if not found:
@@ -189,7 +190,7 @@ class Callers:
             following = self._turns[0][1]
             self.core.at(self.core.now.mono, lambda: following(None))
 
-    def ended(self, caller: Caller) -> None:
+    def ended(self, caller: PendingCall) -> None:
         """It was answered."""
         self.active.discard(caller)
 

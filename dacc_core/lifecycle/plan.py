@@ -122,7 +122,7 @@ def _give_up(session: Session, status: Status, *, owed: bool) -> Step:
 
 
 def _pay(session: Session, status: Status) -> Step:
-    if status.tried_seq < session.goal_seq:
+    if status.tried_revision < session.goal_revision:
         return Step("stage_out")
     if session.kind == "kept":
         return Step("refuse", reason="its stage-out failed again")

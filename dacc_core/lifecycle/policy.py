@@ -13,7 +13,7 @@ from ..verbs import goals
 from . import transitions
 from .effects import Rules
 from .plan import Step
-from .transitions import Outcome
+from .transitions import StepOutcome
 
 
 def asked(session: Session, status: Status) -> Status:
@@ -31,10 +31,10 @@ def reached(session: Session, status: Status) -> Status:
     """Nothing is left to do: the goal is reached, unless it failed."""
     if goals.failed(session, status):
         return status
-    return msgspec.structs.replace(status, done_seq=session.goal_seq, failure=None)
+    return msgspec.structs.replace(status, observed_revision=session.goal_revision, failure=None)
 
 
-def resigned(step: Step, outcome: Outcome, attempts: int, rules: Rules) -> Outcome:
+def resigned(step: Step, outcome: StepOutcome, attempts: int, rules: Rules) -> StepOutcome:
     """The outcome; of an unmount that was tried often enough, with nodes that are lost each time as gone.
 
     What answers there is out of order, or not ours, and would hold the session up for ever: the node stays dirty instead.
@@ -51,9 +51,9 @@ def failing(session: Session, known: Status, step: Step, error: DaccError, attem
     """What a failed step means: the goal failed, or it is given up, or (``known`` itself) the step is tried again."""
     ending = session.goal.filesystem == "absent"
     if step.kind == "stage_out" and ending:
-        return msgspec.structs.replace(known, tried_seq=session.goal_seq)
+        return msgspec.structs.replace(known, tried_revision=session.goal_revision)
     # Nobody waits for the restore of what was reached before; it goes on until the hosts that were booted are fit again.
-    patient = ending or (step.kind == "restore" and known.done_seq >= session.goal_seq)
+    patient = ending or (step.kind == "restore" and known.observed_revision >= session.goal_revision)
     if error.retryable and (patient or attempts < rules.attempts):
         return known
     if ending:

@@ -1,9 +1,10 @@
 """Pursues the sessions that this host coordinates: plan, record, do, record. One of the core's parts.
 
-A :class:`Pursuit` is one session's. It is in one of four states: *idle*, *writing* (a transaction is under way), *acting* (a step is) or
-*fencing* (older commands are being ended). Whatever happens, it comes back to :meth:`Pursuit.consider`, which looks at the records and
+A :class:`SessionReconciler` is one session's. It is in one of four states: *idle*, *writing* (a transaction is under way), *acting*
+(a step is) or *fencing* (older commands are being ended). Whatever happens, it comes back to :meth:`SessionReconciler.consider`, which
+looks at the records and
 decides anew; so a lost answer, a lost lease or a crash needs no path of its own. Neither does a defect of ours: what was under way is
-given up and fenced, and the session goes on, at worst with that defect as the error of its goal (:meth:`Pursuit._recover`).
+given up and fenced, and the session goes on, at worst with that defect as the error of its goal (:meth:`SessionReconciler._recover`).
 """
 
 from __future__ import annotations
@@ -18,17 +19,18 @@ import msgspec
 from ..errors import Cancelled, DaccError, StepFailed, Unavailable
 from ..keystore.base import TxnResult
 from ..names import clean_text, expand, fold
-from ..registry.records import Progress, Running, Session, Status
+from ..registry.records import Running, Session, Status
+from ..registry.transaction import TransactionBuilder
+from ..values import Progress
 from ..verbs import goals
-from ..verbs.operations import Draft
 from . import effects as fx
 from . import finalize, orders, transitions
 from . import policy as judge
 from .plan import STORE_ONLY, Step, plan
-from .transitions import Outcome
+from .transitions import StepOutcome
 
 if TYPE_CHECKING:
-    from .engine import Core, Timer
+    from .engine import Engine, Timer
 
 log = logging.getLogger("dacc.session")
 PROGRESS_SECONDS = 10.0
@@ -36,10 +38,10 @@ MAX_WAIT = 15.0
 _DEFECT, _FENCE = "defect", "fence"  # counted among the kinds of steps
 
 
-class Pursuit:
+class SessionReconciler:
     """One session's way to its goal."""
 
-    def __init__(self, core: Core, token: str) -> None:
+    def __init__(self, core: Engine, token: str) -> None:
         self.core, self.token = core, token
         self._busy = ""
         self._ref = 0
@@ -100,7 +102,7 @@ class Pursuit:
             self._go_on(session, status)  # which fences first
             return
         why, self._defect = self._defect, ""
-        if status.done_seq >= session.goal_seq:  # nobody waits, and what was reached stays true
+        if status.observed_revision >= session.goal_revision:  # nobody waits, and what was reached stays true
             self._go_on(session, status)
             return
         owned = self._own(session, status, raised=status.incarnation != self.core.incarnation)
@@ -115,7 +117,7 @@ class Pursuit:
         if session is None or not self.core.may_act() or (session.claiming and session.goal.filesystem == "ready"):
             return
         status = self.core.view.status(self.token)
-        if (session.born, session.goal_seq) != self._goal:
+        if (session.created_at, session.goal_revision) != self._goal:
             self._notice(session)
         if self._busy == "acting":
             self._reconsider(session, status)
@@ -124,9 +126,9 @@ class Pursuit:
 
     def _notice(self, session: Session) -> None:
         """A new goal, perhaps of another session under the same token: earlier attempts do not count against it."""
-        if session.born != self._goal[0]:
+        if session.created_at != self._goal[0]:
             self._cleared = -1
-        self._goal, self._defect = (session.born, session.goal_seq), ""
+        self._goal, self._defect = (session.created_at, session.goal_revision), ""
         self._attempts.clear()
         self._sleep_no_more()
 
@@ -141,7 +143,7 @@ class Pursuit:
             # Its effects may still be under way somewhere, and not by us: end them first.
             self._fence(session, self._own(session, status, raised=True), status.running)
             return
-        if self._plan(session, status) is None and (status.done_seq >= session.goal_seq or goals.failed(session, status)):
+        if self._plan(session, status) is None and (status.observed_revision >= session.goal_revision or goals.failed(session, status)):
             return
         clean = msgspec.structs.replace(status, running=None)
         self._advance(session, clean if adopted else self._own(session, clean, raised=True))
@@ -247,7 +249,7 @@ class Pursuit:
         if self._busy == "acting":
             self.core.forget(self._ref)
             step = self._acting.kind if self._acting else "step"
-            self._settle(Outcome(error=Unavailable(why=f"{step} did not end after it was told to stop")), sure=False)
+            self._settle(StepOutcome(error=Unavailable(why=f"{step} did not end after it was told to stop")), sure=False)
 
     def _ended(self, event: fx.StepEnded) -> None:
         if self._saving:  # two writes of one status at once: one would be lost
@@ -257,7 +259,7 @@ class Pursuit:
 
     # --- judging its outcome ---
 
-    def _settle(self, outcome: Outcome, *, sure: bool) -> None:
+    def _settle(self, outcome: StepOutcome, *, sure: bool) -> None:
         """The step has ended. ``sure``: it was not told to; its commands have ended too, unless the outcome says that this is not sure.
 
         Otherwise they are fenced before anything else is done.
@@ -279,7 +281,7 @@ class Pursuit:
         else:
             self._unsure(session, status, known, step, outcome, failed=sure or self._late_step)
 
-    def _unsure(self, session: Session, status: Status, known: Status, step: Step, outcome: Outcome, *, failed: bool) -> None:
+    def _unsure(self, session: Session, status: Status, known: Status, step: Step, outcome: StepOutcome, *, failed: bool) -> None:
         """Fence the step's hosts before anything else. One that was told to stop in time has not ``failed``."""
         if outcome.error is None:
             known = finalize.after_success(step, session, known)
@@ -293,7 +295,7 @@ class Pursuit:
         else:
             self._fence(session, self._own(session, known, raised=True), running)
 
-    def _judge(self, session: Session, known: Status, step: Step, outcome: Outcome) -> None:
+    def _judge(self, session: Session, known: Status, step: Step, outcome: StepOutcome) -> None:
         if outcome.error is None:
             self._succeeded(step)
             if self.core.stopping:
@@ -351,7 +353,7 @@ class Pursuit:
             self._fenced(fx.Fenced(0, {}), generation)
             return
         log.info("fencing", extra={"session": self.token, "generation": generation, "hosts": fold(hosts)})
-        self.core.ask(lambda ref: fx.Fence(ref, key, generation, hosts), self._safe(lambda event: self._fenced(event, generation)))
+        self.core.ask(lambda ref: fx.FenceHosts(ref, key, generation, hosts), self._safe(lambda event: self._fenced(event, generation)))
 
     def _fenced(self, event: fx.Fenced, generation: int) -> None:
         self._busy = ""
@@ -418,13 +420,13 @@ class Pursuit:
 
     # --- writing ---
 
-    def _draft(self, status: Status) -> Draft:
-        return Draft(self.core.view).put(status, "status", self.token).expect("alive", self.core.host)
+    def _draft(self, status: Status) -> TransactionBuilder:
+        return TransactionBuilder(self.core.view).put(status, "status", self.token).expect("alive", self.core.host)
 
     def _write(self, session: Session, status: Status, then: Callable[[], None]) -> None:
         draft = self._draft(status)
         finalize.count_pre_run(self.core.view, draft, session, status, self.core.now.wall)
-        self._tenure = session.born, status.generation
+        self._tenure = session.created_at, status.generation
         self._transact(draft, lambda: then() if self._holds() else self._idle())
 
     def _holds(self) -> bool:
@@ -434,10 +436,10 @@ class Pursuit:
         is of the past, and not to be written over what the one that took over did.
         """
         session, status = self.core.view.session(self.token), self.core.view.status(self.token)
-        same = session is not None and (session.born, status.generation) == self._tenure
+        same = session is not None and (session.created_at, status.generation) == self._tenure
         return same and status.incarnation == self.core.incarnation and self.core.membership.sure
 
-    def _transact(self, draft: Draft, then: Callable[[], None], otherwise: Callable[[], None] | None = None) -> None:
+    def _transact(self, draft: TransactionBuilder, then: Callable[[], None], otherwise: Callable[[], None] | None = None) -> None:
         """Write, ``then`` go on; when a record was changed meanwhile go on ``otherwise``, or look at everything anew."""
         self._busy = "writing"
 

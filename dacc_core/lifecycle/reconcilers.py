@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING
 
 from ..registry.records import Session
 from . import effects as fx
-from .reconciler import Pursuit
+from .reconciler import SessionReconciler
 
 if TYPE_CHECKING:
-    from .engine import Core
+    from .engine import Engine
 
 
-class Pursuits:
+class Reconcilers:
     """All sessions that this host coordinates or may have to."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Engine) -> None:
         self.core = core
-        self._by_token: dict[str, Pursuit] = {}
+        self._by_token: dict[str, SessionReconciler] = {}
 
     def changed(self, tokens: set[str] | None) -> None:
         """These sessions changed (``None`` or a member ``""``: all must be looked at)."""
@@ -32,7 +32,7 @@ class Pursuits:
         pursuit = self._by_token.get(token)
         if token in self.core.view.sessions:
             if pursuit is None:
-                pursuit = self._by_token[token] = Pursuit(self.core, token)
+                pursuit = self._by_token[token] = SessionReconciler(self.core, token)
             pursuit.consider()
         elif pursuit is not None:
             if pursuit.idle:

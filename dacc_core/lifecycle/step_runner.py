@@ -16,10 +16,11 @@ from ..hosts.base import FencingRunner
 from ..hosts.excluding import Without
 from ..movers.base import CopyOrder, CopyReport, Mover, Root
 from ..names import clean_text, expand
-from ..registry.records import Progress, Session, StageRequest, Volume
+from ..registry.records import Session
+from ..values import Progress, StageRequest, Volume
 from ..verbs import paths
 from .effects import StepOrder
-from .transitions import Outcome, is_gone
+from .transitions import StepOutcome, is_gone
 
 log = logging.getLogger("dacc.step")
 MAX_ERROR = 2000
@@ -33,7 +34,7 @@ class Providers(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Tools:
+class StepEnvironment:
     """What steps are run with."""
 
     providers: Providers
@@ -55,24 +56,24 @@ class _Mounted:
     own: bool
 
 
-def perform(order: StepOrder, tools: Tools, cancel: sdk.CancelToken, progress: Callable[[Progress], None]) -> Outcome:
+def run_step(order: StepOrder, tools: StepEnvironment, cancel: sdk.CancelToken, progress: Callable[[Progress], None]) -> StepOutcome:
     """Run a step to its end. Never raises: any exception is the outcome's error, one that is no DaccError a provider's bug."""
     failpoint(f"step.{order.step.kind}.before")
-    performer = _Performer(order, tools, cancel, progress)
+    performer = _StepRunner(order, tools, cancel, progress)
     try:
         outcome = performer.run()
     except DaccError as error:
-        outcome = Outcome(error=error, mover_left=order.step.kind.startswith("stage"))
+        outcome = StepOutcome(error=error, mover_left=order.step.kind.startswith("stage"))
     except Exception as error:
         log.exception("step raised", extra={"session": order.session.token, "step": order.step.kind})
         provider = order.session.volume.provider if order.session.volume else "of a buffer"
         bug = ProviderBug(provider=provider, where=order.step.kind, why=f"{type(error).__name__}: {error}")
-        outcome = Outcome(error=bug, mover_left=True)
+        outcome = StepOutcome(error=bug, mover_left=True)
     failpoint(f"step.{order.step.kind}.after")
     return replace(_cleaned(outcome), unsure=performer.hosts.unsure)
 
 
-def _cleaned(outcome: Outcome) -> Outcome:
+def _cleaned(outcome: StepOutcome) -> StepOutcome:
     """With texts that any record, log and terminal can take: hosts, users and providers wrote them."""
     for error in filter(None, (outcome.error, *outcome.hosts.values())):
         error.args = (clean_text(str(error), MAX_ERROR),)
@@ -93,8 +94,8 @@ def _checked(progress: Callable[[Progress], None]) -> Callable[[Progress], None]
     return report
 
 
-class _Performer:
-    def __init__(self, order: StepOrder, tools: Tools, cancel: sdk.CancelToken, progress: Callable[[Progress], None]) -> None:
+class _StepRunner:
+    def __init__(self, order: StepOrder, tools: StepEnvironment, cancel: sdk.CancelToken, progress: Callable[[Progress], None]) -> None:
         self.order, self.tools = order, tools
         self.session, self.status = order.session, order.status
         self.hosts = tools.runner.fenced(self.session.key, self.status.generation, cancel)
@@ -115,8 +116,8 @@ class _Performer:
         self.told = progress
         self.tell(progress)
 
-    def run(self) -> Outcome:
-        steps: dict[str, Callable[[], Outcome]] = {
+    def run(self) -> StepOutcome:
+        steps: dict[str, Callable[[], StepOutcome]] = {
             "create": self.create,
             "restore": self.restore,
             "delete": self.delete,
@@ -131,7 +132,7 @@ class _Performer:
 
     # --- the filesystem ---
 
-    def create(self) -> Outcome:
+    def create(self) -> StepOutcome:
         volume, request = self._volume(), self.session.request
         provider = self.tools.providers(volume.provider)
         if request.swap and not provider.capabilities.swap:
@@ -143,21 +144,21 @@ class _Performer:
         size = len(msgspec.json.encode(state))
         if size > sdk.MAX_STATE_BYTES:
             raise TooLarge(what=f"state of provider {volume.provider}", size=size, limit=sdk.MAX_STATE_BYTES, hint="store less")
-        return Outcome(state=state)
+        return StepOutcome(state=state)
 
-    def restore(self) -> Outcome:
+    def restore(self) -> StepOutcome:
         """Have the filesystem served again by hosts that were booted. A provider that cannot has nothing that a boot ends."""
         volume = self._volume()
         provider = self.tools.providers(volume.provider)
         if isinstance(provider, sdk.RestoreProvider):
             provider.restore(sdk.VolumeRequest(context=self.context, volume=volume, state=self.status.provider_state))
-        return Outcome()
+        return StepOutcome()
 
-    def delete(self) -> Outcome:
+    def delete(self) -> StepOutcome:
         volume = self._volume()
         request = sdk.Delete(context=self.context, volume=volume, state=self.status.provider_state, gone=self.session.lost)
         self.tools.providers(volume.provider).delete(request)
-        return Outcome()
+        return StepOutcome()
 
     def _volume(self) -> Volume:
         if self.session.volume is None:
@@ -166,7 +167,7 @@ class _Performer:
 
     # --- compute nodes ---
 
-    def mount(self) -> Outcome:
+    def mount(self) -> StepOutcome:
         self._require_buffers()
         hosts = expand(self.order.step.hosts)
         results: dict[str, DaccError | None] = dict.fromkeys(hosts)
@@ -176,7 +177,7 @@ class _Performer:
             _merge(results, self._swap(_well(results), on=True))
         return _per_host(results, "mount", self.session)
 
-    def unmount(self) -> Outcome:
+    def unmount(self) -> StepOutcome:
         hosts = expand(self.order.step.hosts)
         results: dict[str, DaccError | None] = dict.fromkeys(hosts)
         if self.session.request.swap and self.session.volume:
@@ -185,7 +186,7 @@ class _Performer:
             _merge(results, self._unmount(mounted, _well(results)))
         return _per_host(results, "unmount", self.session, tolerate_gone=True)
 
-    def evict(self) -> Outcome:
+    def evict(self) -> StepOutcome:
         """Take a persistent volume off the nodes of jobs that still have it (a destroy in a hurry)."""
         volume, name = self._volume(), self.session.token
         results: dict[str, DaccError | None] = {}
@@ -262,7 +263,7 @@ class _Performer:
 
     # --- staging ---
 
-    def stage(self, direction: str) -> Outcome:
+    def stage(self, direction: str) -> StepOutcome:
         requests, gone = self._requests(direction)
         if gone and not requests:
             raise gone
@@ -277,7 +278,7 @@ class _Performer:
         except DaccError as failure:
             error = failure
         failpoint(f"stage_{direction}.copied")
-        return Outcome(error=error, progress=self.told, mover_left=self._unmount_all(volumes, host) is not None)
+        return StepOutcome(error=error, progress=self.told, mover_left=self._unmount_all(volumes, host) is not None)
 
     def _requests(self, direction: str) -> tuple[tuple[StageRequest, ...], NoSuchBuffer | None]:
         """What is to be copied, and the error for what cannot be: the buffer that it is in was destroyed, or this is not known of it."""
@@ -329,8 +330,8 @@ class _Performer:
         )
         return self.tools.mover.copy(order)
 
-    def unmount_mover(self) -> Outcome:
-        return Outcome(error=self._unmount_all(self._volumes(), self.status.mover))
+    def unmount_mover(self) -> StepOutcome:
+        return StepOutcome(error=self._unmount_all(self._volumes(), self.status.mover))
 
     def _unmount_all(self, volumes: list[_Mounted], host: str) -> DaccError | None:
         for mounted in volumes:
@@ -381,12 +382,12 @@ def _raise_first(results: Mapping[str, DaccError | None]) -> None:
             raise error
 
 
-def _per_host(results: Mapping[str, DaccError | None], what: str, session: Session, *, tolerate_gone: bool = False) -> Outcome:
+def _per_host(results: Mapping[str, DaccError | None], what: str, session: Session, *, tolerate_gone: bool = False) -> StepOutcome:
     bad = {host: error for host, error in results.items() if error is not None and not (tolerate_gone and is_gone(error))}
     if not bad:
-        return Outcome(hosts=results)
+        return StepOutcome(hosts=results)
     host, error = sorted(bad.items())[0]
     more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
     failed = StepFailed(step=f"{what} on {host}{more}", token=session.token, why=str(error))
     failed.retryable = all(one.retryable for one in bad.values())
-    return Outcome(hosts=results, error=failed)
+    return StepOutcome(hosts=results, error=failed)

@@ -10,7 +10,8 @@ import msgspec
 
 from ..errors import DaccError, HostLost, HostUnreachable
 from ..names import fold, minus, shorten, union
-from ..registry.records import Event, Failure, Progress, Running, Session, Status
+from ..registry.records import Event, Failure, Running, Session, Status
+from ..values import Progress
 from .plan import Step
 
 MAX_EVENTS = 60
@@ -20,7 +21,7 @@ EVENT_TEXT = 400
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class StepOutcome:
     """How a step ended. ``hosts``: the outcome per compute node; ``state``: what create returned; ``unsure``: a command may still run."""
 
     error: DaccError | None = None
@@ -58,7 +59,7 @@ def begin(
 
 
 def finish(  # noqa: C901 - a table of the steps
-    step: Step, session: Session, status: Status, outcome: Outcome, *, at: float
+    step: Step, session: Session, status: Status, outcome: StepOutcome, *, at: float
 ) -> Status:
     """The facts that a step's outcome shows, successful or not. The failure itself is the caller's to judge."""
     changed: dict[str, Any] = {"running": None, "events": _with_event(step, status, outcome, at)}
@@ -97,11 +98,11 @@ def is_gone(error: DaccError | None) -> bool:
     return isinstance(error, HostUnreachable) and not isinstance(error, HostLost)
 
 
-def _succeeded(outcome: Outcome) -> str:
+def _succeeded(outcome: StepOutcome) -> str:
     return fold(host for host, error in outcome.hosts.items() if error is None)
 
 
-def _unmounted(status: Status, outcome: Outcome) -> dict[str, str]:
+def _unmounted(status: Status, outcome: StepOutcome) -> dict[str, str]:
     # A node that cannot be reached does not hold a job's end up: it is written down as dirty and its own prolog cleans it.
     lost = fold(host for host, error in outcome.hosts.items() if is_gone(error))
     away = union(_succeeded(outcome), lost)
@@ -112,7 +113,7 @@ def _unmounted(status: Status, outcome: Outcome) -> dict[str, str]:
     }
 
 
-def _with_event(step: Step, status: Status, outcome: Outcome, at: float) -> tuple[Event, ...]:
+def _with_event(step: Step, status: Status, outcome: StepOutcome, at: float) -> tuple[Event, ...]:
     started = status.running.started if status.running else at
     error = str(outcome.error) if outcome.error else ""
     acted = status.running.hosts if status.running else ""
@@ -130,7 +131,7 @@ def note(status: Status, what: str, at: float, *, error: str = "", host: str = "
 def fail(status: Status, session: Session, error: DaccError, step: str) -> Status:
     """The goal as failed: nothing more is tried until a verb wishes something anew."""
     failure = Failure(kind=error.kind, text=str(error), step=step, retryable=error.retryable)
-    return msgspec.structs.replace(status, failure=failure, failed_seq=session.goal_seq)
+    return msgspec.structs.replace(status, failure=failure, failed_revision=session.goal_revision)
 
 
 def state_name(session: Session | None, status: Status) -> str:
@@ -145,6 +146,6 @@ def state_name(session: Session | None, status: Status) -> str:
         return "unmount_complete"
     if status.stage_in == "done":
         return "data_in_complete"
-    if status.filesystem == "ready" or (session.volume is None and status.done_seq):
+    if status.filesystem == "ready" or (session.volume is None and status.observed_revision):
         return "bricks_provisioned"
     return "registered"

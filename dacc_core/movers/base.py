@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from ..registry.records import StageRequest
 from ..sdk.context import Context
+from ..values import StageRequest
 
 Direction = Literal["in", "out"]
 
@@ -38,7 +38,7 @@ class CopyOrder:
     ``context.hosts`` is the fenced runner; ``context.progress`` hears about once a second. ``roots``: for each buffer variable
     (``DW_JOB_STRIPED``, ``DW_PERSISTENT_STRIPED_x``, without the ``$``) the directory on the host that it stands for.
     ``limit``: bytes that the session's own volume may hold when nothing below us enforces it; 0 is no limit.
-    ``resumed``: the last try's :attr:`~dacc_core.registry.records.Progress.cleared`, empty for the first one.
+    ``resumed``: the last try's :attr:`~dacc_core.values.Progress.cleared`, empty for the first one.
     """
 
     context: Context
@@ -70,7 +70,7 @@ class Mover(Protocol):
     """Copies data as a user.
 
     What was at the destinations before is never taken for copied. When it is out of the way, the progress that is told has a mark of that
-    (:attr:`~dacc_core.registry.records.Progress.cleared`); an order that has this mark as ``resumed`` goes on where the last one was interrupted.
+    (:attr:`~dacc_core.values.Progress.cleared`); an order that has this mark as ``resumed`` goes on where the last one was interrupted.
     """
 
     def copy(self, order: CopyOrder) -> CopyReport:

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from ..errors import DaccError, Denied, NoSpace, StepFailed
 from ..failpoints import failpoint
-from ..registry.records import Progress
 from ..sdk.hosts import CommandResult
+from ..values import Progress
 from .answers import MOST
 from .base import CopyOrder, CopyReport, show
 from .manifest import Found, Walker

@@ -34,7 +34,7 @@ class CommandsFailed(CannotLoad):
     """The package loads, and its hook dacc_add_commands fails."""
 
 
-def _add(one: discovery.Found, cli: click.Group) -> None:
+def _add(one: discovery.DiscoveredPlugin, cli: click.Group) -> None:
     package = registration.provider_package(one)
     manager = registration.new_manager()
     manager.register(package.plugin)

@@ -33,7 +33,7 @@ class CannotLoad(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class DiscoveredPlugin:
     """One entry point and who offers it."""
 
     entry_point: EntryPoint
@@ -100,9 +100,9 @@ def guarded(what: str, call: Callable[[], T]) -> T:
         raise CannotLoad(f"{what} raised {_one_line(error)}", REPORT) from error
 
 
-def find(group: str, name: str | None = None) -> list[Found]:
+def find(group: str, name: str | None = None) -> list[DiscoveredPlugin]:
     """The entry points of a group, by name and package. Of a package that is on the path twice the first one counts, as for imports."""
-    first: dict[str, list[Found]] = {}
+    first: dict[str, list[DiscoveredPlugin]] = {}
     for dist in distributions():
         package, offers = _offers(dist, group)
         first.setdefault(package, offers)
@@ -110,23 +110,23 @@ def find(group: str, name: str | None = None) -> list[Found]:
     return sorted(found, key=lambda each: (each.name, each.package, each.text))
 
 
-def others(one: Found, all_found: list[Found]) -> list[Found]:
+def others(one: DiscoveredPlugin, all_found: list[DiscoveredPlugin]) -> list[DiscoveredPlugin]:
     """What else has the same name."""
     return [each for each in all_found if each.name == one.name and each != one]
 
 
-def duplicate(one: Found, rest: list[Found]) -> CannotLoad:
+def duplicate(one: DiscoveredPlugin, rest: list[DiscoveredPlugin]) -> CannotLoad:
     """The problem that a name is offered more than once."""
     names = " and ".join(f"{each.package} {each.version} (`{each.text}`)" for each in rest)
     packages = ", ".join(_packages([one, *rest]))
     return CannotLoad(f"the name is also offered by {names}", f"uninstall all but one, or name them in plugins.disabled: {packages}")
 
 
-def _packages(found: list[Found]) -> list[str]:
+def _packages(found: list[DiscoveredPlugin]) -> list[str]:
     return list(dict.fromkeys(each.package for each in found))
 
 
-def _offers(dist: Distribution, group: str) -> tuple[str, list[Found]]:
+def _offers(dist: Distribution, group: str) -> tuple[str, list[DiscoveredPlugin]]:
     """A package's name in its normal form, and its entry points: none when its metadata cannot be read, which hides no other package."""
     package = ""
     try:
@@ -137,10 +137,10 @@ def _offers(dist: Distribution, group: str) -> tuple[str, list[Found]]:
         return package or f"unreadable {id(dist)}", []
 
 
-def _found(dist: Distribution, group: str) -> Iterator[Found]:
+def _found(dist: Distribution, group: str) -> Iterator[DiscoveredPlugin]:
     for point in dist.entry_points:
         if point.group == group:
-            yield Found(point, dist.metadata["Name"], dist.version)
+            yield DiscoveredPlugin(point, dist.metadata["Name"], dist.version)
 
 
 def _normal(package: str) -> str:

@@ -12,7 +12,7 @@ from ..config import SettingDoc, describe
 from ..errors import DaccError, NoSuchProvider, ProviderLoadError
 from ..sdk import Provider, RestoreProvider, UsageProvider
 from . import discovery, providers, registration
-from .discovery import CannotLoad, Found
+from .discovery import CannotLoad, DiscoveredPlugin
 from .registration import Package
 
 State = Literal["ok", "broken", "incompatible", "shadowed", "disabled", "incomplete"]
@@ -90,7 +90,7 @@ def _error(row: ProviderRow) -> ProviderLoadError:
     return ProviderLoadError.from_text(f"{text.format(**shown)}: {row.reason}")
 
 
-def _row(one: Found, rest: list[Found]) -> ProviderRow:
+def _row(one: DiscoveredPlugin, rest: list[DiscoveredPlugin]) -> ProviderRow:
     if rest:
         return _bad_row(one, "shadowed", discovery.duplicate(one, rest))
     try:
@@ -101,7 +101,7 @@ def _row(one: Found, rest: list[Found]) -> ProviderRow:
         return _bad_row(one, "broken", problem)
 
 
-def _good_row(one: Found, package: Package) -> ProviderRow:
+def _good_row(one: DiscoveredPlugin, package: Package) -> ProviderRow:
     incomplete = getattr(package.cls, "incomplete", "")
     return ProviderRow(
         one.name,
@@ -118,7 +118,7 @@ def _good_row(one: Found, package: Package) -> ProviderRow:
     )
 
 
-def _bad_row(one: Found, state: State, problem: CannotLoad | DaccError, api: str = "") -> ProviderRow:
+def _bad_row(one: DiscoveredPlugin, state: State, problem: CannotLoad | DaccError, api: str = "") -> ProviderRow:
     reason = f"{problem.why}; {problem.fix}" if isinstance(problem, CannotLoad) else str(problem)
     return ProviderRow(one.name, one.package, one.version, one.text, api, state, reason)
 

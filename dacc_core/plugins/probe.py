@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 from . import discovery
-from .discovery import CannotLoad, Found
+from .discovery import CannotLoad, DiscoveredPlugin
 
 SECONDS = 30.0
 # faulthandler says where it hangs; what an import raises is told by whoever imports it next.
@@ -34,7 +34,7 @@ def probe_provider(name: str) -> None:
             raise one.provider_error(problem) from problem
 
 
-def _probe(one: Found, seconds: float) -> None:
+def _probe(one: DiscoveredPlugin, seconds: float) -> None:
     fix = f"report it to the authors of {one.package}"
     words = [sys.executable, "-P", "-c", _CHILD, one.entry_point.module, str(seconds), *sys.path]
     try:

@@ -12,7 +12,7 @@ from ..config.document import dotted
 from ..errors import BadConfig, NoSuchProvider
 from ..sdk import Provider
 from . import discovery, registration
-from .discovery import CannotLoad, Found
+from .discovery import CannotLoad, DiscoveredPlugin
 
 
 def load_provider(
@@ -40,12 +40,12 @@ def load_provider(
     return provider
 
 
-def disabled(one: Found) -> CannotLoad:
+def disabled(one: DiscoveredPlugin) -> CannotLoad:
     """The problem that the site does not want it."""
     return CannotLoad("the setting plugins.disabled names it", "take it out of there, or name another provider in the pool's configuration")
 
 
-def _the_one(name: str, off: tuple[str, ...]) -> Found:
+def _the_one(name: str, off: tuple[str, ...]) -> DiscoveredPlugin:
     offers = discovery.find(discovery.PROVIDERS, name)
     if not offers:
         raise NoSuchProvider(name=name)

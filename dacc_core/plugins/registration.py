@@ -12,7 +12,7 @@ import pluggy
 
 from ..sdk import API_VERSION, Capabilities, Provider, SwapProvider, hookspecs
 from ..sdk.deprecation import Deprecation
-from .discovery import REPORT, CannotLoad, Found, guarded
+from .discovery import REPORT, CannotLoad, DiscoveredPlugin, guarded
 
 METHODS = ("check_host", "create", "delete", "mount", "unmount")
 _told: set[str] = set()
@@ -59,7 +59,7 @@ def with_old_names(hook: str, values: dict[str, Any]) -> dict[str, Any]:
     return values | old
 
 
-def provider_package(found: Found) -> Package:
+def provider_package(found: DiscoveredPlugin) -> Package:
     """The package's plugin and its provider class, of a compatible API. Raises :class:`~.found.CannotLoad`.
 
     Warns (DeprecationWarning) of each deprecated name that it uses, once in a process.

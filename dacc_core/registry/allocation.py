@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from ..errors import NoSuchPool, PoolFull, PoolTooSmall
-from ..verbs.operations import Draft
-from .records import Allocations, BrickRef, Session, Volume
+from ..values import BrickRef, Volume
+from .records import Allocations, Session
+from .transaction import TransactionBuilder
 from .view import View, names
 
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -134,7 +135,7 @@ def _base36(number: int, width: int) -> str:
     return digits
 
 
-def claim(view: View, draft: Draft, session: Session, size: int, most_hosts: int) -> tuple[Volume | None, bool]:
+def claim(view: View, draft: TransactionBuilder, session: Session, size: int, most_hosts: int) -> tuple[Volume | None, bool]:
     """Add to ``draft`` what takes bricks for ``size`` bytes, of so many hosts at most, beside those that the session holds.
 
     The volume, ``None`` when no bytes are asked for, and whether it is complete.
@@ -165,7 +166,7 @@ def _taken(view: View, host: str, volume: str, bricks: tuple[BrickRef, ...], *, 
     return msgspec.structs.replace(held, taken=held.taken | devices, serial=held.serial + count)
 
 
-def release(view: View, draft: Draft, bricks: tuple[BrickRef, ...], *, quarantine: str = "") -> None:
+def release(view: View, draft: TransactionBuilder, bricks: tuple[BrickRef, ...], *, quarantine: str = "") -> None:
     """Add to ``draft`` what gives bricks back: free, or quarantined with a reason."""
     for host in dict.fromkeys(brick.host for brick in bricks):
         entry = view.allocations.get(host)

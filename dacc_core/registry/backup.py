@@ -17,10 +17,11 @@ from typing import Any
 import msgspec
 
 from ..errors import AlreadyExists, Busy, InvalidRequest, KeystoreMissing, KeystoreUnavailable, WrongCluster
-from ..keystore.base import Compare, Delete, Keystore, Op, Put, Snapshot
-from ..verbs.operations import MOST_CHANGES
+from ..keystore.base import Compare, DeleteKey, Keystore, Op, PutKey, Snapshot
+from ..values import Record
 from . import keys
-from .records import Allocations, BrickHost, Cluster, Counters, Record, Status
+from .records import Allocations, BrickHost, Cluster, Counters, Status
+from .transaction import MOST_CHANGES
 
 FORMAT = 1
 SCHEMA = Cluster(id="").schema
@@ -34,7 +35,7 @@ SECONDS = 60.0
 SERIALS_AHEAD, HOSTS_AHEAD, IDS_AHEAD, GENERATIONS_AHEAD = 10_000, 100, 100_000, 1_000_000
 
 
-class Header(msgspec.Struct, frozen=True, kw_only=True):
+class BackupHeader(msgspec.Struct, frozen=True, kw_only=True):
     """The first line. ``taken`` is when, ``revision`` of which state; ``records`` is how many lines follow before the checksum."""
 
     dacc: str
@@ -58,7 +59,7 @@ class _Line(msgspec.Struct, frozen=True, omit_defaults=True):
 class Backup:
     """A backup that was read and found whole. ``values`` maps keys, without their prefix, to what they hold."""
 
-    header: Header
+    header: BackupHeader
     values: Mapping[str, bytes]
 
     @property
@@ -70,7 +71,7 @@ class Backup:
 # --- the file ---
 
 
-def dump(snapshot: Snapshot, at: float, where: str) -> tuple[bytes, Header]:
+def dump(snapshot: Snapshot, at: float, where: str) -> tuple[bytes, BackupHeader]:
     """The state as the bytes of a file. Raises KeystoreMissing when there is none, Busy when it is being restored."""
     values = {item.key.removeprefix(keys.PREFIX): item.value for item in snapshot.items if keys.split(item.key)[0] not in NEVER}
     cluster = _cluster(snapshot)
@@ -78,7 +79,7 @@ def dump(snapshot: Snapshot, at: float, where: str) -> tuple[bytes, Header]:
         raise KeystoreMissing(where=where, hint="the store there was never used by a dacd")
     if cluster.restoring:
         raise Busy(why=f"keystore {where} holds a restore that has not ended: repeat dacc restore")
-    header = Header(
+    header = BackupHeader(
         dacc="backup",
         format=FORMAT,
         cluster=cluster.id,
@@ -123,9 +124,9 @@ def parse(data: bytes, name: str) -> Backup:
     return Backup(header, values)
 
 
-def _header(line: bytes, name: str) -> Header:
+def _header(line: bytes, name: str) -> BackupHeader:
     try:
-        header = msgspec.json.decode(line, type=Header)
+        header = msgspec.json.decode(line, type=BackupHeader)
     except msgspec.MsgspecError:
         raise InvalidRequest(why=f"{name} is no backup of dacc") from None
     if header.dacc != "backup":
@@ -172,12 +173,12 @@ def restore(store: Keystore, backup: Backup, *, cluster: str, force: bool, trust
     mark = _mark(store, before, backup)
     now = store.range(keys.PREFIX, timeout=SECONDS)
     _withdraw_if_alive(store, before, now, mark)
-    ops: list[Op] = [Delete(item.key) for item in now.items if item.key != keys.CLUSTER]
+    ops: list[Op] = [DeleteKey(item.key) for item in now.items if item.key != keys.CLUSTER]
     ops = [op for op in ops if op.key.removeprefix(keys.PREFIX) not in values]
-    ops += [Put(keys.PREFIX + key, value) for key, value in values.items()]
+    ops += [PutKey(keys.PREFIX + key, value) for key, value in values.items()]
     for part in _parts(ops):
         _write(store, mark, part)
-    _write(store, mark, [Put(keys.CLUSTER, backup.values["cluster"])])
+    _write(store, mark, [PutKey(keys.CLUSTER, backup.values["cluster"])])
     return Restored(len(backup.values), aside)
 
 
@@ -202,7 +203,7 @@ def _mark(store: Keystore, before: Snapshot, backup: Backup) -> int:
     """Make the store unusable for every program but this one; the revision of the mark, on which every later write depends."""
     found = next((item.mod_revision for item in before.items if item.key == keys.CLUSTER), 0)
     marked = Cluster(id=backup.header.cluster, restoring=True)
-    result = store.txn((Compare(keys.CLUSTER, found),), (Put(keys.CLUSTER, keys.encode(marked)),), timeout=SECONDS)
+    result = store.txn((Compare(keys.CLUSTER, found),), (PutKey(keys.CLUSTER, keys.encode(marked)),), timeout=SECONDS)
     if not result.ok:
         raise Busy(why=f"keystore {store.where} was changed by somebody else at this moment: look, then call again")
     return result.revision
@@ -214,7 +215,7 @@ def _withdraw_if_alive(store: Keystore, before: Snapshot, now: Snapshot, mark: i
         _check_dead(now)
     except Busy:
         former = next((item.value for item in before.items if item.key == keys.CLUSTER), None)
-        _write(store, mark, [Put(keys.CLUSTER, former) if former is not None else Delete(keys.CLUSTER)])
+        _write(store, mark, [PutKey(keys.CLUSTER, former) if former is not None else DeleteKey(keys.CLUSTER)])
         raise
 
 
@@ -228,7 +229,7 @@ def _parts(ops: Iterable[Op]) -> Iterator[list[Op]]:
     part: list[Op] = []
     size = 0
     for op in ops:
-        more = len(op.value) if isinstance(op, Put) else 0
+        more = len(op.value) if isinstance(op, PutKey) else 0
         if part and (len(part) == MOST_CHANGES or size + more > MOST_BYTES):
             yield part
             part, size = [], 0

@@ -6,7 +6,8 @@ from typing import TypeVar
 
 import msgspec
 
-from .records import Alive, Allocations, Attachment, BrickHost, Cluster, Counters, History, Pool, Record, Session, Status
+from ..values import Record
+from .records import Alive, Allocations, Attachment, BrickHost, Cluster, Counters, History, Pool, Session, Status
 
 PREFIX = "/dacc/1/"
 """Everything of schema version 1 lives under this prefix."""

@@ -10,17 +10,13 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-import msgspec
+from ..values import Brick, BrickRef, Progress, Record, StageRequest, Volume
 
 FIRST_PERSISTENT_ID = 1 << 27
 """Persistent sessions count from here; Slurm's job ids stay below it (MAX_JOB_ID is 0x03FFFFFF)."""
 
 Filesystem = Literal["absent", "creating", "ready", "deleting", "quarantined"]
 Staging = Literal["none", "pending", "running", "done", "failed"]
-
-
-class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Base of everything that is stored."""
 
 
 class Cluster(Record, frozen=True, kw_only=True, omit_defaults=True):
@@ -47,14 +43,6 @@ class Pool(Record, frozen=True, kw_only=True, omit_defaults=True):
     name: str
     granularity: int
     provider: str
-
-
-class Brick(Record, frozen=True, kw_only=True, omit_defaults=True):
-    """One block device (or directory, for the fake provider) that a host offers."""
-
-    device: str
-    capacity: int
-    pool: str
 
 
 class BrickHost(Record, frozen=True, kw_only=True, omit_defaults=True):
@@ -99,24 +87,6 @@ class Allocations(Record, frozen=True, kw_only=True, omit_defaults=True):
     forgotten: float = 0.0
 
 
-class BrickRef(Record, frozen=True, kw_only=True, omit_defaults=True):
-    """A brick as a volume names it."""
-
-    host: str
-    device: str
-
-    def __str__(self) -> str:
-        return f"{self.host}:{self.device}"
-
-
-class StageRequest(Record, frozen=True, kw_only=True, omit_defaults=True):
-    """One copy asked for by the job script. The buffer's side starts with a ``$DW_…`` variable."""
-
-    source: str
-    destination: str
-    kind: Literal["file", "directory", "list"] = "file"
-
-
 class Request(Record, frozen=True, kw_only=True, omit_defaults=True):
     """What the user asked for.
 
@@ -137,21 +107,6 @@ class Request(Record, frozen=True, kw_only=True, omit_defaults=True):
     shared_group: str = ""
     mode: int = 0o700
     digest: str = ""
-
-
-class Volume(Record, frozen=True, kw_only=True, omit_defaults=True):
-    """The filesystem of a session. ``name`` is ``[a-z][a-z0-9]{7}`` and never used again."""
-
-    name: str
-    pool: str
-    provider: str
-    capacity: int
-    bricks: tuple[BrickRef, ...]
-
-    @property
-    def hosts(self) -> tuple[str, ...]:
-        """The brick hosts, in brick order, each once."""
-        return tuple(dict.fromkeys(brick.host for brick in self.bricks))
 
 
 class Eviction(Record, frozen=True, kw_only=True, omit_defaults=True):
@@ -180,10 +135,10 @@ class Goal(Record, frozen=True, kw_only=True, omit_defaults=True):
 class Session(Record, frozen=True, kw_only=True, omit_defaults=True):
     """``sessions/<token>``: written by verbs and claims only.
 
-    ``volume`` is null for a session without a filesystem of its own. ``goal_seq`` counts the goals. ``born`` tells two sessions of one
-    token apart. ``ending`` is the time at which a destroy raised its barrier against new attachments, or 0. Times here are of several
-    machines' clocks, so none is earlier than another. A *kept* session is one whose job is gone and whose stage-out is still owed;
-    ``origin`` is its former token.
+    ``volume`` is null for a session without a filesystem of its own. ``goal_revision`` counts the goals. ``created_at`` tells two
+    sessions of one token apart. ``ending`` is the time at which a destroy raised its barrier against new attachments, or 0. Times here
+    are of several machines' clocks, so none is earlier than another. A *kept* session is one whose job is gone and whose stage-out is
+    still owed; ``origin`` is its former token.
     ``lost`` are brick hosts of the volume that were forgotten: their bricks are its own no longer, the data is gone, and it ends.
     While it is ``claiming``, it waits for bricks of ``wanted`` bytes, or for its persistent buffers: its volume has the bricks that were
     claimed so far, or is null when there are none, and nothing is built.
@@ -192,17 +147,21 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True):
     token: str
     id: int
     kind: Literal["job", "persistent", "kept"]
-    created: int
-    born: float
+    created_at: float
     request: Request
     volume: Volume | None = None
     goal: Goal = Goal()
-    goal_seq: int = 1
+    goal_revision: int = 1
     ending: float = 0.0
     origin: str = ""
     lost: tuple[str, ...] = ()
     claiming: bool = False
     wanted: int = 0
+
+    @property
+    def created(self) -> int:
+        """When it was created, in whole seconds since the epoch, as Slurm has it."""
+        return int(self.created_at)
 
     @property
     def bricks(self) -> tuple[BrickRef, ...]:
@@ -218,12 +177,12 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def key(self) -> str:
         """A name for this very session, never used again, also when it is kept: hosts fence commands by it."""
-        return self.volume.name if self.volume else f"{self.mounted_as}@{self.born:.6f}"
+        return self.volume.name if self.volume else f"{self.mounted_as}@{self.created_at:.6f}"
 
     @property
     def identity(self) -> str:
         """What tells it from any other session of its token, from its first record to its last, whatever bricks it has meanwhile."""
-        return f"{self.mounted_as}@{self.born!r}"
+        return f"{self.mounted_as}@{self.created_at!r}"
 
     @property
     def mounted_as(self) -> str:
@@ -267,20 +226,6 @@ class Running(Record, frozen=True, kw_only=True, omit_defaults=True):
     boots: dict[str, str] = {}
 
 
-class Progress(Record, frozen=True, kw_only=True, omit_defaults=True):
-    """How far a copy is.
-
-    ``cleared`` is the mark of a copy for which all that had been at its destinations before was removed: what is there now with its
-    source's size and time is this copy's own. It is empty until that is so.
-    """
-
-    files: int = 0
-    bytes: int = 0
-    total_files: int = 0
-    total_bytes: int = 0
-    cleared: str = ""
-
-
 class Buffer(Record, frozen=True, kw_only=True, omit_defaults=True):
     """A persistent volume as it was when a job mounted it: enough to unmount it when its session is gone."""
 
@@ -296,8 +241,8 @@ class Status(Record, frozen=True, kw_only=True, omit_defaults=True):
     ``dirty`` those that could not be reached to unmount. ``used``: a compute node had it mounted, so it may
     hold data that exists nowhere else. ``mover``: the host that has it mounted for copying. ``evicted``: what ``goal.evict`` names is done.
 
-    ``done_seq``, ``failed_seq``: the last goal that was reached, or failed with ``failure``. ``tried_seq``: the goal for which a teardown
-    tried the owed stage-out. ``gave_up``: why it cannot end by itself.
+    ``observed_revision``, ``failed_revision``: the last goal that was reached, or failed with ``failure``. ``tried_revision``: the goal
+    for which a teardown tried the owed stage-out. ``gave_up``: why it cannot end by itself.
 
     ``coordinator``, ``incarnation`` and ``generation`` say who acts for the session. ``provider_state`` is what the provider's create
     returned; ``boots``, by brick host, under which of its boots (the beginning of the kernel's id) the filesystem is served. ``events`` are
@@ -313,9 +258,9 @@ class Status(Record, frozen=True, kw_only=True, omit_defaults=True):
     mover: str = ""
     used: bool = False
     evicted: bool = False
-    done_seq: int = 0
-    failed_seq: int = 0
-    tried_seq: int = 0
+    observed_revision: int = 0
+    failed_revision: int = 0
+    tried_revision: int = 0
     failure: Failure | None = None
     gave_up: str = ""
     running: Running | None = None

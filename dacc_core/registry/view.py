@@ -13,8 +13,9 @@ from typing import Any, Generic, TypeVar, cast
 import msgspec
 
 from ..keystore.base import Batch, Item, Snapshot
+from ..values import Record
 from . import keys
-from .records import Alive, Allocations, Attachment, BrickHost, Cluster, Counters, History, Pool, Record, Session, Status
+from .records import Alive, Allocations, Attachment, BrickHost, Cluster, Counters, History, Pool, Session, Status
 
 log = logging.getLogger("dacc.view")
 R = TypeVar("R", bound=Record)

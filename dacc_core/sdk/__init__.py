@@ -15,7 +15,7 @@ from ..errors import (
     Unsupported,
 )
 from ..names import clean_text
-from ..registry.records import Brick, BrickRef, Progress, Volume
+from ..values import Brick, BrickRef, Progress, Volume
 from .context import CancelToken, Context, Deadline
 from .hookspecs import hookimpl, hookspec
 from .hosts import Argv, CommandResult, HostRunner, PerHost

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ..errors import Cancelled, DaccError, Unavailable
-from ..registry.records import Progress
+from ..values import Progress
 from .hosts import Argv, HostRunner, PerHost
 
 

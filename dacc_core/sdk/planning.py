@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from ..registry.records import Volume
+from ..values import Volume
 from .context import Context
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ..registry.records import BrickRef, Volume
+from ..values import BrickRef, Volume
 from .context import Context
 
 MAX_STATE_BYTES = 64 * 1024

@@ -1,4 +1,4 @@
-"""``python -m dacc_core.testing.simulate --events N [--seed S]``: a long simulation, seed by seed; the first broken rule ends it."""
+"""``python -m dacc_core.simulation --events N [--seed S]``: a long simulation, seed by seed; the first broken rule ends it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import time
 
 import click
 
-from ..simulation.cluster import Simulation
-from ..simulation.workload import Workload
-from ..verbs import operations
+from ..registry import transaction
+from .cluster import Simulation
+from .workload import Workload
 
 EVENTS_A_SEED = 20_000
 FAULTS = (0.0, 0.02, 0.05, 0.1)
-MOST_CHANGES = (operations.MOST_CHANGES, 2, 1)
+MOST_CHANGES = (transaction.MOST_CHANGES, 2, 1)
 
 
 def run_seed(seed: int, events: int) -> tuple[int, int]:

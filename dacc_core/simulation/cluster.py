@@ -20,15 +20,16 @@ from ..errors import Cancelled, DaccError, KeystoreUnavailable
 from ..keystore.base import Compare, Op, TxnResult
 from ..keystore.memory import MemoryKeystore
 from ..lifecycle import effects as fx
-from ..lifecycle.engine import Core
-from ..lifecycle.step_runner import Tools, perform
-from ..lifecycle.transitions import Outcome
+from ..lifecycle.engine import Engine
+from ..lifecycle.step_runner import StepEnvironment, run_step
+from ..lifecycle.transitions import StepOutcome
 from ..registry import keys
-from ..registry.records import Brick, Progress
+from ..registry.transaction import MOST_CHANGES
+from ..values import Brick, Progress
 from ..verbs.frontend import Answer
-from ..verbs.operations import MOST_CHANGES, User, Verb
-from ..verbs.sessions import Scene
-from .invariants import Rules, broken_rules
+from ..verbs.operations import User, Verb
+from ..verbs.sessions import VerbContext
+from .invariants import Invariants, broken_rules
 from .world import Crashed, SimMover, SimProvider, SimRunner, World
 
 RULES = fx.Rules(
@@ -44,7 +45,7 @@ Task = Callable[[], None]
 
 
 @dataclass
-class Step:
+class SimulatedStep:
     """A step whose effect has not happened yet, or whose outcome has not been told."""
 
     order: fx.StepOrder
@@ -52,17 +53,17 @@ class Step:
     done: bool = False
 
 
-class Node:
+class SimulatedDaemon:
     """One daemon: a core while it runs, nothing while it is dead."""
 
     def __init__(self, sim: Simulation, host: str, bricks: tuple[Brick, ...], machine: str = "") -> None:
         self.sim, self.host, self.bricks, self.machine = sim, host, bricks, machine or host
         self.boot = 1
-        self.core: Core | None = None
+        self.core: Engine | None = None
         self.life = 0
         self.cut_until = 0.0
         self.still_until = 0.0
-        self.steps: dict[int, Step] = {}
+        self.steps: dict[int, SimulatedStep] = {}
         self.replies: dict[int, Callable[[Answer | Exception | None], None]] = {}
         self.watch: Any = None
         self.skew = 0.0
@@ -77,7 +78,7 @@ class Node:
         pools = {brick.pool: (brick.capacity, "sim") for brick in self.bricks}
         rules = replace(RULES, most_changes=self.sim.most_changes)
         boot, incarnation = f"{self.machine}.{self.boot}", f"{self.machine}.{self.life}"
-        self.core = Core(self.host, incarnation, bricks=self.bricks, pools=pools, rules=rules, boot=boot, on_bug=_fatal)
+        self.core = Engine(self.host, incarnation, bricks=self.bricks, pools=pools, rules=rules, boot=boot, on_bug=_fatal)
         self._run(self.core.start(self.now))
         self.sim.later(0.1, self.sim.bound(self, self._poll))
 
@@ -97,14 +98,14 @@ class Node:
         for reply in replies.values():
             reply(None)
 
-    def _live_on(self, step: Step) -> None:
+    def _live_on(self, step: SimulatedStep) -> None:
         prefix = self.sim.random.choice([0, 1, 2, 3, -1])
         self.sim.later(self.sim.random.uniform(0, 20), partial(self._zombie, step, prefix))
 
-    def _zombie(self, step: Step, prefix: int) -> None:
+    def _zombie(self, step: SimulatedStep, prefix: int) -> None:
         self.sim.world.crash_after = prefix
         try:
-            perform(step.order, self.sim.tools, step.cancel, lambda _: None)
+            run_step(step.order, self.sim.tools, step.cancel, lambda _: None)
         except Crashed:
             pass
         finally:
@@ -117,14 +118,14 @@ class Node:
         elif self.core is not None:
             self._run(self.core.handle(event, self.now))
 
-    def call(self, verb: Callable[[Scene], Verb[Answer]], token: str, reply: Callable[[Answer | Exception | None], None]) -> None:
+    def call(self, verb: Callable[[VerbContext], Verb[Answer]], token: str, reply: Callable[[Answer | Exception | None], None]) -> None:
         """A client's call; a dead daemon answers ``None`` at once."""
         if self.core is None:
             reply(None)
             return
         ref = next(self.sim.refs)
         self.replies[ref] = reply
-        scene = Scene(self.core.view, lambda: self.now.wall, most_changes=self.sim.most_changes)
+        scene = VerbContext(self.core.view, lambda: self.now.wall, most_changes=self.sim.most_changes)
         self.give(fx.Called(ref, verb(scene), 280.0, token))
 
     # --- effects ---
@@ -153,15 +154,15 @@ class Node:
                 sim.later(delay, sim.bound(self, partial(self._renew, effect, sim.now.mono)))
             case fx.Revoke():
                 sim.later(delay, lambda: sim.store.revoke(effect.lease))
-            case fx.FindUser():
+            case fx.ResolveUser():
                 user = User(uid=effect.uid, gid=effect.uid, name=f"u{effect.uid}")
-                sim.later(delay, sim.bound(self, lambda: self.give(fx.FoundUser(effect.ref, user))))
+                sim.later(delay, sim.bound(self, lambda: self.give(fx.UserResolved(effect.ref, user))))
             case fx.RunStep():
                 self._step(effect)
             case fx.CancelStep() if effect.ref in self.steps:
                 self.steps[effect.ref].cancel.cancel()
                 sim.later(delay, sim.bound(self, lambda: self._perform(effect.ref)))
-            case fx.Fence():
+            case fx.FenceHosts():
                 sim.later(delay, sim.bound(self, lambda: self._fence(effect)))
             case fx.Reply():
                 sim.later(0.0, sim.bound(self, lambda: self._reply(effect)))
@@ -236,7 +237,7 @@ class Node:
         return run
 
     def _step(self, effect: fx.RunStep) -> None:
-        self.steps[effect.ref] = Step(effect.order)
+        self.steps[effect.ref] = SimulatedStep(effect.order)
         slow = self.sim.random.random() < self.sim.world.faults
         self.sim.later(self.sim.random.uniform(0.01, 50.0 if slow else 0.5), self.sim.bound(self, lambda: self._perform(effect.ref)))
 
@@ -246,7 +247,7 @@ class Node:
             return
         step.done = True
         cut = step.cancel.cancelled
-        outcome = self._cancelled(step) if cut else perform(step.order, self.sim.tools, step.cancel, partial(self._progress, ref))
+        outcome = self._cancelled(step) if cut else run_step(step.order, self.sim.tools, step.cancel, partial(self._progress, ref))
         if outcome.unsure:
             self._live_on(step)
         self.sim.later(self.sim.random.uniform(0.0, 0.2), self.sim.bound(self, lambda: self._tell(ref, outcome)))
@@ -255,22 +256,22 @@ class Node:
         if ref in self.steps:
             self.give(fx.Progressed(ref, progress))
 
-    def _cancelled(self, step: Step) -> Outcome:
+    def _cancelled(self, step: SimulatedStep) -> StepOutcome:
         """Cancelled after some prefix of its effects."""
         self.sim.world.crash_after = self.sim.random.choice([0, 1, 2])
         try:
-            perform(step.order, self.sim.tools, sdk.CancelToken(), lambda _: None)
+            run_step(step.order, self.sim.tools, sdk.CancelToken(), lambda _: None)
         except Crashed:
             pass
         finally:
             self.sim.world.crash_after = -1
-        return Outcome(error=Cancelled(what=step.order.step.kind), mover_left=True)
+        return StepOutcome(error=Cancelled(what=step.order.step.kind), mover_left=True)
 
-    def _tell(self, ref: int, outcome: Outcome) -> None:
+    def _tell(self, ref: int, outcome: StepOutcome) -> None:
         if self.steps.pop(ref, None) is not None:
             self.give(fx.StepEnded(ref, outcome))
 
-    def _fence(self, effect: fx.Fence) -> None:
+    def _fence(self, effect: fx.FenceHosts) -> None:
         results = self.sim.runner.fence(effect.hosts, effect.key, effect.generation)
         self.give(fx.Fenced(effect.ref, {host: error for host, error in results.items() if error}))
 
@@ -301,10 +302,10 @@ class Simulation:
         self.world = World(self.random, faults=faults, broken=self.violations.append, may_delete=self._may_delete)
         self.runner = SimRunner(self.world)
         provider = SimProvider(self.world)
-        self.tools = Tools(lambda _: provider, self.runner, SimMover(self.world), "/mnt/dac", "/movers")
+        self.tools = StepEnvironment(lambda _: provider, self.runner, SimMover(self.world), "/mnt/dac", "/movers")
         offered = tuple(Brick(device=f"/b{number}", capacity=100, pool="default") for number in range(bricks))
-        self.nodes = [Node(self, f"s{number}", offered) for number in range(1, hosts + 1)]
-        self.rules = Rules(self.store, self.world)
+        self.nodes = [SimulatedDaemon(self, f"s{number}", offered) for number in range(1, hosts + 1)]
+        self.rules = Invariants(self.store, self.world)
         self.world.owned, self.world.dirty = self.rules.is_owned, self.rules.dirty
         for node in self.nodes:
             node.start()
@@ -315,7 +316,7 @@ class Simulation:
         """Do this after some simulated seconds."""
         heapq.heappush(self._heap, (self.now.mono + seconds, next(self.refs), task))
 
-    def bound(self, node: Node, task: Task) -> Task:
+    def bound(self, node: SimulatedDaemon, task: Task) -> Task:
         """The task, unless the node's present incarnation is dead by then."""
         life = node.life
 

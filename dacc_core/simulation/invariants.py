@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ..keystore.base import Delete, Keystore, Op, Put
+from ..keystore.base import DeleteKey, Keystore, Op, PutKey
 from ..names import KEPT_PREFIX, expand
 from ..registry import keys
 from ..registry.records import Session, Status
@@ -43,7 +43,7 @@ def broken_rules(view: View) -> Iterator[str]:  # noqa: C901 - a list of the rul
             yield f"attachment {name} outlives its buffer"
 
 
-class Rules:
+class Invariants:
     """Checks that need the store and the world."""
 
     def __init__(self, store: Keystore, world: World) -> None:
@@ -69,7 +69,7 @@ class Rules:
         self.revision()
         for op in ops:
             kind, token = keys.split(op.key)
-            if kind == "status" and isinstance(op, Put):
+            if kind == "status" and isinstance(op, PutKey):
                 status: Any = keys.decode(op.key, op.value)
                 if status.coordinator != host or not status.incarnation.startswith(incarnation):
                     yield f"rule 3: {incarnation} wrote the status of {token}, coordinated by {status.incarnation}"
@@ -93,8 +93,8 @@ class Rules:
         Not when nothing is left that could be copied: the buffers that it was in were destroyed by somebody who said --hurry.
         """
         self.revision()
-        kept = any(op.key.startswith(keys.key("sessions", KEPT_PREFIX)) for op in ops if isinstance(op, Put))
-        ended = [keys.split(op.key)[1] for op in ops if isinstance(op, Delete) and keys.split(op.key)[0] == "sessions"]
+        kept = any(op.key.startswith(keys.key("sessions", KEPT_PREFIX)) for op in ops if isinstance(op, PutKey))
+        ended = [keys.split(op.key)[1] for op in ops if isinstance(op, DeleteKey) and keys.split(op.key)[0] == "sessions"]
         for token in () if kept else ended:
             session = self._view.session(token)
             if session is None or session.goal.hurry or session.lost or session.key in self._world.copied_out:

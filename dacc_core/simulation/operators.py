@@ -7,14 +7,14 @@ from random import Random
 
 from ..errors import DaccError
 from ..verbs.forgetting import forget, losses
-from ..verbs.frontend import Answer, Caller
+from ..verbs.frontend import Answer, PeerCredentials
 from ..verbs.hosts import drain
 from ..verbs.operations import Verb
 from ..verbs.operators import release
-from ..verbs.sessions import Scene
-from .cluster import Node, Simulation, answered
+from ..verbs.sessions import VerbContext
+from .cluster import SimulatedDaemon, Simulation, answered
 
-OPERATOR = Caller(uid=0, trusted=True)
+OPERATOR = PeerCredentials(uid=0, trusted=True)
 LEASE_SECONDS = 12.0
 CLEANING_SECONDS = 70.0
 """An operator cleans a brick when no command of a dead daemon can act on it any more."""
@@ -36,14 +36,14 @@ class Operators:
             self.random.choice([self._drain, self._forget])(node)
             self.sim.later(self.random.expovariate(1 / 60), self._act)
 
-    def _drain(self, node: Node) -> None:
+    def _drain(self, node: SimulatedDaemon) -> None:
         self._set_draining(node.host, True)
         self.sim.later(self.random.uniform(5, 60), lambda: self._set_draining(node.host, False))
 
     def _set_draining(self, host: str, draining: bool) -> None:
         self._ask(lambda scene: answered(drain(scene, host, OPERATOR, draining=draining)), lambda _: None)
 
-    def _forget(self, node: Node) -> None:
+    def _forget(self, node: SimulatedDaemon) -> None:
         if node.host in self._away or len(self.sim.nodes) == 1:
             return
         self._away.add(node.host)
@@ -73,7 +73,7 @@ class Operators:
 
         self._ask(lambda scene: answered(release(scene, host, device, OPERATOR)), done)
 
-    def _ask(self, verb: Callable[[Scene], Verb[Answer]], then: Callable[[bool], None]) -> None:
+    def _ask(self, verb: Callable[[VerbContext], Verb[Answer]], then: Callable[[bool], None]) -> None:
         """One call to any daemon; a dead one answers nothing."""
 
         def reply(answer: Answer | Exception | None) -> None:
@@ -84,8 +84,8 @@ class Operators:
         self.random.choice(self.sim.nodes).call(verb, "", reply)
 
 
-def _forgets(host: str) -> Callable[[Scene], Verb[Answer]]:
-    def verb(scene: Scene) -> Verb[Answer]:
+def _forgets(host: str) -> Callable[[VerbContext], Verb[Answer]]:
+    def verb(scene: VerbContext) -> Verb[Answer]:
         lost = losses(scene.view, host, OPERATOR)
         yield from forget(scene, host, OPERATOR, {session["token"] for session in lost["sessions"]})
         return Answer()

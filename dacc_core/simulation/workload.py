@@ -9,19 +9,20 @@ from functools import partial
 
 from ..errors import DaccError, NoSuchSession
 from ..names import expand, fold
-from ..registry.records import Goal, Request, Session, StageRequest, Status
+from ..registry.records import Goal, Request, Session, Status
 from ..registry.view import View
+from ..values import StageRequest
 from ..verbs import goals
 from ..verbs.claims import Claim, set_up
 from ..verbs.frontend import Answer
 from ..verbs.operations import Verb
-from ..verbs.sessions import Scene, pursue, tear_down
+from ..verbs.sessions import VerbContext, submit_goal, tear_down
 from ..verbs.subject import Subject
-from .cluster import Node, Simulation, answered
+from .cluster import SimulatedDaemon, Simulation, answered
 from .operators import Operators
 
 COMPUTE = [f"c{n}" for n in range(1, 6)]
-MakeVerb = Callable[[Scene], Verb[Answer]]
+MakeVerb = Callable[[VerbContext], Verb[Answer]]
 
 
 class Job:
@@ -35,12 +36,12 @@ class Job:
         """The first call."""
         self._call(self._setup, self._after_setup)
 
-    def _setup(self, scene: Scene) -> Verb[Answer]:
+    def _setup(self, scene: VerbContext) -> Verb[Answer]:
         claim = Claim(token=self.token, kind="job", request=self.request, size=self.size)
         return answered(set_up(scene, claim))
 
-    def _wish(self, goal: Goal, enough: goals.Enough) -> MakeVerb:
-        return lambda scene: answered(pursue(scene, self.token, goal, enough))
+    def _wish(self, goal: Goal, enough: goals.Satisfied) -> MakeVerb:
+        return lambda scene: answered(submit_goal(scene, self.token, goal, enough))
 
     def _after_setup(self, ok: bool) -> None:
         if ok:
@@ -94,7 +95,7 @@ class Job:
 
         self._call(lambda scene: _tolerant(tear_down(scene, self.token, hurry=hurry)), done, lambda *_: False)
 
-    def _call(self, verb: MakeVerb, then: Callable[[bool], None], served: goals.Enough | None = None) -> None:
+    def _call(self, verb: MakeVerb, then: Callable[[bool], None], served: goals.Satisfied | None = None) -> None:
         """One call, to any daemon; perhaps twice at once, perhaps cut short by a cancelled job.
 
         ``served``: what is true of a session that a call ends, when the call succeeds and the session is still there.
@@ -125,10 +126,10 @@ class Job:
         if random.random() < 0.05:
             self.sim.later(random.uniform(0, 3), self._cancelled)
 
-    def _check_served(self, before: Session | None, served: goals.Enough) -> None:
+    def _check_served(self, before: Session | None, served: goals.Satisfied) -> None:
         """No success for a session that exists, if nobody did anything for it."""
         session = self.load.session(self.token)
-        if before is None or session is None or (session.key, session.goal_seq) != (before.key, before.goal_seq):
+        if before is None or session is None or (session.key, session.goal_revision) != (before.key, before.goal_revision):
             return
         if session.goal.filesystem == "ready" and not served(session, self.load.status(self.token)):
             self.sim.violations.append(f"a call for {self.token} succeeded, and {session} was not served")
@@ -141,7 +142,7 @@ class Job:
         self.sim.random.choice(self.sim.nodes).call(verb, self.token, reply)
 
 
-def _about(verb: MakeVerb, told: Subject, scene: Scene) -> Verb[Answer]:
+def _about(verb: MakeVerb, told: Subject, scene: VerbContext) -> Verb[Answer]:
     """The verb of a client that names, when it asks again, the session that it was told of."""
     return verb(replace(scene, subject=Subject(told.key, tell=lambda key: setattr(told, "key", told.key or key))))
 
@@ -223,21 +224,21 @@ class Workload:
         self.sim.random.choice([self._crash, self._crash, self._cut, self._still, self._down, self._node_down])(node)
         self.sim.later(self.sim.random.expovariate(1 / 15), self._harm)
 
-    def _crash(self, node: Node) -> None:
+    def _crash(self, node: SimulatedDaemon) -> None:
         if node.core is not None:
             node.crash()
             self.sim.later(self.sim.random.choice([0.05, 1.0, 12.0, 40.0]), lambda: node.start() if node.core is None else None)
 
-    def _cut(self, node: Node) -> None:
+    def _cut(self, node: SimulatedDaemon) -> None:
         node.cut_until = self.sim.now.mono + self.sim.random.choice([0.5, 4.0, 7.0, 25.0])
 
-    def _still(self, node: Node) -> None:
+    def _still(self, node: SimulatedDaemon) -> None:
         node.still_until = self.sim.now.mono + self.sim.random.choice([0.5, 4.0, 11.0, 25.0])
 
-    def _down(self, node: Node) -> None:
+    def _down(self, node: SimulatedDaemon) -> None:
         self._fail_host(node.host)
 
-    def _node_down(self, _: Node) -> None:
+    def _node_down(self, _: SimulatedDaemon) -> None:
         self._fail_host(self.sim.random.choice(COMPUTE))
 
     def _fail_host(self, host: str) -> None:

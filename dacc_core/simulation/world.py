@@ -15,7 +15,8 @@ from .. import sdk
 from ..errors import AlreadyExists, Busy, Cancelled, DaccError, HostLost, HostUnreachable, NoSpace, NotFound, Unavailable
 from ..hosts.excluding import Without
 from ..movers.base import CopyOrder, CopyReport
-from ..registry.records import Progress, Session
+from ..registry.records import Session
+from ..values import Progress
 
 
 class Crashed(BaseException):

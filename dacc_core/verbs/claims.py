@@ -32,10 +32,11 @@ from ..errors import (
 )
 from ..registry import allocation
 from ..registry.records import FIRST_PERSISTENT_ID, Attachment, Counters, Request, Session
+from ..registry.transaction import TransactionBuilder
 from ..registry.view import View
 from . import goals, waiting
-from .operations import AskUser, Draft, Pause, Turn, User, Verb, Wait
-from .sessions import BARRIER_SECONDS, Scene, find, is_current, jitter, pursue, spread, vanished
+from .operations import AcquireClaimSlot, LookupUser, Sleep, User, Verb, Wait
+from .sessions import BARRIER_SECONDS, VerbContext, find, is_current, jitter, spread, submit_goal, vanished
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.5, 2.0
 """Seconds between two looks at what a session waits for."""
@@ -60,7 +61,7 @@ class _Effort:
     and what had been waited when this was seen first.
     """
 
-    scene: Scene
+    scene: VerbContext
     claim: Claim
     mine: float = 0.0
     user: User | None = None
@@ -79,18 +80,18 @@ class _Effort:
         return waiting.unattached(self.scene.view, self.claim.token, self.claim.request)
 
 
-def set_up(scene: Scene, claim: Claim) -> Verb[Session]:
+def set_up(scene: VerbContext, claim: Claim) -> Verb[Session]:
     """Make the session and wait for its filesystem; the same request again resumes, a different one is refused.
 
     What does not fit now is waited for. Raises DifferentRequest, PoolTooSmall and NoSuchPool (it will never fit), StillWaiting, Superseded
     (by a teardown), NoSuchBuffer, Denied, or what the building of the filesystem raised.
     """
     session = yield from _claimed(scene, claim)
-    yield from pursue(scene, claim.token, goals.SETUP, goals.built)
+    yield from submit_goal(scene, claim.token, goals.SETUP, goals.built)
     return scene.view.session(claim.token) or session
 
 
-def _claimed(scene: Scene, claim: Claim) -> Verb[Session]:
+def _claimed(scene: VerbContext, claim: Claim) -> Verb[Session]:
     """The session with all its bricks. Without them it stays where it may go on waiting, and is removed where it may not."""
     effort = _Effort(scene, claim)
     try:
@@ -114,13 +115,13 @@ def _claim_all(effort: _Effort) -> Verb[Session]:
         if not (yield from _are_usable(effort)):
             yield from _wait(effort, attach=False)
             continue
-        yield Turn()
+        yield AcquireClaimSlot()
         if _is_full(effort):
             yield from _wait(effort, attach=True)
             continue
         session = yield from _claim_some(effort)
         if session is None:
-            yield Pause(jitter(effort.claim.token, attempt))
+            yield Sleep(jitter(effort.claim.token, attempt))
         elif not session.claiming:
             return session
     raise AssertionError("unreachable")
@@ -139,7 +140,7 @@ def _present(effort: _Effort) -> Verb[Session | None]:
             return None
         _check_same(session, claim)
         if effort.mine or not session.claiming or (yield from is_current(scene, claim.token)):
-            effort.mine = session.born
+            effort.mine = session.created_at
             return session
 
 
@@ -148,7 +149,7 @@ def _gone(view: View, former: Session) -> Callable[[], bool | None]:
 
     def ready() -> bool | None:
         session = view.session(former.token)
-        if session is not None and session.identity == former.identity and session.goal_seq > former.goal_seq:
+        if session is not None and session.identity == former.identity and session.goal_revision > former.goal_revision:
             raise Superseded(verb=goals.SETUP.verb, token=former.token, by=session.goal.verb)
         return vanished(view, former)()
 
@@ -157,7 +158,7 @@ def _gone(view: View, former: Session) -> Callable[[], bool | None]:
 
 def _check_not_ended(effort: _Effort, session: Session | None) -> None:
     """Raises Superseded when the session of this call has ended: whoever tore it down does not expect another."""
-    if effort.mine and (session is None or session.goal.filesystem == "absent" or session.born != effort.mine):
+    if effort.mine and (session is None or session.goal.filesystem == "absent" or session.created_at != effort.mine):
         by = session.goal.verb if session is not None and session.goal.filesystem == "absent" else "teardown"
         raise Superseded(verb=goals.SETUP.verb, token=effort.claim.token, by=by)
 
@@ -176,11 +177,11 @@ def _wait(effort: _Effort, *, attach: bool) -> Verb[None]:
     token = effort.claim.token
     yield from _give_back(effort.scene, token, effort.mine)
     if not (yield from _list(effort, attach=attach)):
-        yield Pause(jitter(token, effort.waits))
+        yield Sleep(jitter(token, effort.waits))
         return
     effort.waits += 1
     pause = min(SHORTEST_PAUSE * 1.5 ** min(effort.waits - 1, 10), LONGEST_PAUSE) * (0.75 + 0.5 * spread(token, effort.waits))
-    yield Pause(pause)
+    yield Sleep(pause)
     effort.waited += pause
 
 
@@ -191,7 +192,7 @@ def _list(effort: _Effort, *, attach: bool) -> Verb[bool]:
         return False
     if session is not None and not names:
         return True
-    draft = Draft(effort.scene.view)
+    draft = TransactionBuilder(effort.scene.view)
     session = session or _new(effort.scene, draft, effort.claim)
     try:
         _attach_all(effort.scene, draft, names, session.token)
@@ -207,19 +208,19 @@ def _has_changed(effort: _Effort) -> bool:
     return bool(present) and _waiting(effort.scene.view, effort.claim.token, effort.mine) is None
 
 
-def _put(effort: _Effort, draft: Draft, session: Session) -> Verb[Session | None]:
+def _put(effort: _Effort, draft: TransactionBuilder, session: Session) -> Verb[Session | None]:
     result = yield draft.put(session, "sessions", session.token).commit()
     if not result.ok:
         return None
-    effort.mine = session.born
+    effort.mine = session.created_at
     return session
 
 
-def _give_back(scene: Scene, token: str, born: float) -> Verb[None]:
+def _give_back(scene: VerbContext, token: str, created_at: float) -> Verb[None]:
     """The rest of the bricks cannot be had: give back those that were."""
     attempt = 0
-    while (session := _waiting(scene.view, token, born)) is not None and session.volume is not None:
-        draft = Draft(scene.view)
+    while (session := _waiting(scene.view, token, created_at)) is not None and session.volume is not None:
+        draft = TransactionBuilder(scene.view)
         hosts = session.brick_hosts[-scene.most_changes :]
         allocation.release(scene.view, draft, tuple(brick for brick in session.bricks if brick.host in hosts))
         left = tuple(brick for brick in session.bricks if brick.host not in hosts)
@@ -227,29 +228,29 @@ def _give_back(scene: Scene, token: str, born: float) -> Verb[None]:
         fewer = msgspec.structs.replace(session, volume=volume, wanted=session.wanted or session.volume.capacity)
         result = yield draft.put(fewer, "sessions", token).commit()
         if not result.ok:
-            yield Pause(jitter(token, attempt))
+            yield Sleep(jitter(token, attempt))
         attempt += 1
 
 
-def withdraw(scene: Scene, token: str, born: float) -> Verb[None]:
+def withdraw(scene: VerbContext, token: str, created_at: float) -> Verb[None]:
     """Remove the record of a session that waits, of which there is nothing else; one that got its bricks meanwhile stays."""
-    yield from _give_back(scene, token, born)
+    yield from _give_back(scene, token, created_at)
     attempt = 0
-    while (session := _waiting(scene.view, token, born)) is not None and session.volume is None:
-        draft = Draft(scene.view).delete("sessions", token).expect("status", token)
+    while (session := _waiting(scene.view, token, created_at)) is not None and session.volume is None:
+        draft = TransactionBuilder(scene.view).delete("sessions", token).expect("status", token)
         for name in session.request.persistent:
             if token in scene.view.users_of(name):
                 draft.delete("attachments", f"{name}/{token}")
         result = yield draft.commit()
         if not result.ok:
-            yield Pause(jitter(token, attempt))
+            yield Sleep(jitter(token, attempt))
         attempt += 1
 
 
-def _waiting(view: View, token: str, born: float) -> Session | None:
+def _waiting(view: View, token: str, created_at: float) -> Session | None:
     """This very session, while it waits and nobody ends it."""
     session = view.session(token)
-    waits = session is not None and session.born == born and session.claiming and session.goal.filesystem == "ready"
+    waits = session is not None and session.created_at == created_at and session.claiming and session.goal.filesystem == "ready"
     return session if waits else None
 
 
@@ -273,7 +274,7 @@ def _claim_some(effort: _Effort) -> Verb[Session | None]:
     scene, claim, session = effort.scene, effort.claim, effort.session
     if _has_changed(effort):
         return None
-    draft = Draft(scene.view)
+    draft = TransactionBuilder(scene.view)
     session = session or _new(scene, draft, claim)
     try:
         _attach_all(scene, draft, effort.unattached, claim.token)
@@ -284,20 +285,19 @@ def _claim_some(effort: _Effort) -> Verb[Session | None]:
     return (yield from _put(effort, draft, session))
 
 
-def _new(scene: Scene, draft: Draft, claim: Claim) -> Session:
+def _new(scene: VerbContext, draft: TransactionBuilder, claim: Claim) -> Session:
     _check_history(scene, claim)
     return Session(
         token=claim.token,
         id=_identity(scene.view, draft, claim),
         kind=claim.kind,
-        created=int(scene.now()),
-        born=scene.now(),
+        created_at=scene.now(),
         request=claim.request,
         goal=goals.SETUP,
     )
 
 
-def _identity(view: View, draft: Draft, claim: Claim) -> int:
+def _identity(view: View, draft: TransactionBuilder, claim: Claim) -> int:
     # Federated Slurm clusters put their own number above bit 26 of a job id; such a job's session is counted like a buffer's.
     if claim.kind == "job" and int(claim.token) < FIRST_PERSISTENT_ID:
         return int(claim.token)
@@ -306,7 +306,7 @@ def _identity(view: View, draft: Draft, claim: Claim) -> int:
     return max(counters.persistent, FIRST_PERSISTENT_ID)
 
 
-def _check_history(scene: Scene, claim: Claim) -> None:
+def _check_history(scene: VerbContext, claim: Claim) -> None:
     # Slurm forgets how often pre_run failed at each teardown (dw.c deletes the bb_job and its retry_cnt), so a job that cannot
     # start would be requeued for ever; failing setup makes Slurm hold it.
     entry = scene.view.histories.get(claim.token)
@@ -329,7 +329,7 @@ def _are_usable(effort: _Effort) -> Verb[bool]:
         if session is None:
             return False
         if session.request.owner != effort.claim.request.owner and effort.user is None:
-            effort.user = yield AskUser(uid=effort.claim.request.owner)
+            effort.user = yield LookupUser(uid=effort.claim.request.owner)
         _check_access(session, effort.claim.request, effort.user)
         if not _is_usable(effort.scene, name) or (yield from _is_barred(effort, session)):
             return False
@@ -349,7 +349,7 @@ def _find_buffer(effort: _Effort, name: str) -> Verb[Session | None]:
     return session
 
 
-def _is_usable(scene: Scene, name: str) -> bool:
+def _is_usable(scene: VerbContext, name: str) -> bool:
     session, status = scene.view.session(name), scene.view.status(name)
     if session is None or session.goal.filesystem == "absent":
         raise NoSuchBuffer(name=name)
@@ -371,7 +371,7 @@ def _is_barred(effort: _Effort, session: Session) -> Verb[bool]:
     if raised != session.ending:
         effort.barriers[name] = (session.ending, effort.waited)
     elif effort.waited - since >= BARRIER_SECONDS:
-        yield Draft(effort.scene.view).put(msgspec.structs.replace(session, ending=0.0), "sessions", name).commit()
+        yield TransactionBuilder(effort.scene.view).put(msgspec.structs.replace(session, ending=0.0), "sessions", name).commit()
     return True
 
 
@@ -383,12 +383,12 @@ def _check_access(session: Session, request: Request, user: User | None) -> None
         raise Denied(who=f"uid {request.owner}", what=f"use persistent buffer {session.token}", why=why)
 
 
-def _attach_all(scene: Scene, draft: Draft, names: tuple[str, ...], token: str) -> None:
+def _attach_all(scene: VerbContext, draft: TransactionBuilder, names: tuple[str, ...], token: str) -> None:
     for name in names:
         _attach(scene, draft, name, token)
 
 
-def _attach(scene: Scene, draft: Draft, name: str, token: str) -> None:
+def _attach(scene: VerbContext, draft: TransactionBuilder, name: str, token: str) -> None:
     session = scene.view.session(name)
     if session is None or session.goal.filesystem == "absent":
         raise NoSuchBuffer(name=name)

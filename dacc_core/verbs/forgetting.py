@@ -15,15 +15,16 @@ import msgspec
 from ..errors import Busy, DaccError, InvalidRequest, NotFound
 from ..registry import allocation
 from ..registry.records import Allocations, Eviction, Goal, Session
+from ..registry.transaction import TransactionBuilder
 from ..registry.view import View
-from .frontend import Caller
+from .frontend import PeerCredentials
 from .goals import owes_stage_out
 from .hosts import check_operator
-from .operations import Draft, Pause, Verb
-from .sessions import Scene, raise_barrier, withdraw_barrier
+from .operations import Sleep, Verb
+from .sessions import VerbContext, raise_barrier, withdraw_barrier
 
 
-def losses(view: View, host: str, caller: Caller) -> dict[str, Any]:
+def losses(view: View, host: str, caller: PeerCredentials) -> dict[str, Any]:
     """What forgetting a host loses, for the person who is to agree. Raises Denied, NotFound, and Busy while it is alive."""
     check_operator(caller, "forget hosts")
     _check(view, host)
@@ -54,7 +55,7 @@ def _loss(view: View, session: Session, host: str) -> dict[str, Any]:
     }
 
 
-def forget(scene: Scene, host: str, caller: Caller, agreed: Collection[str]) -> Verb[dict[str, Any]]:
+def forget(scene: VerbContext, host: str, caller: PeerCredentials, agreed: Collection[str]) -> Verb[dict[str, Any]]:
     """Forget a dead host and give up the sessions that have bricks there; what was lost.
 
     ``agreed``: the sessions that the caller knows to be lost; another one there is an error. Raises Denied, NotFound, Busy (the host is
@@ -70,7 +71,7 @@ def forget(scene: Scene, host: str, caller: Caller, agreed: Collection[str]) -> 
                 raised.append(session.token)
         lost = losses(scene.view, host, caller)
         while not (yield from _forget_some(scene, host, agreed)):
-            yield Pause(0.01)
+            yield Sleep(0.01)
         return lost
     except DaccError:
         for name in raised:
@@ -78,14 +79,14 @@ def forget(scene: Scene, host: str, caller: Caller, agreed: Collection[str]) -> 
         raise
 
 
-def _forget_some(scene: Scene, host: str, agreed: Collection[str]) -> Verb[bool]:
+def _forget_some(scene: VerbContext, host: str, agreed: Collection[str]) -> Verb[bool]:
     """One transaction, with as many of the sessions as it may hold; whether the host is forgotten now."""
     view = scene.view
     _check(view, host)
     _check_agreed(view, host, agreed)
     sessions = _sessions_on(view, host)
     some = _some(view, sessions, scene.most_changes)
-    draft = Draft(view).expect("alive", host)
+    draft = TransactionBuilder(view).expect("alive", host)
     for session in some:
         _give_up(view, draft, session, host, scene.most_changes)
     if len(some) == len(sessions):
@@ -96,14 +97,14 @@ def _forget_some(scene: Scene, host: str, agreed: Collection[str]) -> Verb[bool]
     return result.ok and len(some) == len(sessions)
 
 
-def _put_aside(view: View, draft: Draft, host: str, tokens: Collection[str], at: float) -> None:
+def _put_aside(view: View, draft: TransactionBuilder, host: str, tokens: Collection[str], at: float) -> None:
     """Should the host come back before all of it is forgotten, nothing of these sessions' is free."""
     held = view.allocations[host].record
     owners = {device: token for device, token in view.owners_on(host).items() if token in tokens}
     draft.put(allocation.put_aside(held, owners, (), at), "allocations", host)
 
 
-def _remove(view: View, draft: Draft, host: str, at: float) -> None:
+def _remove(view: View, draft: TransactionBuilder, host: str, at: float) -> None:
     """The host's records; of one that had bricks stays that none of them may be given out when it comes back."""
     held = view.allocations[host].record if host in view.allocations else Allocations()
     left = allocation.forgotten(held, view.owners_on(host), [brick.device for brick in view.hosts[host].record.bricks], at)
@@ -114,7 +115,7 @@ def _remove(view: View, draft: Draft, host: str, at: float) -> None:
         draft.delete("allocations", host)
 
 
-def _give_up(view: View, draft: Draft, session: Session, host: str, most: int) -> None:
+def _give_up(view: View, draft: TransactionBuilder, session: Session, host: str, most: int) -> None:
     """Add to ``draft`` that a session's bricks on the host are no longer its own, and that it is to end.
 
     Of its users' attachments, too many for a transaction go when it ends.
@@ -125,7 +126,7 @@ def _give_up(view: View, draft: Draft, session: Session, host: str, most: int) -
     touched = ((user, view.status(user).touched) for user in users)
     evict = session.goal.evict + tuple(Eviction(token=user, hosts=hosts) for user, hosts in touched if hosts)
     goal = Goal(verb="forget", filesystem="absent", hurry=True, evict=evict)
-    given_up = msgspec.structs.replace(session, goal=goal, goal_seq=session.goal_seq + 1, lost=(*session.lost, host))
+    given_up = msgspec.structs.replace(session, goal=goal, goal_revision=session.goal_revision + 1, lost=(*session.lost, host))
     draft.put(given_up, "sessions", session.token)
 
 

@@ -8,11 +8,11 @@ from typing import Any, Protocol
 
 from ..config import Config
 from .operations import Verb
-from .sessions import Scene
+from .sessions import VerbContext
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
+class PeerCredentials:
     """Who calls, by ``SO_PEERCRED``. ``trusted``: root, the site's Slurm user, or the store's owner in user mode."""
 
     uid: int
@@ -31,14 +31,14 @@ class Call:
 
     args: tuple[str, ...]
     files: Mapping[str, str] = field(default_factory=dict)
-    caller: Caller = Caller(uid=-1)
+    caller: PeerCredentials = PeerCredentials(uid=-1)
     session: str = ""
     age: Callable[[], float] = field(default=lambda: 0.0, compare=False, repr=False)
     missing: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class SessionNotice:
     """What a caller is told before the answer: the key of the session that its call is about, to be named when it repeats the call."""
 
     session: str
@@ -54,13 +54,13 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class FrontEndContext:
     """What a verb of a front end may look at. ``tell`` lets the caller know which session the call is about.
 
     ``by_owner``: the caller is not trusted, but owns the session.
     """
 
-    scene: Scene
+    scene: VerbContext
     config: Config
     silence: Callable[[], float] = lambda: 0.0
     tell: Callable[[str], None] = lambda _: None
@@ -85,7 +85,7 @@ class FrontEnd(Protocol):
         """The call as this front end understands it. Raises InvalidRequest."""
         ...
 
-    def run(self, parsed: Any, site: Site) -> Verb[Answer]:
+    def run(self, parsed: Any, site: FrontEndContext) -> Verb[Answer]:
         """The verb that answers the call."""
         ...
 

@@ -17,7 +17,7 @@ DATA_IN = Goal(verb="data_in", stage_in=True)
 POST_RUN = Goal(verb="post_run")
 DATA_OUT = Goal(verb="data_out", stage_out=True)
 
-Enough = Callable[[Session, Status], bool]
+Satisfied = Callable[[Session, Status], bool]
 Check = Callable[[Session, Status], None]
 """Raises an error where a goal may not be recorded now."""
 
@@ -45,7 +45,7 @@ def staged_in(session: Session, status: Status) -> bool:
     return built(session, status) and (not session.request.stage_in or status.stage_in == "done")
 
 
-def mounted_on(hosts: str) -> Enough:
+def mounted_on(hosts: str) -> Satisfied:
     """Staged in and mounted on exactly these hosts."""
 
     def enough(session: Session, status: Status) -> bool:
@@ -133,4 +133,4 @@ def state(session: Session, status: Status) -> State:
 
 def failed(session: Session, status: Status) -> bool:
     """Whether the session's present goal ended in an error."""
-    return status.failure is not None and status.failed_seq >= session.goal_seq
+    return status.failure is not None and status.failed_revision >= session.goal_revision

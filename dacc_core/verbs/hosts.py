@@ -12,14 +12,16 @@ import msgspec
 
 from ..errors import Denied, InvalidRequest, NotFound
 from ..names import expand, fold
-from ..registry.records import Allocations, Brick, BrickHost
+from ..registry.records import Allocations, BrickHost
+from ..registry.transaction import TransactionBuilder
 from ..registry.view import View
-from .frontend import Caller
-from .operations import Draft, Pause, Verb
-from .sessions import Scene
+from ..values import Brick
+from .frontend import PeerCredentials
+from .operations import Sleep, Verb
+from .sessions import VerbContext
 
 
-def check_operator(caller: Caller, what: str) -> None:
+def check_operator(caller: PeerCredentials, what: str) -> None:
     """Raises Denied unless the caller is trusted."""
     if not caller.trusted:
         raise Denied(who=f"uid {caller.uid}", what=what, why="only operators may")
@@ -45,12 +47,12 @@ def state_of(view: View, host: str) -> str:
     return ", ".join(words) or "alive"
 
 
-def told_to(caller: Caller, reason: str) -> str:
+def told_to(caller: PeerCredentials, reason: str) -> str:
     """Why a brick is in quarantine: to operators in full, to others without the text of the error, which may name paths."""
     return reason if caller.trusted else reason.partition(":")[0]
 
 
-def described(view: View, caller: Caller, folded: str = "") -> list[dict[str, Any]]:
+def described(view: View, caller: PeerCredentials, folded: str = "") -> list[dict[str, Any]]:
     """Hosts in every detail, for ``dacc hosts``: all of them, or those of a folded set."""
     coordinated: dict[str, list[str]] = defaultdict(list)
     for token, entry in view.statuses.items():
@@ -61,7 +63,7 @@ def described(view: View, caller: Caller, folded: str = "") -> list[dict[str, An
     return [_described(view, host, sorted(coordinated[host]), caller) for host in sorted([*view.hosts, *gone])]
 
 
-def _described(view: View, host: str, coordinates: list[str], caller: Caller) -> dict[str, Any]:
+def _described(view: View, host: str, coordinates: list[str], caller: PeerCredentials) -> dict[str, Any]:
     facts = view.hosts[host].record if host in view.hosts else _as_it_was(view, host)
     owners = view.owners_on(host)
     bricks = [_brick(view, host, brick, owners, caller) for brick in facts.bricks]
@@ -84,7 +86,7 @@ def _as_it_was(view: View, host: str) -> BrickHost:
     return BrickHost(name=host, number=0, bricks=tuple(Brick(device=device, capacity=0, pool="") for device in sorted(devices)))
 
 
-def _brick(view: View, host: str, brick: Brick, owners: Mapping[str, str], caller: Caller) -> dict[str, Any]:
+def _brick(view: View, host: str, brick: Brick, owners: Mapping[str, str], caller: PeerCredentials) -> dict[str, Any]:
     held = view.allocations[host].record if host in view.allocations else Allocations()
     return {
         "device": brick.device,
@@ -117,7 +119,7 @@ class Drained:
     sessions: tuple[str, ...]
 
 
-def drain(scene: Scene, folded: str, caller: Caller, *, draining: bool) -> Verb[tuple[Drained, ...]]:
+def drain(scene: VerbContext, folded: str, caller: PeerCredentials, *, draining: bool) -> Verb[tuple[Drained, ...]]:
     """Give hosts no new sessions, or give them some again; running ones go on. Raises Denied, NotFound and BadName before any change."""
     check_operator(caller, "drain hosts" if draining else "undrain hosts")
     hosts = select(scene.view, folded)
@@ -127,20 +129,20 @@ def drain(scene: Scene, folded: str, caller: Caller, *, draining: bool) -> Verb[
     return tuple(Drained(host, host in changed, tuple(sorted(set(scene.view.owners_on(host).values())))) for host in hosts)
 
 
-def _set(scene: Scene, hosts: tuple[str, ...], draining: bool) -> Verb[set[str]]:
+def _set(scene: VerbContext, hosts: tuple[str, ...], draining: bool) -> Verb[set[str]]:
     """One transaction for some hosts, made anew until nothing else was written to them meanwhile; which of them it changed."""
     while True:
         held = {host: scene.view.allocations[host].record for host in hosts if host in scene.view.allocations}
         others = {host: record for host, record in held.items() if record.draining != draining}
         if not others:
             return set()
-        draft = Draft(scene.view)
+        draft = TransactionBuilder(scene.view)
         for host, record in others.items():
             draft.put(msgspec.structs.replace(record, draining=draining), "allocations", host)
         result = yield draft.commit()
         if result.ok:
             return set(others)
-        yield Pause(0.01)
+        yield Sleep(0.01)
 
 
 def _parts(hosts: Iterable[str], size: int) -> Iterator[tuple[str, ...]]:

@@ -11,10 +11,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from ..keystore.base import Compare, Delete, Op, Put
-from ..registry import keys
-from ..registry.records import Record
-from ..registry.view import View
+from ..registry.transaction import Commit
 
 T = TypeVar("T")
 
@@ -22,18 +19,6 @@ T = TypeVar("T")
 def grace(seconds: float) -> float:
     """How long a verb of which so many seconds have passed may go on, to undo what it began: Slurm waits some more."""
     return min(5.0, seconds / 4)
-
-
-MOST_CHANGES = 100
-"""Records of a kind that one transaction changes at most: etcd refuses more than 128 operations, and others come with them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Commit:
-    """Do this transaction; the reply is its :class:`~dacc_core.keystore.base.TxnResult`."""
-
-    compares: tuple[Compare, ...]
-    ops: tuple[Op, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +34,7 @@ class Wait:
 
 
 @dataclass(frozen=True, slots=True)
-class Pause:
+class Sleep:
     """Resume after some seconds, with a view that is up to date.
 
     When the verb's deadline passes first, :class:`~dacc_core.errors.StillWorking` is raised into it.
@@ -59,12 +44,12 @@ class Pause:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class AcquireClaimSlot:
     """Resume when no other claim of this program is under way; held until the next :class:`Commit` is answered."""
 
 
 @dataclass(frozen=True, slots=True)
-class AskUser:
+class LookupUser:
     """Look a user up in the passwd database; the reply is a :class:`User` or ``None``. Exactly one of the two is given."""
 
     uid: int = -1
@@ -82,40 +67,5 @@ class User:
     group_names: frozenset[str] = frozenset()
 
 
-Operation = Commit | Wait | Pause | Turn | AskUser
+Operation = Commit | Wait | Sleep | AcquireClaimSlot | LookupUser
 Verb = Generator[Operation, Any, T]
-
-
-class Draft:
-    """A transaction in the making, over a view: every record that is touched is also compared."""
-
-    def __init__(self, view: View) -> None:
-        self._view = view
-        self._compares: dict[str, Compare] = {}
-        self._ops: dict[str, Op] = {}
-
-    def expect(self, kind: str, name: str = "") -> Draft:
-        """Only if this record is still as the view has it (or still absent)."""
-        full = _key(kind, name)
-        self._compares[full] = Compare(full, self._view.revision_of(kind, name))
-        return self
-
-    def put(self, record: Record, kind: str, name: str = "", *, lease: int = 0) -> Draft:
-        """Write a record, if it is still as the view has it."""
-        full = _key(kind, name)
-        self._ops[full] = Put(full, keys.encode(record), lease)
-        return self.expect(kind, name)
-
-    def delete(self, kind: str, name: str = "", *, expect: bool = True) -> Draft:
-        """Delete a record, if it is still as the view has it."""
-        full = _key(kind, name)
-        self._ops[full] = Delete(full)
-        return self.expect(kind, name) if expect else self
-
-    def commit(self) -> Commit:
-        """The transaction as an operation."""
-        return Commit(tuple(self._compares.values()), tuple(self._ops.values()))
-
-
-def _key(kind: str, name: str) -> str:
-    return keys.key(kind, name) if name else keys.key(kind)

@@ -8,12 +8,13 @@ import msgspec
 
 from ..errors import Denied, InvalidRequest, NotFound
 from ..registry.records import History, Session
+from ..registry.transaction import TransactionBuilder
 from ..registry.view import View
 from . import goals, waiting
 from . import hosts as brick_hosts
-from .frontend import Caller
-from .operations import Draft, Pause, Verb
-from .sessions import Scene, find, pursue, tear_down
+from .frontend import PeerCredentials
+from .operations import Sleep, Verb
+from .sessions import VerbContext, find, submit_goal, tear_down
 
 
 def resolve(view: View, name: str) -> str:
@@ -37,13 +38,13 @@ def _names(session: Session) -> tuple[str, ...]:
     return (session.token, str(session.id), session.origin, volume)
 
 
-def check_owner(caller: Caller, session: Session, what: str) -> None:
+def check_owner(caller: PeerCredentials, session: Session, what: str) -> None:
     """Raises Denied unless the caller owns the session or is trusted."""
     if not caller.trusted and caller.uid != session.request.owner:
         raise Denied(who=f"uid {caller.uid}", what=f"{what} session {session.token}", why=f"it belongs to uid {session.request.owner}")
 
 
-def look_up(scene: Scene, name: str, caller: Caller) -> Verb[Session | History]:
+def look_up(scene: VerbContext, name: str, caller: PeerCredentials) -> Verb[Session | History]:
     """A session for its owner or an operator; of one that has ended, what is remembered. Raises NotFound and Denied."""
     try:
         session = yield from find(scene, resolve(scene.view, name))
@@ -56,17 +57,17 @@ def look_up(scene: Scene, name: str, caller: Caller) -> Verb[Session | History]:
     return session
 
 
-def stage_out(scene: Scene, name: str, caller: Caller) -> Verb[str]:
+def stage_out(scene: VerbContext, name: str, caller: PeerCredentials) -> Verb[str]:
     """Copy out what a session still owes; a kept one is freed afterwards. Raises Busy while nodes have it, and what the copy raised."""
     session = yield from find(scene, resolve(scene.view, name))
     check_owner(caller, session, "stage out")
-    yield from pursue(scene, session.token, goals.DATA_OUT, goals.staged_out, goals.check_unmounted)
+    yield from submit_goal(scene, session.token, goals.DATA_OUT, goals.staged_out, goals.check_unmounted)
     if session.kind == "kept":
         yield from tear_down(scene, session.token, hurry=False)
     return session.token
 
 
-def discard(scene: Scene, name: str, caller: Caller) -> Verb[str]:
+def discard(scene: VerbContext, name: str, caller: PeerCredentials) -> Verb[str]:
     """Delete what a kept session holds without copying it. Raises InvalidRequest for a session of another kind."""
     session = yield from find(scene, resolve(scene.view, name))
     check_owner(caller, session, "discard")
@@ -76,7 +77,7 @@ def discard(scene: Scene, name: str, caller: Caller) -> Verb[str]:
     return session.token
 
 
-def release(scene: Scene, host: str, device: str, caller: Caller) -> Verb[tuple[str, ...]]:
+def release(scene: VerbContext, host: str, device: str, caller: PeerCredentials) -> Verb[tuple[str, ...]]:
     """Free a host's quarantined bricks (or the one named); what was freed. Whoever calls has made sure that they are clean."""
     brick_hosts.check_operator(caller, "release bricks")
     while True:
@@ -90,13 +91,13 @@ def release(scene: Scene, host: str, device: str, caller: Caller) -> Verb[tuple[
             raise NotFound(why=f"host {host} has no such brick in quarantine")
         left = {one: why for one, why in entry.record.quarantined.items() if one not in freed}
         released = msgspec.structs.replace(entry.record, quarantined=left, forgotten=0.0)
-        result = yield Draft(scene.view).put(released, "allocations", host).commit()
+        result = yield TransactionBuilder(scene.view).put(released, "allocations", host).commit()
         if result.ok:
             return freed
-        yield Pause(0.01)
+        yield Sleep(0.01)
 
 
-def retry(scene: Scene, job: str, caller: Caller) -> Verb[int]:
+def retry(scene: VerbContext, job: str, caller: PeerCredentials) -> Verb[int]:
     """Forget how often a job's pre_run failed, so that its setup is no longer refused; how often it was."""
     brick_hosts.check_operator(caller, "let a job try again")
     while True:
@@ -104,13 +105,13 @@ def retry(scene: Scene, job: str, caller: Caller) -> Verb[int]:
         if entry is None or not entry.record.pre_run_failures:
             raise NotFound(why=f"no pre_run of job {job} is remembered to have failed")
         forgiven = msgspec.structs.replace(entry.record, pre_run_failures=0)
-        result = yield Draft(scene.view).put(forgiven, "history", job).commit()
+        result = yield TransactionBuilder(scene.view).put(forgiven, "history", job).commit()
         if result.ok:
             return entry.record.pre_run_failures
-        yield Pause(0.01)
+        yield Sleep(0.01)
 
 
-def overview(view: View, caller: Caller) -> dict[str, Any]:
+def overview(view: View, caller: PeerCredentials) -> dict[str, Any]:
     """Pools, hosts and sessions, for ``dacc status``. What failed and why may name paths: strangers do not read it."""
     return {
         "cluster": view.cluster.record.id if view.cluster else "",
@@ -126,7 +127,7 @@ def _pool(view: View, name: str) -> dict[str, Any]:
     return {"name": name, "granularity": pool.granularity, "provider": pool.provider, "bricks": total, "free": free}
 
 
-def _host(view: View, name: str, caller: Caller) -> dict[str, Any]:
+def _host(view: View, name: str, caller: PeerCredentials) -> dict[str, Any]:
     held = view.allocations[name].record if name in view.allocations else None
     return {
         "name": name,
@@ -139,7 +140,7 @@ def _host(view: View, name: str, caller: Caller) -> dict[str, Any]:
     }
 
 
-def _session(view: View, token: str, caller: Caller) -> dict[str, Any]:
+def _session(view: View, token: str, caller: PeerCredentials) -> dict[str, Any]:
     session, status = view.sessions[token].record, view.status(token)
     stranger = not (caller.trusted or caller.uid == session.request.owner)
     failure = "" if status.failure is None else status.failure.kind if stranger else status.failure.text
@@ -160,7 +161,7 @@ def _session(view: View, token: str, caller: Caller) -> dict[str, Any]:
     }
 
 
-def show(scene: Scene, name: str, caller: Caller) -> Verb[dict[str, Any]]:
+def show(scene: VerbContext, name: str, caller: PeerCredentials) -> Verb[dict[str, Any]]:
     """All that is known of a session, for ``dacc show``; of one that has ended, what is remembered."""
     session = yield from look_up(scene, name, caller)
     if isinstance(session, History):

@@ -13,9 +13,10 @@ import msgspec
 
 from ..errors import BufferInUse, BufferOwed, NoSuchBuffer, NoSuchSession, SessionEnding, Superseded, from_record
 from ..registry.records import Eviction, Goal, Session
+from ..registry.transaction import MOST_CHANGES, TransactionBuilder
 from ..registry.view import View
 from . import goals, waiting
-from .operations import MOST_CHANGES, Draft, Pause, Verb, Wait
+from .operations import Sleep, Verb, Wait
 from .subject import Subject
 
 BARRIER_SECONDS = 60.0
@@ -23,7 +24,7 @@ BARRIER_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class VerbContext:
     """What a verb sees: the view, the wall clock (seconds since the epoch, for people) and the site's rules.
 
     ``buffer_wait``: seconds that a claim waits for a persistent buffer that does not exist. ``subject``: the session that the call is
@@ -38,27 +39,27 @@ class Scene:
     most_changes: int = MOST_CHANGES
 
 
-def present(scene: Scene, token: str) -> Session | None:
+def present(scene: VerbContext, token: str) -> Session | None:
     """The session that our view has under a token, if the call can be about it. Raises Unavailable when nobody can say."""
     session = scene.view.session(token)
     return session if session is None or scene.subject is None or scene.subject.may_be(session) else None
 
 
-def find(scene: Scene, token: str) -> Verb[Session]:
+def find(scene: VerbContext, token: str) -> Verb[Session]:
     """The session of a token. Raises NoSuchSession when the store itself, not only our view of it, has none that can be meant."""
     while True:
         session = present(scene, token)
         if session is not None:
             return session
         # Another daemon may have made it a moment ago: an empty transaction brings the view up to the store's revision.
-        result = yield Draft(scene.view).expect("sessions", token).commit()
+        result = yield TransactionBuilder(scene.view).expect("sessions", token).commit()
         if result.ok:
             raise NoSuchSession(token=token)
 
 
-def is_current(scene: Scene, token: str) -> Verb[bool]:
+def is_current(scene: VerbContext, token: str) -> Verb[bool]:
     """Whether the session is as our view has it: another daemon may have changed it a moment ago."""
-    result = yield Draft(scene.view).expect("sessions", token).commit()
+    result = yield TransactionBuilder(scene.view).expect("sessions", token).commit()
     return bool(result.ok)
 
 
@@ -76,7 +77,7 @@ def spread(token: str, attempt: int) -> float:
 # --- wishing something of a session ---
 
 
-def pursue(scene: Scene, token: str, wish: Goal, enough: goals.Enough, check: goals.Check = goals.anything) -> Verb[None]:
+def submit_goal(scene: VerbContext, token: str, wish: Goal, enough: goals.Satisfied, check: goals.Check = goals.anything) -> Verb[None]:
     """Wish facts of a session and wait until ``enough`` of them is true.
 
     Writes nothing when it is true already, joins the same goal in progress, and gives a failed one a new try. ``check`` may object to
@@ -89,7 +90,7 @@ def pursue(scene: Scene, token: str, wish: Goal, enough: goals.Enough, check: go
 
 
 def _record(
-    scene: Scene, token: str, wish: Goal, enough: goals.Enough, check: goals.Check = goals.anything
+    scene: VerbContext, token: str, wish: Goal, enough: goals.Satisfied, check: goals.Check = goals.anything
 ) -> Verb[tuple[Session, int | None]]:
     """The session, and the sequence number of the wish, recorded or joined; ``None`` when there is nothing to wait for."""
     for attempt in range(1_000_000):
@@ -107,17 +108,18 @@ def _record(
         if done or (joined and wish.filesystem == "ready"):
             if scene.subject is not None and not (yield from is_current(scene, token)):
                 continue  # a call that ends a session succeeds for what the store has, not for what our view was told last
-            return _settle(scene, session), None if done else session.goal_seq
-        seq = session.goal_seq + 1
+            return _settle(scene, session), None if done else session.goal_revision
+        seq = session.goal_revision + 1
         goal = session.goal if joined else wish
-        result = yield Draft(scene.view).put(msgspec.structs.replace(session, goal=goal, goal_seq=seq), "sessions", token).commit()
+        desired = msgspec.structs.replace(session, goal=goal, goal_revision=seq)
+        result = yield TransactionBuilder(scene.view).put(desired, "sessions", token).commit()
         if result.ok:
             return _settle(scene, session), seq
-        yield Pause(jitter(token, attempt))
+        yield Sleep(jitter(token, attempt))
     raise AssertionError("unreachable")
 
 
-def _settle(scene: Scene, session: Session) -> Session:
+def _settle(scene: VerbContext, session: Session) -> Session:
     if scene.subject is not None:
         scene.subject.settle(session)
     return session
@@ -129,18 +131,18 @@ def _same(old: Goal, new: Goal) -> bool:
     return msgspec.structs.replace(old, verb=new.verb) == new
 
 
-def _outcome(view: View, former: Session, wish: Goal, seq: int, enough: goals.Enough) -> Callable[[], bool | None]:
+def _outcome(view: View, former: Session, wish: Goal, seq: int, enough: goals.Satisfied) -> Callable[[], bool | None]:
     token = former.token
 
     def ready() -> bool | None:
         session, status = view.session(token), view.status(token)
         if session is None or session.identity != former.identity:
             raise Superseded(verb=wish.verb, token=token, by="teardown")
-        if status.done_seq >= seq or enough(session, status):
+        if status.observed_revision >= seq or enough(session, status):
             return True
-        if status.failed_seq >= seq and status.failure is not None:
+        if status.failed_revision >= seq and status.failure is not None:
             raise from_record(status.failure.kind, status.failure.text)
-        if session.goal_seq > seq and goals.contrary(session.goal, wish):
+        if session.goal_revision > seq and goals.contrary(session.goal, wish):
             raise Superseded(verb=wish.verb, token=token, by=session.goal.verb)
         return None
 
@@ -150,7 +152,7 @@ def _outcome(view: View, former: Session, wish: Goal, seq: int, enough: goals.En
 # --- ending a session ---
 
 
-def tear_down(scene: Scene, token: str, *, hurry: bool) -> Verb[None]:
+def tear_down(scene: VerbContext, token: str, *, hurry: bool) -> Verb[None]:
     """Wish the session gone and wait until it is. Raises NoSuchSession for an unknown token, BufferInUse for a buffer in use."""
     if scene.subject is None:  # it takes several transactions, which must be about one session
         scene = replace(scene, subject=Subject())
@@ -166,7 +168,7 @@ def tear_down(scene: Scene, token: str, *, hurry: bool) -> Verb[None]:
     yield Wait(token, vanished(scene.view, session), "tearing down")
 
 
-def _destroy(scene: Scene, name: str, *, hurry: bool) -> Verb[None]:
+def _destroy(scene: VerbContext, name: str, *, hurry: bool) -> Verb[None]:
     """Wish a persistent buffer gone while nobody is attached to it. Anyone there withdraws the barrier, or is evicted in a hurry."""
     evicted: dict[str, Eviction] = {}
     for attempt in range(1_000_000):
@@ -177,15 +179,15 @@ def _destroy(scene: Scene, name: str, *, hurry: bool) -> Verb[None]:
         # Whoever took the barrier for one that a crash has left has written this record: then there may be new users.
         if session is not None and session.ending and not scene.view.users_of(name):
             wish = msgspec.structs.replace(goals.gone(hurry=hurry), evict=tuple(evicted.values()))
-            wished = msgspec.structs.replace(session, goal=wish, goal_seq=session.goal_seq + 1)
-            result = yield Draft(scene.view).put(wished, "sessions", name).commit()
+            wished = msgspec.structs.replace(session, goal=wish, goal_revision=session.goal_revision + 1)
+            result = yield TransactionBuilder(scene.view).put(wished, "sessions", name).commit()
             if result.ok:
                 return
-        yield Pause(jitter(name, attempt))
+        yield Sleep(jitter(name, attempt))
     raise AssertionError("unreachable")
 
 
-def _clear(scene: Scene, name: str, *, hurry: bool) -> Verb[dict[str, Eviction]]:
+def _clear(scene: VerbContext, name: str, *, hurry: bool) -> Verb[dict[str, Eviction]]:
     """Behind the barrier: see that nobody is attached, in a hurry by detaching everybody; what is to be unmounted then."""
     users = scene.view.users_of(name)
     if users and not hurry:
@@ -205,37 +207,37 @@ def _in_use(view: View, name: str, users: tuple[str, ...]) -> BufferInUse:
     return BufferOwed(name=name, job=", ".join(kept.values()))
 
 
-def raise_barrier(scene: Scene, name: str) -> Verb[bool]:
+def raise_barrier(scene: VerbContext, name: str) -> Verb[bool]:
     """Let no new job attach to a buffer; false when it ends already."""
     for attempt in range(1_000_000):
         session = present(scene, name)
         if session is None or session.goal.filesystem == "absent":
             return False
-        result = yield Draft(scene.view).put(msgspec.structs.replace(session, ending=scene.now()), "sessions", name).commit()
+        result = yield TransactionBuilder(scene.view).put(msgspec.structs.replace(session, ending=scene.now()), "sessions", name).commit()
         if result.ok:
             _settle(scene, session)
             break
-        yield Pause(jitter(name, attempt))
+        yield Sleep(jitter(name, attempt))
     return True
 
 
-def withdraw_barrier(scene: Scene, name: str) -> Verb[None]:
+def withdraw_barrier(scene: VerbContext, name: str) -> Verb[None]:
     """Let jobs attach to a buffer again."""
     session = present(scene, name)
     if session is not None:
-        yield Draft(scene.view).put(msgspec.structs.replace(session, ending=0.0), "sessions", name).commit()
+        yield TransactionBuilder(scene.view).put(msgspec.structs.replace(session, ending=0.0), "sessions", name).commit()
 
 
-def _detach(scene: Scene, name: str) -> Verb[None]:
+def _detach(scene: VerbContext, name: str) -> Verb[None]:
     """Remove all attachments of a buffer behind its barrier, also while their jobs end and do the same."""
     attempt = 0
     while (users := scene.view.users_of(name)) and (session := present(scene, name)) is not None and session.ending:
-        draft = Draft(scene.view).expect("sessions", name)
+        draft = TransactionBuilder(scene.view).expect("sessions", name)
         for user in users[: scene.most_changes]:
             draft.delete("attachments", f"{name}/{user}")
         result = yield draft.commit()
         if not result.ok:
-            yield Pause(jitter(name, attempt))
+            yield Sleep(jitter(name, attempt))
         attempt += 1
 
 

@@ -14,16 +14,17 @@ from ..config import Config
 from ..errors import Compacted, DaccError, KeystoreMissing, KeystoreUnavailable, StillWorking, Unavailable, WrongCluster
 from ..keystore.base import Keystore, TxnResult, Watch
 from ..registry import keys
+from ..registry.transaction import Commit
 from ..registry.view import View
-from .frontend import Answer, Site
-from .operations import AskUser, Commit, Pause, Turn, Verb, Wait, grace
-from .sessions import Scene
+from .frontend import Answer, FrontEndContext
+from .operations import AcquireClaimSlot, LookupUser, Sleep, Verb, Wait, grace
+from .sessions import VerbContext
 from .users import find_user
 
 READ_SECONDS = 3.0
 
 
-class Driver:
+class StandaloneRunner:
     """A view of a store, read once and then kept up by a watch, and a verb that runs over it."""
 
     def __init__(self, store: Keystore, config: Config, seconds: float) -> None:
@@ -32,8 +33,8 @@ class Driver:
         self.view = View()
         self._load(min(READ_SECONDS, seconds))
         self._check_cluster(config)
-        scene = Scene(self.view, time.time, config.max_pre_run_failures, config.slurm.buffer_wait)
-        self.site = Site(scene=scene, config=config)
+        scene = VerbContext(self.view, time.time, config.max_pre_run_failures, config.slurm.buffer_wait)
+        self.site = FrontEndContext(scene=scene, config=config)
 
     def _load(self, timeout: float) -> None:
         self.view.load(self._store.range(keys.PREFIX, timeout=max(0.1, timeout)))
@@ -72,11 +73,11 @@ class Driver:
                 return self._commit(operation, token)
             case Wait():
                 return self._await(operation.ready, operation.doing, token)
-            case Pause():
+            case Sleep():
                 self._pause(operation.seconds, token)
-            case AskUser():
+            case LookupUser():
                 return find_user(operation.uid, operation.name)
-            case Turn():
+            case AcquireClaimSlot():
                 pass
         return None
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from dacc_core.sizes import format_exact
 from fakewarp.directives.model import Directives
-from fakewarp.directives.problems import Place, Problems, shown
+from fakewarp.directives.problems import Problems, ScriptPlace, shown
 
-_START = Place(1, 1)
+_START = ScriptPlace(1, 1)
 _MAX_NAMED = 10
 
 
@@ -69,10 +69,10 @@ class _Checker:
             if pool := self._pool(buffer.pool, place):
                 self._fits(buffer.pool or self._default, pool, buffer.capacity, place)
 
-    def _place(self, *keys: str) -> Place:
+    def _place(self, *keys: str) -> ScriptPlace:
         return next((self._directives.places[key] for key in keys if key in self._directives.places), _START)
 
-    def _pool(self, name: str, place: Place) -> PoolSize | None:
+    def _pool(self, name: str, place: ScriptPlace) -> PoolSize | None:
         pool = self._pools.get(name or self._default)
         if pool is None:
             what = f"pool {shown(name)}" if name else f"the default pool {shown(self._default)}"
@@ -86,7 +86,7 @@ class _Checker:
         more = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
         return f"write pool= with one of {', '.join(map(shown, names[:_MAX_NAMED]))}{more}"
 
-    def _fits(self, name: str, pool: PoolSize, wanted: int, place: Place) -> None:
+    def _fits(self, name: str, pool: PoolSize, wanted: int, place: ScriptPlace) -> None:
         needed = -(-wanted // pool.granularity)
         if needed > pool.bricks:
             total = format_exact(pool.granularity * pool.bricks)

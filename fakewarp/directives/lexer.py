@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from fakewarp.directives.problems import Place, Problems, shown
+from fakewarp.directives.problems import Problems, ScriptPlace, shown
 from fakewarp.directives.rules import COMMANDS
 
 MAX_DIRECTIVES = 512 * 1024
@@ -47,11 +47,11 @@ class Directive:
     words: list[Word] = field(default_factory=list)
     broken: bool = False
     _starts: list[int] = field(default_factory=list)
-    _places: list[Place] = field(default_factory=list)
+    _places: list[ScriptPlace] = field(default_factory=list)
     _parts: list[str] = field(default_factory=list)
     _length: int = 0
 
-    def append(self, text: str, place: Place) -> None:
+    def append(self, text: str, place: ScriptPlace) -> None:
         """Add the text of one line; :meth:`join` then makes ``text``."""
         self._starts.append(self._length)
         self._places.append(place)
@@ -67,11 +67,11 @@ class Directive:
         """Make ``text`` of the parts."""
         self.text = "".join(self._parts)
 
-    def place(self, offset: int = 0) -> Place:
+    def place(self, offset: int = 0) -> ScriptPlace:
         """Where a character of ``text`` stands in the script."""
         index = max(bisect_right(self._starts, offset) - 1, 0)
         line, column = self._places[index]
-        return Place(line, column + offset - self._starts[index])
+        return ScriptPlace(line, column + offset - self._starts[index])
 
 
 def lex(text: str, problems: Problems, notes: list[str]) -> list[Directive]:
@@ -97,7 +97,7 @@ def _header(text: str, problems: Problems, notes: list[str]) -> str:
     nul = header.find("\0")
     if nul >= 0:
         start = header.rfind("\n", 0, nul) + 1
-        place = Place(header.count("\n", 0, nul) + 1, nul - start + 1)
+        place = ScriptPlace(header.count("\n", 0, nul) + 1, nul - start + 1)
         problems.add(place, "a NUL byte: Slurm reads a script only up to it: remove it")
         header = header[:start]
     return header
@@ -144,21 +144,22 @@ class _Joiner:
         if rest and not rest[0].isspace():
             if not rest.startswith(tuple(COMMANDS)):
                 return None  # a comment such as #BBQ; Slurm ignores it too
-            self._break(directive, Place(number, 4), f"Slurm takes this for a directive, but a space is missing after {prefix}: add it")
-        self._append(directive, rest, Place(number, 4))
+            missing = f"Slurm takes this for a directive, but a space is missing after {prefix}: add it"
+            self._break(directive, ScriptPlace(number, 4), missing)
+        self._append(directive, rest, ScriptPlace(number, 4))
         return directive
 
     def _continue(self, directive: Directive, prefix: str, number: int, line: str) -> None:
         if prefix != directive.prefix:
             wrong = f"a {directive.prefix} line is continued by a {prefix} line, which Slurm refuses"
-            self._break(directive, Place(number, 1), f"{wrong}: begin both with {directive.prefix}")
+            self._break(directive, ScriptPlace(number, 1), f"{wrong}: begin both with {directive.prefix}")
         text, column = line[3:], 4
         if directive.ends_blank:  # as Slurm: blanks on both sides of a continuation are one run
             stripped = text.lstrip(BLANKS)
             text, column = stripped, column + len(text) - len(stripped)
-        self._append(directive, text, Place(number, column))
+        self._append(directive, text, ScriptPlace(number, column))
 
-    def _append(self, directive: Directive, text: str, place: Place) -> None:
+    def _append(self, directive: Directive, text: str, place: ScriptPlace) -> None:
         continued = text.endswith("\\")
         directive.append(text[:-1] if continued else text, place)
         self._open = directive if continued else None
@@ -177,7 +178,7 @@ class _Joiner:
         wrong = f"a backslash ends this directive, but the next line does not begin with {directive.prefix}"
         self._break(directive, directive.place(), f"{wrong}: begin it so, or remove the backslash")
 
-    def _break(self, directive: Directive, place: Place, problem: str) -> None:
+    def _break(self, directive: Directive, place: ScriptPlace, problem: str) -> None:
         """Give a directive up, for one reason."""
         if not directive.broken:
             directive.broken = True

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, fields
 
 import msgspec
 
-from dacc_core.registry.records import StageRequest
-from fakewarp.directives.problems import Place
+from dacc_core.values import StageRequest
+from fakewarp.directives.problems import ScriptPlace
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Directives:
     creates: tuple[CreateBuffer, ...] = ()
     destroys: tuple[DestroyBuffer, ...] = ()
     notes: tuple[str, ...] = field(default=(), compare=False)
-    places: Mapping[str, Place] = field(default_factory=dict, compare=False, repr=False)
+    places: Mapping[str, ScriptPlace] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def digest(self) -> str:

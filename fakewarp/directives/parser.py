@@ -7,14 +7,14 @@ from collections.abc import Callable
 import msgspec
 
 from dacc_core.errors import InvalidRequest
-from dacc_core.registry.records import StageRequest
 from dacc_core.sizes import MAX_SIZE
+from dacc_core.values import StageRequest
 from fakewarp.directives.lexer import lex
 from fakewarp.directives.model import CreateBuffer, DestroyBuffer, Directives
-from fakewarp.directives.problems import Place, Problems, shown
+from fakewarp.directives.problems import Problems, ScriptPlace, shown
 from fakewarp.directives.reader import Reading, read
 from fakewarp.directives.staging import MAX_STAGING, STRIPED, BufferSide, buffer_side, outer_side, persistent_variable
-from fakewarp.directives.values import Access
+from fakewarp.directives.values import BufferAccess
 
 _GIVE_BUFFERS = ("jobdw", "persistentdw")
 MAX_PERSISTENT = 64
@@ -56,11 +56,11 @@ class _Draft:
         self._variables: dict[str, str] = {}
         self._staging: dict[str, list[StageRequest]] = {"stage_in": [], "stage_out": []}
         self._staged_bytes = 0
-        self._in_buffers: list[tuple[BufferSide, Place]] = []
-        self._lists: list[Place] = []
+        self._in_buffers: list[tuple[BufferSide, ScriptPlace]] = []
+        self._lists: list[ScriptPlace] = []
         self._creates: dict[str, CreateBuffer] = {}
         self._destroys: dict[str, DestroyBuffer] = {}
-        self._places: dict[str, Place] = {}
+        self._places: dict[str, ScriptPlace] = {}
         self._handlers: dict[str, Callable[[Reading], None]] = {
             "jobdw": self._jobdw,
             "persistentdw": self._persistentdw,
@@ -104,7 +104,7 @@ class _Draft:
         amount = reading.values["capacity"]
         self._capacity = self._sum(self._capacity, amount.bytes, reading, "capacity")
         self._granules = self._sum(self._granules, amount.granules, reading, "capacity")
-        access = reading.values.get("access_mode", Access(striped=True, private=False, modifiers=()))
+        access = reading.values.get("access_mode", BufferAccess(striped=True, private=False, modifiers=()))
         self._note_modifiers(access, reading)
         self._has_job_buffer = True
         self._striped |= access.striped
@@ -135,7 +135,7 @@ class _Draft:
             return total
         return total + more
 
-    def _note_modifiers(self, access: Access, reading: Reading) -> None:
+    def _note_modifiers(self, access: BufferAccess, reading: Reading) -> None:
         for modifier in access.modifiers:
             self.notes.append(f"line {reading.place.line}: {modifier} of access_mode is accepted and has no effect")
 

@@ -13,7 +13,7 @@ MAX_PROBLEMS = 100
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+.,:/~$%")
 
 
-class Place(NamedTuple):
+class ScriptPlace(NamedTuple):
     """A line and a column of the script, both counted from 1."""
 
     line: int
@@ -24,12 +24,12 @@ class Problems:
     """Problems of one script; :meth:`check` raises them all as one error."""
 
     def __init__(self) -> None:
-        self._found: list[tuple[Place, str]] = []
+        self._found: list[tuple[ScriptPlace, str]] = []
 
     def __len__(self) -> int:
         return len(self._found)
 
-    def add(self, place: Place, text: str) -> None:
+    def add(self, place: ScriptPlace, text: str) -> None:
         """Record a problem: what, why, and what to do, on one line."""
         self._found.append((place, text))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from dacc_core.errors import InvalidRequest
 from fakewarp.directives.lexer import Directive, Word
-from fakewarp.directives.problems import Place, Problems, shown
+from fakewarp.directives.problems import Problems, ScriptPlace, shown
 from fakewarp.directives.rules import COMMANDS, Command, Option
 
 
@@ -16,9 +16,9 @@ class Reading:
     """A directive's command and checked values. ``given`` has the wrong ones too; ``whole``: there are none."""
 
     command: Command
-    place: Place
+    place: ScriptPlace
     values: dict[str, Any] = field(default_factory=dict)
-    places: dict[str, Place] = field(default_factory=dict)
+    places: dict[str, ScriptPlace] = field(default_factory=dict)
     given: set[str] = field(default_factory=set)
     flags: set[str] = field(default_factory=set)
     whole: bool = True
@@ -27,7 +27,7 @@ class Reading:
 def read(directive: Directive, problems: Problems, notes: list[str]) -> Reading | None:
     """Read a directive that the lexer could split; ``None`` when it is no known command."""
     command = _command(directive, problems)
-    return _Reader(directive, command, problems, notes).read() if command else None
+    return _OptionReader(directive, command, problems, notes).read() if command else None
 
 
 def _command(directive: Directive, problems: Problems) -> Command | None:
@@ -44,7 +44,7 @@ def _command(directive: Directive, problems: Problems) -> Command | None:
     return command
 
 
-class _Reader:
+class _OptionReader:
     def __init__(self, directive: Directive, command: Command, problems: Problems, notes: list[str]) -> None:
         self._directive = directive
         self._command = command

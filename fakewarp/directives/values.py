@@ -16,7 +16,7 @@ _ACCESS_MODIFIERS = ("MFS", "MFC", "client_cache")
 _STAGE_KINDS: dict[str, StageKind] = {"file": "file", "directory": "directory", "list": "list"}
 
 
-class Access(NamedTuple):
+class BufferAccess(NamedTuple):
     """``access_mode=``: how the job's nodes see its buffer, and the modifiers that were given."""
 
     striped: bool
@@ -24,7 +24,7 @@ class Access(NamedTuple):
     modifiers: tuple[str, ...]
 
 
-class Swap(NamedTuple):
+class SwapSize(NamedTuple):
     """Swap per node; ``assumed`` when the script names no unit."""
 
     size: int
@@ -36,11 +36,11 @@ def anything(text: str) -> str:
     return text
 
 
-def swap(text: str) -> Swap:
+def swap(text: str) -> SwapSize:
     """Swap per node. A bare number counts GiB, as in Slurm's own ``--bb=swap=N`` (dw.c, ``_xlate_interactive``)."""
     if re.fullmatch(r"[0-9]{1,18}", text):
-        return Swap(parse_size(f"{text}GiB"), assumed=True)
-    return Swap(parse_size(text), assumed=False)
+        return SwapSize(parse_size(f"{text}GiB"), assumed=True)
+    return SwapSize(parse_size(text), assumed=False)
 
 
 def storage_type(text: str) -> str:
@@ -52,7 +52,7 @@ def storage_type(text: str) -> str:
     return text
 
 
-def access_modes(text: str) -> Access:
+def access_modes(text: str) -> BufferAccess:
     """``striped``, ``private`` or both, each with modifiers in parentheses."""
     modes, modifiers, position = set[str](), list[str](), 0
     while match := _ACCESS.match(text, position):
@@ -61,7 +61,7 @@ def access_modes(text: str) -> Access:
         position = match.end()
     if position != len(text) or text.endswith(","):
         raise InvalidRequest(why=_ACCESS_FORMS)
-    return Access("striped" in modes, "private" in modes, tuple(modifiers))
+    return BufferAccess("striped" in modes, "private" in modes, tuple(modifiers))
 
 
 def _access_mode(text: str) -> str:
@@ -81,7 +81,7 @@ def _modifiers(text: str | None) -> list[str]:
     return [name for name, _, _ in names]
 
 
-def persistent_access(text: str) -> Access:
+def persistent_access(text: str) -> BufferAccess:
     """A persistent buffer is one directory for all who use it."""
     access = access_modes(text)
     if access.private:

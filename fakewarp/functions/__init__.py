@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dacc_core.verbs.frontend import Answer, Site
+from dacc_core.verbs.frontend import Answer, FrontEndContext
 from fakewarp import answers
 from fakewarp.directives.problems import shown
 from fakewarp.functions import buffers, endings, jobs, reads
@@ -17,7 +17,7 @@ FUNCTIONS: dict[str, Function[Any]] = {
 }
 
 
-def _invalid(name: str, _: Site) -> Answer:
+def _invalid(name: str, _: FrontEndContext) -> Answer:
     # Slurm goes on without a function that it may call and we may lack if the output starts with these words (dw.c, _start_stage_in).
     line = f"invalid function {shown(name)}: there are {', '.join(FUNCTIONS)}"
     return Answer(rc=1, stdout=answers.one_line(line) + "\n")

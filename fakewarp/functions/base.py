@@ -11,14 +11,14 @@ from dacc_core.config import Config
 from dacc_core.errors import BadArguments, NoSuchPool, NoSuchUser, StaleView, Unavailable
 from dacc_core.names import check_job_token
 from dacc_core.registry.view import View, names
-from dacc_core.verbs.frontend import Answer, Site
-from dacc_core.verbs.operations import AskUser, Verb
+from dacc_core.verbs.frontend import Answer, FrontEndContext
+from dacc_core.verbs.operations import LookupUser, Verb
 from fakewarp.arguments import Arguments
 from fakewarp.directives import Directives, parse_script
 
 T = TypeVar("T")
 Files = Mapping[str, str]
-Run = Callable[[T, Site], Verb[Answer]]
+Run = Callable[[T, FrontEndContext], Verb[Answer]]
 
 STALE_SECONDS = 3.0
 READ_SECONDS = 3.0
@@ -41,10 +41,10 @@ class Function(Generic[T]):
     ending: bool = False
 
 
-def at_once(answer: Callable[[T, Site], Answer]) -> Run[T]:
+def at_once(answer: Callable[[T, FrontEndContext], Answer]) -> Run[T]:
     """The verb of a function that waits for nothing: it reads the view and answers."""
 
-    def verb(asked: T, site: Site) -> Verb[Answer]:
+    def verb(asked: T, site: FrontEndContext) -> Verb[Answer]:
         return answer(asked, site)
         yield  # what makes it a generator
 
@@ -97,7 +97,7 @@ def script(arguments: Arguments, files: Files) -> Directives:
 # --- what a site has ---
 
 
-def check_fresh(site: Site) -> None:
+def check_fresh(site: FrontEndContext) -> None:
     """Slurm forgets every buffer that it is not told of for a minute (dw.c, _timeout_bb_rec): rather no answer than an old one."""
     if math.isinf(site.age):
         raise Unavailable(why="the keystore has not been heard from yet: see the log of dacd")
@@ -123,7 +123,7 @@ def no_such_pool(view: View, pool: str) -> NoSuchPool:
 
 def primary_group(uid: int) -> Verb[int]:
     """The primary group of a user. Raises NoSuchUser."""
-    user = yield AskUser(uid=uid)
+    user = yield LookupUser(uid=uid)
     if user is None:
         raise NoSuchUser.from_text(f"uid {uid} has no passwd entry on this host, so its group is unknown: add the user here")
     return int(user.gid)

@@ -11,7 +11,7 @@ from dacc_core.registry.records import Request
 from dacc_core.sizes import Capacity, parse_capacity
 from dacc_core.verbs import goals
 from dacc_core.verbs.claims import Claim, set_up, withdraw
-from dacc_core.verbs.frontend import Answer, Site
+from dacc_core.verbs.frontend import Answer, FrontEndContext
 from dacc_core.verbs.operations import Verb
 from dacc_core.verbs.sessions import tear_down
 from fakewarp import answers
@@ -58,7 +58,7 @@ def _capacity(arguments: Arguments) -> Capacity:
     return capacity
 
 
-def _create_persistent(asked: Creation, site: Site) -> Verb[Answer]:
+def _create_persistent(asked: Creation, site: FrontEndContext) -> Verb[Answer]:
     # Slurm passes no group and no mode, so the buffer is its owner's alone.
     group = yield from primary_group(asked.owner)
     pool = asked.capacity.pool
@@ -76,7 +76,7 @@ def _create_persistent(asked: Creation, site: Site) -> Verb[Answer]:
     return answers.text("created")
 
 
-def _undo(asked: Creation, site: Site) -> Verb[None]:
+def _undo(asked: Creation, site: FrontEndContext) -> Verb[None]:
     """Remove a buffer whose filesystem could not be made: Slurm holds the job and never asks for it (dw.c, _create_persistent)."""
     view = site.scene.view
     session = view.session(asked.name)
@@ -84,11 +84,11 @@ def _undo(asked: Creation, site: Site) -> Verb[None]:
         yield from tear_down(site.scene, asked.name, hurry=True)
 
 
-def _withdraw(asked: Creation, site: Site) -> Verb[None]:
+def _withdraw(asked: Creation, site: FrontEndContext) -> Verb[None]:
     """Let a buffer wait for bricks no longer, for the same reason."""
     session = site.scene.view.session(asked.name)
     if session is not None and session.request.owner == asked.owner:
-        yield from withdraw(site.scene, asked.name, session.born)
+        yield from withdraw(site.scene, asked.name, session.created_at)
 
 
 FUNCTIONS = (Function("create_persistent", _read, _create_persistent, other),)

@@ -14,18 +14,18 @@ from dacc_core.names import check_token
 from dacc_core.registry.records import Session
 from dacc_core.registry.view import View
 from dacc_core.verbs import goals
-from dacc_core.verbs.frontend import Answer, Site
+from dacc_core.verbs.frontend import Answer, FrontEndContext
 from dacc_core.verbs.operations import Verb, Wait
-from dacc_core.verbs.sessions import find, present, pursue, tear_down
+from dacc_core.verbs.sessions import find, present, submit_goal, tear_down
 from fakewarp import answers
 from fakewarp.arguments import Arguments
 from fakewarp.directives.problems import shown
 from fakewarp.functions.base import Files, Function, before, job_token, other
 
 
-def _post_run(token: str, site: Site) -> Verb[Answer]:
+def _post_run(token: str, site: FrontEndContext) -> Verb[Answer]:
     try:
-        yield from pursue(site.scene, token, goals.POST_RUN, goals.unmounted)
+        yield from submit_goal(site.scene, token, goals.POST_RUN, goals.unmounted)
     except NoSuchSession:
         pass  # Slurm tolerates no words here, only success (dw.c, _start_stage_out)
     except (SessionEnding, Superseded):  # by a teardown, since no other goal is contrary to this one; it unmounts first
@@ -44,11 +44,11 @@ def _unmounted(view: View, ending: Session) -> Callable[[], bool | None]:
     return ready
 
 
-def _data_out(token: str, site: Site) -> Verb[Answer]:
+def _data_out(token: str, site: FrontEndContext) -> Verb[Answer]:
     try:
         # Slurm itself calls post_run first.
         check = goals.check_unmounted if site.by_owner else goals.anything
-        yield from pursue(site.scene, token, goals.DATA_OUT, goals.staged_out, check)
+        yield from submit_goal(site.scene, token, goals.DATA_OUT, goals.staged_out, check)
     except NoSuchSession as gone:
         return answers.text(str(gone))
     return Answer()
@@ -76,7 +76,7 @@ def _read_teardown(arguments: Arguments, _: Files) -> Ending:
     return Ending(known=known, shown=shown(token), hurry=arguments.hurry)
 
 
-def _teardown(asked: Ending, site: Site) -> Verb[Answer]:
+def _teardown(asked: Ending, site: FrontEndContext) -> Verb[Answer]:
     try:
         yield from _end(asked, site)
     except NoSuchSession as gone:
@@ -86,7 +86,7 @@ def _teardown(asked: Ending, site: Site) -> Verb[Answer]:
     return Answer()
 
 
-def _end(asked: Ending, site: Site) -> Verb[None]:
+def _end(asked: Ending, site: FrontEndContext) -> Verb[None]:
     session = (yield from find(site.scene, asked.known)) if asked.known else None
     if session is None or session.kind == "kept":  # a kept session is not Slurm's any more
         raise NoSuchSession(token=asked.shown)

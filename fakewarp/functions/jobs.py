@@ -14,10 +14,10 @@ from dacc_core.registry.view import View
 from dacc_core.sizes import Capacity, parse_capacity
 from dacc_core.verbs import goals
 from dacc_core.verbs.claims import Claim, set_up
-from dacc_core.verbs.frontend import Answer, Site
+from dacc_core.verbs.frontend import Answer, FrontEndContext
 from dacc_core.verbs.operations import Verb
 from dacc_core.verbs.paths import environment
-from dacc_core.verbs.sessions import check_attached, find, pursue
+from dacc_core.verbs.sessions import check_attached, find, submit_goal
 from dacc_core.verbs.waiting import check_waits_no_more
 from fakewarp import answers
 from fakewarp.arguments import Arguments
@@ -42,7 +42,7 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # --- at submit ---
 
 
-def _job_process(directives: Directives, site: Site) -> Answer:
+def _job_process(directives: Directives, site: FrontEndContext) -> Answer:
     view, default = site.scene.view, site.config.default_pool
     if not view.pools:
         raise no_such_pool(view, default)
@@ -92,7 +92,7 @@ def _planned_nodes(files: Files) -> int:
     return max(1, count(parse_nodes(files.get("nodehostnamefile", ""))))
 
 
-def _setup(asked: Setup, site: Site) -> Verb[Answer]:
+def _setup(asked: Setup, site: FrontEndContext) -> Verb[Answer]:
     group = asked.group
     if group is None:  # an old Slurm passes none
         group = yield from primary_group(asked.owner)
@@ -125,8 +125,8 @@ def _claim(asked: Setup, group: int, view: View) -> Claim:
 # --- between setup and start ---
 
 
-def _data_in(token: str, site: Site) -> Verb[Answer]:
-    yield from pursue(site.scene, token, goals.DATA_IN, goals.staged_in)
+def _data_in(token: str, site: FrontEndContext) -> Verb[Answer]:
+    yield from submit_goal(site.scene, token, goals.DATA_IN, goals.staged_in)
     return Answer()
 
 
@@ -134,7 +134,7 @@ def _stage_in_seconds(config: Config) -> float:
     return before(config.slurm.stage_in_timeout)
 
 
-def _real_size(token: str, site: Site) -> Verb[Answer]:
+def _real_size(token: str, site: FrontEndContext) -> Verb[Answer]:
     session = yield from find(site.scene, token)
     check_waits_no_more(site.scene.view, session)
     return answers.json({"units": "bytes", "capacity": session.volume.capacity if session.volume else 0})
@@ -145,7 +145,7 @@ def _read_paths(arguments: Arguments, _: Files) -> str:
     return job_token(arguments)
 
 
-def _paths(token: str, site: Site) -> Verb[Answer]:
+def _paths(token: str, site: FrontEndContext) -> Verb[Answer]:
     session = yield from find(site.scene, token)
     if session.goal.filesystem == "absent":
         raise SessionEnding(token=token)
@@ -178,7 +178,7 @@ def _read_start(arguments: Arguments, files: Files) -> Start:
     return Start(job_token(arguments), None if nodes is None else parse_nodes(nodes))
 
 
-def _pre_run(asked: Start, site: Site) -> Verb[Answer]:
+def _pre_run(asked: Start, site: FrontEndContext) -> Verb[Answer]:
     session = yield from find(site.scene, asked.token)
     if session.goal.filesystem == "absent":
         raise SessionEnding(token=asked.token)
@@ -188,7 +188,7 @@ def _pre_run(asked: Start, site: Site) -> Verb[Answer]:
         what = "no node file was given, or it cannot be read" if asked.hosts is None else "the node file names no node"
         raise BadArguments(why=f"{what} (--nodehostnamefile), so it is unknown where to mount the buffers of job {asked.token}")
     hosts = asked.hosts or ""
-    yield from pursue(site.scene, asked.token, goals.pre_run(hosts), goals.mounted_on(hosts))
+    yield from submit_goal(site.scene, asked.token, goals.pre_run(hosts), goals.mounted_on(hosts))
     return Answer()
 
 

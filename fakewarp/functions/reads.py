@@ -11,7 +11,7 @@ import msgspec
 
 from dacc_core.registry.records import Session
 from dacc_core.registry.view import View
-from dacc_core.verbs.frontend import Answer, Site
+from dacc_core.verbs.frontend import Answer, FrontEndContext
 from fakewarp import answers
 from fakewarp.functions.base import Function, at_once, check_fresh, no_such_pool, nothing, reading
 
@@ -77,7 +77,7 @@ def listed(view: View) -> list[Session]:
     return sorted((session for session in found if session.kind != "kept"), key=lambda session: session.id)
 
 
-def _pools(_: None, site: Site) -> Answer:
+def _pools(_: None, site: FrontEndContext) -> Answer:
     check_fresh(site)
     view, default = site.scene.view, site.config.default_pool
     if not view.pools:
@@ -92,7 +92,7 @@ def _pool(view: View, name: str) -> PoolRow:
     return PoolRow(id=name, units="bytes", granularity=view.pools[name].record.granularity, quantity=quantity, free=free)
 
 
-def _instances(_: None, site: Site) -> Answer:
+def _instances(_: None, site: FrontEndContext) -> Answer:
     check_fresh(site)
     rows = [
         InstanceRow(id=session.id, capacity=Bytes(session.volume.capacity), links=ToSession(session.id))
@@ -102,7 +102,7 @@ def _instances(_: None, site: Site) -> Answer:
     return answers.json({"instances": rows})
 
 
-def _sessions(_: None, site: Site) -> Answer:
+def _sessions(_: None, site: FrontEndContext) -> Answer:
     check_fresh(site)
     rows = [
         SessionRow(id=session.id, created=session.created, owner=session.request.owner, token=session.token)
@@ -111,7 +111,7 @@ def _sessions(_: None, site: Site) -> Answer:
     return answers.json({"sessions": rows})
 
 
-def _configurations(_: None, site: Site) -> Answer:
+def _configurations(_: None, site: FrontEndContext) -> Answer:
     check_fresh(site)
     rows = [ConfigurationRow(id=session.id, links=ToInstance(session.id)) for session in listed(site.scene.view) if session.volume]
     return answers.json({"configurations": rows})

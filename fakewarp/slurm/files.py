@@ -9,7 +9,7 @@ from importlib import resources
 
 from dacc_core.errors import BadConfig, ProviderLoadError, WrongCluster
 
-from .site import Site
+from .site import SlurmSite
 
 NO_RESTART = (BadConfig, WrongCluster, ProviderLoadError)
 """How dacd ends when only a person can help."""
@@ -52,7 +52,7 @@ class File:
     then: str
 
 
-def make_files(site: Site) -> list[File]:
+def make_files(site: SlurmSite) -> list[File]:
     """Every file for a site."""
     values = _values(site)
     return [_file(name, template, then, values) for name, (template, then) in FILES.items()]
@@ -76,7 +76,7 @@ def _read(template: str) -> str:
     return resources.files(__package__).joinpath("templates", template).read_text("utf-8")
 
 
-def _values(site: Site) -> dict[str, str]:
+def _values(site: SlurmSite) -> dict[str, str]:
     options = f" --config {site.config}" if site.config else ""
     return {
         **site.programs,
@@ -91,7 +91,7 @@ def _values(site: Site) -> dict[str, str]:
     }
 
 
-def _environment(site: Site) -> str:
+def _environment(site: SlurmSite) -> str:
     """What slurmctld must hand on to fakewarp."""
     variables = {"DACC_CONFIG": site.config, "DACC_SOCKET": site.socket}
     text = " ".join(f"{name}={value}" for name, value in variables.items() if value)

@@ -24,7 +24,7 @@ _PLAIN = re.compile(r"/[A-Za-z0-9/_.+@:~-]*")
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class SlurmSite:
     """``programs`` by name; ``timeouts`` by setting, in whole seconds; ``config`` and ``socket`` only if they are not the usual ones.
 
     ``directory`` is where the files will be; ``notes`` is what the caller should know.
@@ -41,7 +41,7 @@ class Site:
     notes: tuple[str, ...] = ()
 
 
-def read_site(path: str | None, mount_root: str, directory: str) -> Site:
+def read_site(path: str | None, mount_root: str, directory: str) -> SlurmSite:
     """The site that a configuration file describes. Raises BadArguments, BadConfig and NotFound."""
     file = path or os.environ.get("DACC_CONFIG") or SYSTEM_FILE
     # The daemon that the files are for does not have our environment.
@@ -49,7 +49,7 @@ def read_site(path: str | None, mount_root: str, directory: str) -> Site:
     config = load(environ, None if file == SYSTEM_FILE else file)
     usual = system_places()
     socket = _place(config, "socket", f"{usual.runtime}/dacd.sock")
-    return Site(
+    return SlurmSite(
         programs=_programs(),
         timeouts={name: _seconds(config, name) for name in TIMEOUTS},
         default_pool=config.default_pool,

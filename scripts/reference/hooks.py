@@ -8,8 +8,8 @@ from typing import Any
 
 from dacc_core import sdk
 from dacc_core.errors import DaccError
-from dacc_core.registry.records import Record
 from dacc_core.sdk import hookspecs, provider, requests
+from dacc_core.values import Record
 
 from . import markdown as md
 

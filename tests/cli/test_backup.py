@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from dacc_core.cli.main import main
-from dacc_core.keystore.base import Put
+from dacc_core.keystore.base import PutKey
 from dacc_core.keystore.sqlite.store import SqliteKeystore
 from dacc_core.registry import keys
 
@@ -28,7 +28,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def fill(path: Path) -> None:
     store = SqliteKeystore.create(path)
     items = store_of("s1", dead=("s1",)).range(keys.PREFIX).items
-    store.txn((), [Put(item.key, item.value) for item in items])
+    store.txn((), [PutKey(item.key, item.value) for item in items])
     store.close()
 
 

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from dacc_core.cli.main import main
 from dacc_core.config import load
-from dacc_core.keystore.base import Put
+from dacc_core.keystore.base import PutKey
 from dacc_core.keystore.open import open_store
 from dacc_core.registry import keys
 from dacc_core.registry.records import Allocations
@@ -71,7 +71,7 @@ def remember(here: Path, **held: object) -> None:
     """Note in the store who has the bricks of host h1."""
     store = open_store(load(), create=True)
     try:
-        assert store.txn((), (Put(keys.key("allocations", "h1"), keys.encode(Allocations(**held))),)).ok  # type: ignore[arg-type]
+        assert store.txn((), (PutKey(keys.key("allocations", "h1"), keys.encode(Allocations(**held))),)).ok  # type: ignore[arg-type]
     finally:
         store.close()
 

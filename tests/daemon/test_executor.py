@@ -14,25 +14,25 @@ from dacc_core.errors import Busy, DaccError, KeystoreUnavailable, Unavailable
 from dacc_core.keystore.base import Keystore
 from dacc_core.keystore.memory import MemoryKeystore
 from dacc_core.lifecycle import effects as fx
-from dacc_core.lifecycle.engine import Core
+from dacc_core.lifecycle.engine import Engine
 from dacc_core.lifecycle.plan import Step
-from dacc_core.lifecycle.step_runner import Tools
+from dacc_core.lifecycle.step_runner import StepEnvironment
 from dacc_core.registry.records import Request, Session, Status
 from dacc_core.registry.view import View
 from dacc_core.verbs.frontend import Answer
 
 REF = 7
-SESSION = Session(token="1", id=1, kind="job", created=0, born=0.0, request=Request(owner=1, group=1))
+SESSION = Session(token="1", id=1, kind="job", created_at=0.0, request=Request(owner=1, group=1))
 ORDER = fx.StepOrder(Step("create"), SESSION, Status(), 5.0)
 EFFECTS: list[fx.Asked] = [
     fx.Transact(REF, (), ()),
     fx.Grant(REF, 10.0),
     fx.Renew(REF, 1),
-    fx.FindUser(REF, 0, ""),
+    fx.ResolveUser(REF, 0, ""),
     fx.RunStep(REF, ORDER),
-    fx.Fence(REF, "key", 3, ("c1", "c2")),
+    fx.FenceHosts(REF, "key", 3, ("c1", "c2")),
 ]
-ANSWERS = (fx.Transacted, fx.Granted, fx.Renewed, fx.FoundUser, fx.StepEnded, fx.Fenced)
+ANSWERS = (fx.Transacted, fx.Granted, fx.Renewed, fx.UserResolved, fx.StepEnded, fx.Fenced)
 START = threading.Thread.start
 RAISED = (RuntimeError("a defect"), Busy(why="it is busy"), SystemExit(3), KeyboardInterrupt(), RecursionError())
 
@@ -53,7 +53,7 @@ class Asking:
     def handle(self, event: fx.Event, _: fx.Now) -> list[fx.Effect]:
         self.heard.append(event)
         if isinstance(event, ANSWERS):  # a second answer would be queued before this
-            return [fx.FindUser(REF + 1, 0, "")] if event.ref == REF else [fx.Exit()]
+            return [fx.ResolveUser(REF + 1, 0, "")] if event.ref == REF else [fx.Exit()]
         return []
 
 
@@ -71,8 +71,8 @@ class Broken:
 
 
 def run(core: Asking, store: object, runner: object) -> None:
-    tools = Tools(lambda _: None, cast("Any", runner), cast("Any", None), "/m", "/n")  # type: ignore[arg-type,return-value]
-    drive(Executor(cast(Core, core), cast(Keystore, store), tools))
+    tools = StepEnvironment(lambda _: None, cast("Any", runner), cast("Any", None), "/m", "/n")  # type: ignore[arg-type,return-value]
+    drive(Executor(cast(Engine, core), cast(Keystore, store), tools))
 
 
 def drive(executor: Executor) -> None:
@@ -91,7 +91,7 @@ def error_of(event: fx.Event) -> object:
             return event.lease
         case fx.Renewed():
             return event.alive
-        case fx.FoundUser():
+        case fx.UserResolved():
             return event.user
         case fx.StepEnded():
             return event.outcome.error
@@ -110,7 +110,7 @@ def test_an_effect_whose_handler_raises_anything_is_answered_once_with_an_error(
 
     def find_user(*_: object) -> None:
         calls.append(1)
-        if len(calls) == 1 and isinstance(effect, fx.FindUser):
+        if len(calls) == 1 and isinstance(effect, fx.ResolveUser):
             raise error
 
     monkeypatch.setattr(module, "find_user", find_user)
@@ -174,8 +174,8 @@ def test_a_caller_who_cannot_be_answered_does_not_end_the_daemon() -> None:
         given.append(1)
         raise OSError("it hung up")
 
-    tools = Tools(lambda _: None, cast("Any", None), cast("Any", None), "/m", "/n")  # type: ignore[arg-type,return-value]
-    executor = Executor(cast(Core, core), MemoryKeystore(), tools)
+    tools = StepEnvironment(lambda _: None, cast("Any", None), cast("Any", None), "/m", "/n")  # type: ignore[arg-type,return-value]
+    executor = Executor(cast(Engine, core), MemoryKeystore(), tools)
     executor.call(None, 1.0, "1", reply)
     executor.call(None, 1.0, "1", reply)
     drive(executor)

@@ -20,16 +20,17 @@ from dacc_core.daemon.telemetry import http as http_module
 from dacc_core.daemon.telemetry.events import Observer, takeovers, tell
 from dacc_core.daemon.telemetry.http import ScrapeServer
 from dacc_core.daemon.telemetry.prometheus import Metrics
-from dacc_core.daemon.telemetry.snapshot import survey
+from dacc_core.daemon.telemetry.snapshot import take_snapshot
 from dacc_core.daemon.telemetry.store import ObservedStore
 from dacc_core.errors import BadConfig, Busy, Cancelled, HostUnreachable, KeystoreUnavailable
-from dacc_core.keystore.base import Put
+from dacc_core.keystore.base import PutKey
 from dacc_core.keystore.memory import MemoryKeystore
 from dacc_core.lifecycle import effects as fx
 from dacc_core.lifecycle.plan import Step, StepKind
-from dacc_core.lifecycle.transitions import Outcome
+from dacc_core.lifecycle.transitions import StepOutcome
 from dacc_core.registry import keys
-from dacc_core.registry.records import Allocations, Progress, Running, Session, Status
+from dacc_core.registry.records import Allocations, Running, Session, Status
+from dacc_core.values import Progress
 
 from ..registry.stores import OPERATOR, add_session, put, run, store_of, view_of
 
@@ -61,27 +62,27 @@ def test_events_that_observers_missed_are_counted_by_hook(metrics: Metrics) -> N
 
 
 def test_a_step_is_counted_with_its_time_and_provider(metrics: Metrics, session: Session) -> None:
-    metrics.step(order("create", session), Outcome(), 3.0)
+    metrics.step(order("create", session), StepOutcome(), 3.0)
     assert value(metrics, "dacc_step_seconds_sum", step="create", provider="fake") == 3.0
     assert value(metrics, "dacc_step_seconds_bucket", step="create", provider="fake", le="5.0") == 1
     assert value(metrics, "dacc_step_failures_total", step="create", error="Busy") is None
 
 
 def test_a_step_that_failed_is_counted_by_its_error_too(metrics: Metrics, session: Session) -> None:
-    metrics.step(order("mount", session), Outcome(error=Cancelled(what="mount")), 1.0)
+    metrics.step(order("mount", session), StepOutcome(error=Cancelled(what="mount")), 1.0)
     assert value(metrics, "dacc_step_failures_total", step="mount", error="Cancelled") == 1
     assert value(metrics, "dacc_step_seconds_count", step="mount", provider="fake") == 1
 
 
 def test_a_session_without_a_volume_has_no_provider(metrics: Metrics) -> None:
-    metrics.step(order("mount", add_session(store_of("s1"), "7")), Outcome(), 1.0)
+    metrics.step(order("mount", add_session(store_of("s1"), "7")), StepOutcome(), 1.0)
     assert value(metrics, "dacc_step_seconds_count", step="mount", provider="none") == 1
 
 
 @pytest.mark.parametrize(("step", "direction"), [("stage_in", "in"), ("stage_out", "out")])
 def test_a_copy_counts_its_files_and_bytes_when_it_ended_well(metrics: Metrics, session: Session, step: StepKind, direction: str) -> None:
-    metrics.step(order(step, session), Outcome(progress=Progress(files=3, bytes=4096)), 1.0)
-    metrics.step(order(step, session), Outcome(error=Cancelled(what=step), progress=Progress(files=1, bytes=1)), 1.0)
+    metrics.step(order(step, session), StepOutcome(progress=Progress(files=3, bytes=4096)), 1.0)
+    metrics.step(order(step, session), StepOutcome(error=Cancelled(what=step), progress=Progress(files=1, bytes=1)), 1.0)
     assert value(metrics, "dacc_staged_bytes_total", direction=direction) == 4096
     assert value(metrics, "dacc_staged_files_total", direction=direction) == 3
 
@@ -121,7 +122,7 @@ def test_what_runs_is_told(metrics: Metrics) -> None:
 def test_requests_to_the_keystore_are_timed_and_their_errors_counted(metrics: Metrics) -> None:
     inner = MemoryKeystore()
     store = ObservedStore(inner, metrics)
-    assert store.txn((), (Put("/a", b"1"),)).ok
+    assert store.txn((), (PutKey("/a", b"1"),)).ok
     assert [item.value for item in store.range("/").items] == [b"1"]
     assert store.read("/a").items[0].value == b"1"
     lease = store.grant(5.0)
@@ -144,7 +145,7 @@ def test_the_operations_are_those_that_are_documented() -> None:
 
 
 def transaction(token: str, **status: Any) -> fx.Transact:
-    return fx.Transact(1, (), (Put(keys.key("status", token), keys.encode(Status(**status))),))
+    return fx.Transact(1, (), (PutKey(keys.key("status", token), keys.encode(Status(**status))),))
 
 
 @pytest.mark.parametrize(
@@ -172,20 +173,20 @@ def test_the_cluster_is_counted_by_state() -> None:
     from dacc_core.verbs.hosts import drain
 
     store = store_of("s1", "s2", "s3", "s4", dead=("s3", "s4"))
-    add_session(store, "42", "s1:/b0", status=Status(filesystem="ready", done_seq=1))
+    add_session(store, "42", "s1:/b0", status=Status(filesystem="ready", observed_revision=1))
     add_session(store, "work", kind="persistent", status=Status(running=Running(step="create")))
     held = view_of(store).allocations["s1"].record
     put(store, Allocations(taken=held.taken, quarantined={"/b1": "bad"}), "allocations", "s1")
     run(store, drain, "s2", OPERATOR, draining=True)
     run(store, forget, "s4", OPERATOR, ())
-    found = survey(view_of(store))
+    found = take_snapshot(view_of(store))
     assert found.bricks == {("p", "taken"): 1, ("p", "quarantined"): 1, ("p", "draining"): 2, ("p", "dead"): 2}
     assert found.hosts == {"alive": 1, "draining": 1, "dead": 1, "forgotten": 1}
     assert found.sessions == {("job", "done"): 1, ("persistent", "running"): 1}
 
 
 def test_what_is_not_there_is_told_as_zero(metrics: Metrics) -> None:
-    metrics.look_at(lambda: 0.5, lambda: (survey(view_of(store_of("s1"))), True))
+    metrics.look_at(lambda: 0.5, lambda: (take_snapshot(view_of(store_of("s1"))), True))
     assert value(metrics, "dacc_bricks", pool="p", state="quarantined") == 0
     assert value(metrics, "dacc_sessions", kind="kept", state="failed") == 0
     assert value(metrics, "dacc_bricks", pool="p", state="free") == 2
@@ -200,7 +201,7 @@ def test_a_core_that_does_not_answer_costs_the_clusters_numbers_only(metrics: Me
 
 
 def test_every_metric_that_is_told_is_in_the_table_and_every_one_of_the_table_is_told(metrics: Metrics, session: Session) -> None:
-    metrics.look_at(lambda: 0.5, lambda: (survey(view_of(store_of("s1"))), True))
+    metrics.look_at(lambda: 0.5, lambda: (take_snapshot(view_of(store_of("s1"))), True))
     told = {family.name: family for family in metrics.registry.collect()}
     table = {metric.name.removesuffix("_total"): metric for metric in names.METRICS}
     assert set(told) == set(table)

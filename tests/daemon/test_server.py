@@ -23,10 +23,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from dacc_core.daemon import protocol, server
-from dacc_core.daemon.listener import Listener
-from dacc_core.daemon.server import Handler, Reply, Request, Server
+from dacc_core.daemon.listener import SocketListener
+from dacc_core.daemon.server import Handler, Reply, Server, SocketRequest
 from dacc_core.errors import BadConfig, Busy, NoSuchPool
-from dacc_core.verbs.frontend import Answer, Call, Caller, Told
+from dacc_core.verbs.frontend import Answer, Call, PeerCredentials, SessionNotice
 from fakewarp import thin
 
 GOOD = b'{"v":1,"program":"fakewarp","args":["--function","pools"],"files":{}}\n'
@@ -60,9 +60,9 @@ class Waiting:
     """Answers at once, except those who ask to wait: their requests and replies are kept."""
 
     def __init__(self) -> None:
-        self.calls: queue.SimpleQueue[tuple[Request, Reply]] = queue.SimpleQueue()
+        self.calls: queue.SimpleQueue[tuple[SocketRequest, Reply]] = queue.SimpleQueue()
 
-    def __call__(self, request: Request, reply: Reply) -> None:
+    def __call__(self, request: SocketRequest, reply: Reply) -> None:
         if request.call.args == ("wait",):
             self.calls.put((request, reply))
         else:
@@ -73,7 +73,7 @@ class Waiting:
         return self.calls.get(timeout=10)[1]
 
 
-def at_once(_: Request, reply: Reply) -> None:
+def at_once(_: SocketRequest, reply: Reply) -> None:
     reply(Answer(stdout="now"))
 
 
@@ -113,22 +113,22 @@ def until_not_busy(path: str) -> Line:
 
 
 def test_a_call_reaches_the_handler_with_its_arguments_files_and_caller(serve: Serve, path: str) -> None:
-    seen: list[Request] = []
+    seen: list[SocketRequest] = []
 
-    def handle(request: Request, reply: Reply) -> None:
+    def handle(request: SocketRequest, reply: Reply) -> None:
         seen.append(request)
         reply(Answer())
 
     serve(handle)
     talk(path, b'{"v":1,"program":"dwstat","args":["a","\\udcff"],"files":{"job":"#!/bin/sh\\n"},"later":0}\n')
-    caller = Caller(uid=os.geteuid(), gid=os.getegid(), pid=os.getpid(), trusted=True)
-    assert seen == [Request("dwstat", Call(("a", "\udcff"), {"job": "#!/bin/sh\n"}, caller))]
+    caller = PeerCredentials(uid=os.geteuid(), gid=os.getegid(), pid=os.getpid(), trusted=True)
+    assert seen == [SocketRequest("dwstat", Call(("a", "\udcff"), {"job": "#!/bin/sh\n"}, caller))]
 
 
 def test_a_repeated_call_reaches_the_handler_with_its_session_and_its_age(serve: Serve, path: str) -> None:
-    seen: list[Request] = []
+    seen: list[SocketRequest] = []
 
-    def handle(request: Request, reply: Reply) -> None:
+    def handle(request: SocketRequest, reply: Reply) -> None:
         seen.append(request)
         reply(Answer())
 
@@ -139,8 +139,8 @@ def test_a_repeated_call_reaches_the_handler_with_its_session_and_its_age(serve:
 
 
 def test_what_a_call_is_about_is_told_before_its_answer(serve: Serve, path: str) -> None:
-    def handle(_: Request, reply: Reply) -> None:
-        reply(Told("7@1.0 ä\udcff"))
+    def handle(_: SocketRequest, reply: Reply) -> None:
+        reply(SessionNotice("7@1.0 ä\udcff"))
         reply(Answer(stdout="done"))
 
     serve(handle)
@@ -152,7 +152,7 @@ def test_what_a_call_is_about_is_told_while_the_answer_is_not_there_yet(serve: S
     serve(waiting)
     client = connect(path, WAITING)
     reply = waiting.next()
-    reply(Told("a0010000"))
+    reply(SessionNotice("a0010000"))
     told = json.loads(client.makefile("rb").readline())
     reply(Answer(stdout="done"))
     assert (told, lines(client)[-1]["stdout"]) == ({"session": "a0010000"}, "done")
@@ -164,7 +164,7 @@ def test_the_thin_client_repeats_a_call_with_what_it_was_told(serve: Serve, path
     answers: list[dict[str, Any] | None] = []
     client = threading.Thread(target=lambda: answers.append(thin.ask(path.encode(), WAITING, time.monotonic() + 60, 1.0)))
     client.start()
-    waiting.next()(Told("a0010000"))
+    waiting.next()(SessionNotice("a0010000"))
     server.close(drain=True)  # the next daemon takes over
     serve(waiting)
     request, reply = waiting.calls.get(timeout=30)
@@ -188,7 +188,7 @@ def test_a_time_of_very_many_digits_is_refused(serve: Serve, path: str) -> None:
 
 
 def test_the_thin_client_and_the_server_understand_each_other(serve: Serve, path: str) -> None:
-    def echo(request: Request, reply: Reply) -> None:
+    def echo(request: SocketRequest, reply: Reply) -> None:
         reply(Answer(rc=9, stdout=f"{request.program} {request.call.args[0]} {request.call.files['job']}", pathfile="A=ä\n"))
 
     serve(echo)
@@ -207,7 +207,7 @@ def test_an_answer_may_come_later_and_from_another_thread(serve: Serve, path: st
 
 
 def test_only_the_first_answer_counts(serve: Serve, path: str) -> None:
-    def twice(_: Request, reply: Reply) -> None:
+    def twice(_: SocketRequest, reply: Reply) -> None:
         reply(Answer(stdout="first"))
         reply(Answer(stdout="second"))
 
@@ -266,9 +266,9 @@ def public_path() -> Iterator[str]:
 
 @pytest.mark.root
 def test_the_kernel_says_who_calls(public_path: str) -> None:
-    seen: list[Caller] = []
+    seen: list[PeerCredentials] = []
 
-    def handle(request: Request, reply: Reply) -> None:
+    def handle(request: SocketRequest, reply: Reply) -> None:
         seen.append(request.call.caller)
         reply(Answer())
 
@@ -278,7 +278,7 @@ def test_the_kernel_says_who_calls(public_path: str) -> None:
     code += f"; s.sendall({GOOD!r}); s.recv(99); print(posix.getpid())"
     child = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
     public.close(drain=True)
-    assert seen == [Caller(uid=12345, gid=54321, pid=int(child.stdout), trusted=False)]
+    assert seen == [PeerCredentials(uid=12345, gid=54321, pid=int(child.stdout), trusted=False)]
 
 
 def test_strangers_get_a_part_of_the_connections_only(serve: Serve, path: str) -> None:
@@ -390,7 +390,7 @@ def test_a_client_that_asks_nothing_gets_nothing(serve: Serve, path: str) -> Non
 
 
 def test_an_error_of_the_handler_is_the_answer(serve: Serve, path: str) -> None:
-    def fails(_: Request, __: Reply) -> None:
+    def fails(_: SocketRequest, __: Reply) -> None:
         raise NoSuchPool(pool="p", hint="none is configured")
 
     serve(fails)
@@ -402,7 +402,7 @@ def test_an_error_of_the_handler_is_the_answer(serve: Serve, path: str) -> None:
 def test_a_fault_of_the_handler_is_logged_and_not_told(
     serve: Serve, path: str, caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:
-    def fails(_: Request, __: Reply) -> None:
+    def fails(_: SocketRequest, __: Reply) -> None:
         raise error
 
     serve(fails)
@@ -448,7 +448,7 @@ def test_a_client_that_does_not_read_frees_its_place(serve: Serve, path: str, mo
 
 
 def test_a_lack_of_descriptors_loses_nobody(serve: Serve, path: str, caplog: pytest.LogCaptureFixture) -> None:
-    class Poor(Listener):
+    class Poor(SocketListener):
         """Its socket has no descriptor for the first two callers."""
 
         def __init__(self, *args: Any, **options: Any) -> None:
@@ -552,7 +552,7 @@ def test_everybody_may_connect_whatever_the_umask(serve: Serve, path: str) -> No
 
 def test_the_sockets_group_and_mode_can_be_chosen(path: str) -> None:
     group = os.getegid() if os.geteuid() else 54321
-    listener = Listener(path, group=group, mode=0o660)
+    listener = SocketListener(path, group=group, mode=0o660)
     found = Path(path).stat()
     listener.close()
     assert (found.st_gid, stat.S_IMODE(found.st_mode)) == (group, 0o660)
@@ -560,7 +560,7 @@ def test_the_sockets_group_and_mode_can_be_chosen(path: str) -> None:
 
 def test_a_missing_directory_is_made(tmp_path: Path) -> None:
     directory = tmp_path / "run/dacc"
-    Listener(f"{directory}/dacd.sock").close()
+    SocketListener(f"{directory}/dacd.sock").close()
     assert stat.S_IMODE(directory.stat().st_mode) == (0o755 if os.geteuid() == 0 else 0o700)
 
 
@@ -576,7 +576,7 @@ def test_what_a_killed_daemon_left_is_replaced(path: str, serve: Serve) -> None:
 def test_a_daemon_that_lives_is_not_replaced(path: str, serve: Serve) -> None:
     serve(at_once)
     with pytest.raises(Busy, match="another daemon listens on "):
-        Listener(path)
+        SocketListener(path)
     assert talk(path)["stdout"] == "now"
 
 
@@ -585,17 +585,17 @@ def test_a_listener_of_another_kind_is_not_replaced(path: str) -> None:
         other.bind(path)
         other.listen()
         with pytest.raises(Busy):
-            Listener(path)
+            SocketListener(path)
 
 
 def test_of_many_daemons_that_start_together_one_listens(path: str) -> None:
     barrier = threading.Barrier(8)
-    outcomes: queue.SimpleQueue[Listener | None] = queue.SimpleQueue()
+    outcomes: queue.SimpleQueue[SocketListener | None] = queue.SimpleQueue()
 
     def start() -> None:
         barrier.wait()
         try:
-            outcomes.put(Listener(path))
+            outcomes.put(SocketListener(path))
         except Busy:
             outcomes.put(None)
 
@@ -611,15 +611,15 @@ def test_of_many_daemons_that_start_together_one_listens(path: str) -> None:
 def test_after_a_refusal_the_place_can_still_be_had(path: str) -> None:
     Path(path).mkdir()
     with pytest.raises(BadConfig, match="something else has that name"):
-        Listener(path)
+        SocketListener(path)
     Path(path).rmdir()
     with pytest.raises(BadConfig, match="there is no group nosuchgroup"):
-        Listener(path, group="nosuchgroup")
-    Listener(path).close()
+        SocketListener(path, group="nosuchgroup")
+    SocketListener(path).close()
 
 
 def test_a_socket_that_another_daemon_put_there_is_left_alone(path: str) -> None:
-    listener = Listener(path)
+    listener = SocketListener(path)
     Path(path).unlink()
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(path)
@@ -630,7 +630,7 @@ def test_a_socket_that_another_daemon_put_there_is_left_alone(path: str) -> None
 @pytest.mark.parametrize("bad", ["/dev/null/x/dacd.sock", "/proc/dacd.sock", f"/tmp/{'x' * 110}"])
 def test_an_impossible_place_is_said(bad: str) -> None:
     with pytest.raises(BadConfig, match=f"^socket {bad}: "):
-        Listener(bad)
+        SocketListener(bad)
 
 
 def test_the_bounds_leave_room_for_a_job_of_thirty_thousand_nodes() -> None:

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from dacc_core.config import parse_text
-from dacc_core.daemon.protocol import Request
+from dacc_core.daemon.protocol import SocketRequest
 from dacc_core.daemon.service import Service, rules
 from dacc_core.errors import Busy, HostNameTaken, InvalidRequest, NoSuchProvider, ProviderLoadError, Unavailable
-from dacc_core.verbs.frontend import Answer, Call, Caller
+from dacc_core.verbs.frontend import Answer, Call, PeerCredentials
 
 Make = Callable[..., Service]
 
@@ -69,7 +69,7 @@ def test_every_answer_is_counted_by_program_function_and_code(make: Make, monkey
     counted: list[tuple[str, str, int]] = []
     monkeypatch.setattr(service._measuring.observer, "called", lambda *call: counted.append(call[:3]))
     for program, args in (("other", ()), ("dacc", ("nonsense",)), ("fakewarp", ("--function", "teardown"))):
-        service._handle(Request(program, Call(args, {}, Caller(uid=0, trusted=True))), lambda _: None)
+        service._handle(SocketRequest(program, Call(args, {}, PeerCredentials(uid=0, trusted=True))), lambda _: None)
     assert counted == [("other", "", 15), ("dacc", "", 15), ("fakewarp", "", 15)]
 
 
@@ -144,14 +144,14 @@ def test_a_core_that_does_not_run_is_waited_for_so_long_only(make: Make) -> None
 def test_a_program_that_is_not_served_is_told_so(make: Make) -> None:
     service = make()
     answers: list[Answer] = []
-    service._handle(Request("other", Call((), {}, Caller(uid=0))), answers.append)
+    service._handle(SocketRequest("other", Call((), {}, PeerCredentials(uid=0))), answers.append)
     assert (answers[0].rc, "does not serve it" in answers[0].stdout) == (15, True)
 
 
 def test_a_call_that_cannot_be_parsed_is_answered_at_once(make: Make) -> None:
     service = make()
     answers: list[Answer] = []
-    service._handle(Request("dacc", Call(("nonsense",), {}, Caller(uid=0))), answers.append)
+    service._handle(SocketRequest("dacc", Call(("nonsense",), {}, PeerCredentials(uid=0))), answers.append)
     assert (answers[0].rc, "is no verb" in answers[0].stdout) == (15, True)
 
 
@@ -163,7 +163,7 @@ def test_a_call_that_comes_again_has_as_much_less_time_as_its_caller_has_waited(
     asked: list[float] = []
     monkeypatch.setattr(service.executor, "call", lambda verb, seconds, *_: asked.append(seconds))
     args = ("--function", "teardown", "--token", "7")
-    service._handle(Request("fakewarp", Call(args, {}, Caller(uid=0, trusted=True), age=lambda: waited)), lambda _: None)
+    service._handle(SocketRequest("fakewarp", Call(args, {}, PeerCredentials(uid=0, trusted=True), age=lambda: waited)), lambda _: None)
     assert asked == [seconds]
 
 

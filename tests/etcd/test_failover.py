@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dacc_core.errors import KeystoreUnavailable
-from dacc_core.keystore.base import Compare, Put
+from dacc_core.keystore.base import Compare, PutKey
 from tests.support.etcd import EtcdCluster
 from tests.support.proxy import Proxy
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 CALLS: dict[str, Callable[[EtcdKeystore], object]] = {
     "read": lambda store: store.read("a"),
     "range": lambda store: store.range(""),
-    "txn": lambda store: store.txn([Compare("new", 0)], [Put("new", b"")]),
+    "txn": lambda store: store.txn([Compare("new", 0)], [PutKey("new", b"")]),
     "grant": lambda store: store.grant(10),
     "renew": lambda store: store.renew(1),
     "revoke": lambda store: store.revoke(1),
@@ -105,7 +105,7 @@ class TestAllAway:
     def test_a_call_that_waits_goes_on_when_one_comes_back(self, two: tuple[Proxy, Proxy], twice: EtcdKeystore) -> None:
         outcome: list[object] = []
         with two[0].away(), two[1].away():
-            waiting = threading.Thread(target=lambda: outcome.append(twice.txn([Compare("a", 0)], [Put("a", b"")]).ok))
+            waiting = threading.Thread(target=lambda: outcome.append(twice.txn([Compare("a", 0)], [PutKey("a", b"")]).ok))
             waiting.start()
             waiting.join(0.3)
             assert waiting.is_alive()
@@ -136,7 +136,7 @@ class TestMembers:
     @pytest.fixture
     def store(self, cluster: EtcdCluster, open_store: Open) -> EtcdKeystore:
         made = open_store(*cluster.endpoints)
-        made.txn([], [Put("counter", b"0")])
+        made.txn([], [PutKey("counter", b"0")])
         return made
 
     def test_the_loss_of_any_one_is_got_over(self, cluster: EtcdCluster, store: EtcdKeystore) -> None:
@@ -173,10 +173,10 @@ class TestMembers:
         for member in cluster.members[1:]:
             member.kill()
         with pytest.raises(KeystoreUnavailable):
-            store.txn([Compare("a", 0)], [Put("a", b"")], timeout=1.0)
+            store.txn([Compare("a", 0)], [PutKey("a", b"")], timeout=1.0)
         for number in (1, 2):
             cluster.launch(number)
-        until(lambda: works(lambda: store.txn([], [Put("b", b"")], timeout=2.0)), "writes are done again")
+        until(lambda: works(lambda: store.txn([], [PutKey("b", b"")], timeout=2.0)), "writes are done again")
         add_one(store)
         assert counter(store) == 1
 
@@ -213,7 +213,7 @@ def counter(store: EtcdKeystore) -> int:
 def add_one(store: EtcdKeystore) -> int:
     """Add one by compare-and-swap; the revision. Each call has the usual five seconds."""
     (item,) = store.read("counter").items
-    result = store.txn([Compare("counter", item.mod_revision)], [Put("counter", b"%d" % (int(item.value) + 1))])
+    result = store.txn([Compare("counter", item.mod_revision)], [PutKey("counter", b"%d" % (int(item.value) + 1))])
     assert result.ok, "nobody else counts"
     return result.revision
 
@@ -232,11 +232,11 @@ def test_an_etcd_that_is_started_after_us_is_found(open_store: Open, tmp_path_fa
     with pytest.raises(KeystoreUnavailable, match="connection refused: start etcd there"):
         store.read("a", timeout=0.2)
     with late:
-        assert store.txn([], [Put("a", b"")]).ok
+        assert store.txn([], [PutKey("a", b"")]).ok
 
 
 def test_a_restarted_etcd_is_found_again(single: EtcdCluster, store: EtcdKeystore) -> None:
-    revision = store.txn([], [Put("a", b"")]).revision
+    revision = store.txn([], [PutKey("a", b"")]).revision
     single.members[0].kill()
     single.start()
     assert store.read("a").items[0].mod_revision == revision

@@ -13,7 +13,7 @@ import pytest
 
 from dacc_core.config import parse_text
 from dacc_core.errors import KeystoreUnavailable
-from dacc_core.keystore.base import Compare, Put
+from dacc_core.keystore.base import Compare, PutKey
 from tests.support.etcd import EtcdCluster
 
 from .conftest import Open, require
@@ -66,16 +66,16 @@ def test_its_certificates_lead_to_a_store(member: EtcdCluster, certificates: Pat
 
 def test_the_certificates_name_is_the_user(guarded: EtcdCluster, certificates: Path, open_store: Open) -> None:
     store = open_store(*guarded.endpoints, **access(certificates, "dacc"))
-    assert store.txn([Compare("/dacc/1/a", 0)], [Put("/dacc/1/a", b"", store.grant(10))]).ok
+    assert store.txn([Compare("/dacc/1/a", 0)], [PutKey("/dacc/1/a", b"", store.grant(10))]).ok
     with pytest.raises(KeystoreUnavailable, match="permission denied"):
-        store.txn([], [Put("elsewhere", b"")])
+        store.txn([], [PutKey("elsewhere", b"")])
 
 
 def test_who_only_looks_can_only_look(guarded: EtcdCluster, certificates: Path, open_store: Open) -> None:
     store = open_store(*guarded.endpoints, **access(certificates, "dacc"), user="monitor", password="look but do not touch")
     store.range("/dacc/")
     with pytest.raises(KeystoreUnavailable, match="permission denied"):
-        store.txn([], [Put("/dacc/1/a", b"")])
+        store.txn([], [PutKey("/dacc/1/a", b"")])
 
 
 def test_its_settings_are_right() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dacc_core.errors import NotFound
-from dacc_core.keystore.base import Put
+from dacc_core.keystore.base import PutKey
 from tests.support.etcd import EtcdCluster
 from tests.support.proxy import Proxy
 
@@ -28,13 +28,13 @@ def faulty(single: EtcdCluster, proxy: MakeProxy) -> Proxy:
 
 
 def test_a_key_goes_when_its_lease_is_not_renewed(store: EtcdKeystore) -> None:
-    store.txn([], [Put("a", b"", store.grant(1))])
+    store.txn([], [PutKey("a", b"", store.grant(1))])
     until(lambda: not store.read("a").items)
 
 
 def test_a_renewed_lease_lives_on(store: EtcdKeystore) -> None:
     lease = store.grant(2)
-    store.txn([], [Put("a", b"", lease)])
+    store.txn([], [PutKey("a", b"", lease)])
     end = time.monotonic() + 4
     while time.monotonic() < end:
         assert store.renew(lease)
@@ -43,7 +43,7 @@ def test_a_renewed_lease_lives_on(store: EtcdKeystore) -> None:
 
 
 def test_a_watch_sees_the_end(store: EtcdKeystore) -> None:
-    revision = store.txn([], [Put("a", b"", store.grant(1))]).revision
+    revision = store.txn([], [PutKey("a", b"", store.grant(1))]).revision
     watch = store.watch("", revision)
     changes = until(lambda: (batch := watch.next(1)) and batch.changes)
     assert [(change.key, change.item) for change in changes] == [("a", None)]
@@ -73,4 +73,4 @@ def test_all_leases_that_may_have_ended_are_named(store: EtcdKeystore) -> None:
     for lease in ended:
         store.revoke(lease)
     with pytest.raises(NotFound, match=f"lease {ended[0]} of key a or lease {ended[1]} of key b has ended"):
-        store.txn([], [Put("a", b"", ended[0]), Put("b", b"", ended[1])])
+        store.txn([], [PutKey("a", b"", ended[0]), PutKey("b", b"", ended[1])])

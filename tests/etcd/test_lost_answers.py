@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dacc_core.errors import KeystoreUnavailable
-from dacc_core.keystore.base import Compare, Delete, Item, Put, TxnResult
+from dacc_core.keystore.base import Compare, DeleteKey, Item, PutKey, TxnResult
 from tests.support.etcd import EtcdCluster
 from tests.support.proxy import Proxy
 
@@ -41,7 +41,7 @@ def other(store: EtcdKeystore) -> EtcdKeystore:
 
 
 def put(store: EtcdKeystore, key: str, value: bytes = b"") -> int:
-    return store.txn([], [Put(key, value)]).revision
+    return store.txn([], [PutKey(key, value)]).revision
 
 
 def value(store: EtcdKeystore, key: str) -> bytes:
@@ -74,7 +74,7 @@ class TestWithAGuard:
 
     @pytest.fixture
     def change(self, ours: EtcdKeystore, before: int) -> Callable[[], TxnResult]:
-        return lambda: ours.txn([Compare("a", before)], [Put("a", b"ours"), Put("b", b"ours")])
+        return lambda: ours.txn([Compare("a", before)], [PutKey("a", b"ours"), PutKey("b", b"ours")])
 
     def test_done(self, faulty: Proxy, other: EtcdKeystore, before: int, change: Callable[[], TxnResult]) -> None:
         faulty.lose_answer(once_done(other, "a"))
@@ -114,27 +114,27 @@ class TestWithAGuard:
         before = put(other, "x")
         ours.read()
         faulty.lose_answer(once_done(other, "new"))
-        assert ours.txn([Compare("new", 0)], [Put("new", b"ours")]) == TxnResult(True, before + 1)
+        assert ours.txn([Compare("new", 0)], [PutKey("new", b"ours")]) == TxnResult(True, before + 1)
 
     def test_a_new_key_that_somebody_else_made(self, faulty: Proxy, ours: EtcdKeystore, other: EtcdKeystore) -> None:
         faulty.lose_request(lambda: put(other, "new", b"theirs"))
         # It may have been ours before: made, deleted, and made again.
-        unknown(lambda: ours.txn([Compare("new", 0)], [Put("new", b"ours")]))
+        unknown(lambda: ours.txn([Compare("new", 0)], [PutKey("new", b"ours")]))
 
     def test_a_deletion(self, faulty: Proxy, ours: EtcdKeystore, other: EtcdKeystore, before: int) -> None:
         faulty.lose_answer(lambda: until(lambda: not other.read("a").items))
-        unknown(lambda: ours.txn([Compare("a", before)], [Delete("a")]))
+        unknown(lambda: ours.txn([Compare("a", before)], [DeleteKey("a")]))
 
     def test_a_deletion_that_was_not_done(self, faulty: Proxy, ours: EtcdKeystore, before: int) -> None:
         faulty.lose_request()
-        assert ours.txn([Compare("a", before)], [Delete("a")]) == TxnResult(True, before + 1)
+        assert ours.txn([Compare("a", before)], [DeleteKey("a")]) == TxnResult(True, before + 1)
 
     def test_no_increment_is_lost_or_made_twice(self, faulty: Proxy, ours: EtcdKeystore, other: EtcdKeystore) -> None:
         put(other, "counter", b"0")
         for number in range(12):
             (faulty.lose_answer if number % 2 else faulty.lose_request)()
             (item,) = other.read("counter").items
-            assert ours.txn([Compare("counter", item.mod_revision)], [Put("counter", b"%d" % (int(item.value) + 1))]).ok
+            assert ours.txn([Compare("counter", item.mod_revision)], [PutKey("counter", b"%d" % (int(item.value) + 1))]).ok
         assert value(other, "counter") == b"12"
 
 
@@ -144,7 +144,7 @@ class TestWithoutAGuard:
     def test_done(self, faulty: Proxy, ours: EtcdKeystore, other: EtcdKeystore) -> None:
         before = other.range("").revision
         faulty.lose_answer(once_done(other, "a"))
-        assert ours.txn([], [Put("a", b"ours"), Put("b", b"ours")]) == TxnResult(True, before + 1)
+        assert ours.txn([], [PutKey("a", b"ours"), PutKey("b", b"ours")]) == TxnResult(True, before + 1)
         assert other.range("").revision == before + 1
 
     def test_not_done(self, faulty: Proxy, ours: EtcdKeystore, other: EtcdKeystore) -> None:
@@ -159,13 +159,13 @@ class TestWithoutAGuard:
     def test_done_and_written_in_part_by_somebody_else(self, faulty: Proxy, ours: EtcdKeystore, other: EtcdKeystore) -> None:
         before = other.range("").revision
         faulty.lose_answer(once_done(other, "a", lambda: put(other, "a", b"theirs")))
-        assert ours.txn([], [Put("a", b"ours"), Put("b", b"ours")]) == TxnResult(True, before + 1)
+        assert ours.txn([], [PutKey("a", b"ours"), PutKey("b", b"ours")]) == TxnResult(True, before + 1)
 
     def test_deletions_are_just_repeated(self, faulty: Proxy, ours: EtcdKeystore, other: EtcdKeystore) -> None:
         put(other, "a")
         ours.read()
         faulty.lose_answer(lambda: until(lambda: not other.read("a").items))
-        assert ours.txn([], [Delete("a")]).ok
+        assert ours.txn([], [DeleteKey("a")]).ok
 
     def test_the_very_first_call_has_nothing_to_go_by(self, faulty: Proxy, open_store: Open, other: EtcdKeystore) -> None:
         put(other, "a", b"ours")  # as it looked before
@@ -185,12 +185,12 @@ def test_a_transaction_that_changes_nothing_is_just_repeated(faulty: Proxy, ours
 def test_an_answer_that_does_not_come_in_time_is_unknown_by_the_deadline(faulty: Proxy, ours: EtcdKeystore) -> None:
     with faulty.holding():
         started = time.monotonic()
-        text = unknown(lambda: ours.txn([], [Put("a", b"")], timeout=0.5))
+        text = unknown(lambda: ours.txn([], [PutKey("a", b"")], timeout=0.5))
         assert time.monotonic() - started < 2
     assert f"{faulty.endpoint}: no answer within 0.5 s" in text
 
 
 def test_what_was_never_sent_is_known_not_to_be_done(faulty: Proxy, open_store: Open) -> None:
     with faulty.away(), pytest.raises(KeystoreUnavailable, match="connection refused") as caught:
-        open_store(faulty.endpoint).txn([], [Put("a", b"")], timeout=0.3)
+        open_store(faulty.endpoint).txn([], [PutKey("a", b"")], timeout=0.3)
     assert "unknown" not in caught.value.fields

@@ -14,9 +14,9 @@ import pytest
 
 from dacc_core.config import Config
 from dacc_core.errors import TooLarge, TooManyOperations
-from dacc_core.keystore.base import Compare, Delete, Put
-from dacc_core.verbs.frontend import Call, Caller
-from dacc_core.verbs.standalone import Driver
+from dacc_core.keystore.base import Compare, DeleteKey, PutKey
+from dacc_core.verbs.frontend import Call, PeerCredentials
+from dacc_core.verbs.standalone import StandaloneRunner
 from fakewarp.frontend import FRONTEND
 from tests.support.etcd import EtcdCluster
 from tests.support.registries import Registry, write
@@ -24,7 +24,7 @@ from tests.support.registries import Registry, write
 from .conftest import until
 from .sites import POLLED, Site, running
 
-CALLER = Caller(uid=0, trusted=True)
+CALLER = PeerCredentials(uid=0, trusted=True)
 
 if TYPE_CHECKING:
     from dacc_core.keystore.etcd.store import EtcdKeystore
@@ -46,8 +46,8 @@ CALLS: dict[str, tuple[Callable[[EtcdKeystore], object], list[str]]] = {
     "many keys": (lambda store: store.read(*(f"k{number}" for number in range(128))), ["Txn"]),
     "more keys than fit": (lambda store: store.read(*(f"k{number}" for number in range(129))), ["Txn", "Txn"]),
     "a prefix": (lambda store: store.range("k"), ["Range"]),
-    "a transaction": (lambda store: store.txn([Compare("a", 0)], [Put("a", b"")]), ["Txn"]),
-    "a transaction that fails": (lambda store: store.txn([Compare("a", 1), Compare("b", 1)], [Put("a", b"")]), ["Txn"]),
+    "a transaction": (lambda store: store.txn([Compare("a", 0)], [PutKey("a", b"")]), ["Txn"]),
+    "a transaction that fails": (lambda store: store.txn([Compare("a", 1), Compare("b", 1)], [PutKey("a", b"")]), ["Txn"]),
     "an empty transaction": (lambda store: store.txn([], []), ["Txn"]),
     "a grant": (lambda store: store.grant(10), ["LeaseGrant"]),
     "a renewal": (lambda store: store.renew(1), ["LeaseKeepAlive"]),
@@ -64,7 +64,7 @@ def test_a_call_costs(store: EtcdKeystore, sent: list[str], name: str) -> None:
 
 def fill(store: EtcdKeystore, number: int) -> None:
     for start in range(0, number, 100):
-        store.txn([], [Put(f"k{one:05}", b"") for one in range(start, min(start + 100, number))])
+        store.txn([], [PutKey(f"k{one:05}", b"") for one in range(start, min(start + 100, number))])
 
 
 def test_a_larger_prefix_comes_in_pages_of_one_revision(store: EtcdKeystore, sent: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,7 +87,7 @@ def test_a_page_that_is_compacted_away_begins_the_reading_anew(
     def compacting(*arguments: object) -> object:
         asked.append(arguments)
         if len(asked) == 2:
-            single.compact(store.txn([], [Put("k00000", b"new")]).revision)
+            single.compact(store.txn([], [PutKey("k00000", b"new")]).revision)
         return page(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr("dacc_core.keystore.etcd.store.PAGE", 20)
@@ -98,25 +98,25 @@ def test_a_page_that_is_compacted_away_begins_the_reading_anew(
 
 def test_an_answer_may_be_larger_than_grpc_has_it(store: EtcdKeystore) -> None:
     for number in range(8):
-        store.txn([], [Put(f"k{number}", bytes(1 << 20))])
+        store.txn([], [PutKey(f"k{number}", bytes(1 << 20))])
     assert sum(len(item.value) for item in store.range("k").items) == 8 << 20
 
 
 def test_128_operations_are_taken(store: EtcdKeystore) -> None:
     keys = [f"k{number}" for number in range(128)]
-    assert store.txn([Compare(key, 0) for key in keys], [Put(key, b"") for key in keys]).ok
-    assert store.txn([], [Delete(key) for key in keys]).ok
+    assert store.txn([Compare(key, 0) for key in keys], [PutKey(key, b"") for key in keys]).ok
+    assert store.txn([], [DeleteKey(key) for key in keys]).ok
 
 
 def test_more_operations_are_too_many(store: EtcdKeystore) -> None:
     with pytest.raises(TooManyOperations, match="a transaction has 129 operations, more than the 128 that etcd takes at once"):
-        store.txn([], [Put(f"k{number}", b"") for number in range(129)])
+        store.txn([], [PutKey(f"k{number}", b"") for number in range(129)])
 
 
 @pytest.mark.parametrize("megabytes", [1.6, 3.0])
 def test_more_bytes_are_too_many(store: EtcdKeystore, megabytes: float) -> None:
     with pytest.raises(TooLarge, match=r"a transaction is \d+ bytes, more than the 1572864 that are allowed"):
-        store.txn([], [Put("a", bytes(int(megabytes * 1e6)))])
+        store.txn([], [PutKey("a", bytes(int(megabytes * 1e6)))])
 
 
 def test_a_quiet_watch_costs_a_read_every_two_seconds(store: EtcdKeystore, sent: list[str]) -> None:
@@ -138,7 +138,7 @@ def test_without_dacd_a_poll_is_one_request_for_3_hosts_and_for_240(store: EtcdK
     for hosts in (3, 240):
         write(store, Registry(hosts, sessions=4 * hosts))
         sent.clear()
-        driver = Driver(store, Config(), 30.0)
+        driver = StandaloneRunner(store, Config(), 30.0)
         answer = driver.run(FRONTEND.run(FRONTEND.parse(Call(("--function", function), {}, CALLER)), driver.site))
         assert sent == ["Range"]
         told.append(answer.stdout)

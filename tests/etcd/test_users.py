@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from dacc_core.errors import KeystoreUnavailable
-from dacc_core.keystore.base import Compare, Put
+from dacc_core.keystore.base import Compare, PutKey
 from tests.support.etcd import PASSWORD, EtcdCluster
 
 from .conftest import Open, until
@@ -40,10 +40,10 @@ def token_is_dead(cluster: EtcdCluster, token: str) -> bool:
 
 def test_an_expired_token_is_replaced(guarded: EtcdCluster, open_store: Open) -> None:
     store = open_store(*guarded.endpoints, user="dacc", password=PASSWORD)
-    store.txn([], [Put("/dacc/a", b"")])
+    store.txn([], [PutKey("/dacc/a", b"")])
     threading.Event().wait(2.5)  # asking whether it is dead would keep it alive
     assert token_is_dead(guarded, store._caller.login._token or "")
-    assert store.txn([Compare("/dacc/b", 0)], [Put("/dacc/b", b"")]).ok
+    assert store.txn([Compare("/dacc/b", 0)], [PutKey("/dacc/b", b"")]).ok
 
 
 def test_a_watch_outlives_its_token(guarded: EtcdCluster, open_store: Open) -> None:
@@ -51,7 +51,7 @@ def test_a_watch_outlives_its_token(guarded: EtcdCluster, open_store: Open) -> N
     watch = store.watch("/dacc/", store.range("/dacc/").revision)
     for number in range(2):
         store._caller.login._token = "none of etcd's"
-        revision = store.txn([], [Put(f"/dacc/{number}", b"")]).revision
+        revision = store.txn([], [PutKey(f"/dacc/{number}", b"")]).revision
         until(lambda revision=revision: (batch := watch.next(1)) and batch.revision >= revision)
 
 
@@ -62,7 +62,7 @@ def test_a_restarted_etcd_which_knows_no_token_is_used_on(guarded: EtcdCluster, 
     guarded.members[0].kill()
     guarded.start()
     guarded.log_in()
-    revision = store.txn([], [Put("/dacc/a", b"")]).revision
+    revision = store.txn([], [PutKey("/dacc/a", b"")]).revision
     until(lambda: (batch := watch.next(1)) and batch.revision >= revision)
 
 
@@ -98,7 +98,7 @@ def test_who_is_not_known_is_told(guarded: EtcdCluster, open_store: Open, access
 def test_who_may_not_is_told(guarded: EtcdCluster, open_store: Open) -> None:
     store = open_store(*guarded.endpoints, user="dacc", password=PASSWORD)
     with pytest.raises(KeystoreUnavailable, match="permission denied: grant the user's role read and write on the prefix /dacc/"):
-        store.txn([], [Put("elsewhere", b"")])
+        store.txn([], [PutKey("elsewhere", b"")])
 
 
 def test_what_asks_for_no_key_needs_no_more_than_the_prefix(guarded: EtcdCluster, open_store: Open) -> None:
@@ -123,4 +123,4 @@ def test_logging_in_may_be_switched_on_later(tmp_path_factory: pytest.TempPathFa
         store = open_store(*cluster.endpoints, user="dacc", password=PASSWORD)
         store.read("/dacc/a")
         cluster.enable_users(*OURS)
-        assert store.txn([Compare("/dacc/a", 0)], [Put("/dacc/a", b"")]).ok
+        assert store.txn([Compare("/dacc/a", 0)], [PutKey("/dacc/a", b"")]).ok

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dacc_core.errors import Compacted, KeystoreUnavailable
-from dacc_core.keystore.base import Batch, Put, Watch
+from dacc_core.keystore.base import Batch, PutKey, Watch
 from tests.support.etcd import EtcdCluster
 from tests.support.proxy import Proxy
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def put(store: EtcdKeystore, key: str) -> int:
-    return store.txn([], [Put(key, b"")]).revision
+    return store.txn([], [PutKey(key, b"")]).revision
 
 
 def follow(watch: Watch, revision: int, seconds: float = 20.0) -> list[int]:

@@ -10,21 +10,23 @@ from functools import partial
 from typing import Any
 
 from dacc_core.config import Config
-from dacc_core.keystore.base import Put
+from dacc_core.keystore.base import PutKey
 from dacc_core.keystore.memory import MemoryKeystore
 from dacc_core.lifecycle import effects as fx
 from dacc_core.registry import keys
-from dacc_core.registry.records import Record, Session, Status
+from dacc_core.registry.records import Session, Status
+from dacc_core.registry.transaction import Commit
 from dacc_core.registry.view import View
-from dacc_core.simulation.cluster import Node, Simulation
-from dacc_core.verbs.frontend import Answer, Call, Caller, FrontEnd, Site
-from dacc_core.verbs.operations import Commit, Verb
-from dacc_core.verbs.sessions import Scene
+from dacc_core.simulation.cluster import SimulatedDaemon, Simulation
+from dacc_core.values import Record
+from dacc_core.verbs.frontend import Answer, Call, FrontEnd, FrontEndContext, PeerCredentials
+from dacc_core.verbs.operations import Verb
+from dacc_core.verbs.sessions import VerbContext
 from fakewarp.frontend import DWSTAT, FRONTEND
 
-SLURM = Caller(uid=64030, trusted=True)
-OWNER = Caller(uid=1001)
-STRANGER = Caller(uid=1002)
+SLURM = PeerCredentials(uid=64030, trusted=True)
+OWNER = PeerCredentials(uid=1001)
+STRANGER = PeerCredentials(uid=1002)
 
 STRIPED = "#!/bin/bash\n#DW jobdw capacity=150 access_mode=striped,private\n"
 STAGED = (
@@ -54,7 +56,7 @@ class Slurm:
     buffer_wait: float = 0.0
 
     @property
-    def cores(self) -> list[Node]:
+    def cores(self) -> list[SimulatedDaemon]:
         """The daemons."""
         return self.sim.nodes
 
@@ -64,7 +66,7 @@ class Slurm:
         self,
         *args: str,
         files: Mapping[str, str] | None = None,
-        caller: Caller = SLURM,
+        caller: PeerCredentials = SLURM,
         node: int = 0,
         frontend: FrontEnd = FRONTEND,
         seconds: float | None = None,
@@ -82,8 +84,8 @@ class Slurm:
         except Exception as error:
             reply.answer = frontend.failure(parsed, error)
             return reply
-        scene = Scene(core.view, lambda: self.cores[node].now.wall, buffer_wait=self.buffer_wait)
-        site = Site(scene, self.config, lambda: self.sim.now.mono - core.heard, reply.told.append)
+        scene = VerbContext(core.view, lambda: self.cores[node].now.wall, buffer_wait=self.buffer_wait)
+        site = FrontEndContext(scene, self.config, lambda: self.sim.now.mono - core.heard, reply.told.append)
         verb = _counted(frontend.run(parsed, site), reply)
         limit = frontend.deadline(parsed, self.config) if seconds is None else seconds
         ref = next(self.sim.refs)
@@ -283,20 +285,25 @@ def slurm_json(answer: Answer) -> Any:
 def view_of(records: Mapping[tuple[str, str], Record]) -> View:
     """A view that holds these records, by kind and name."""
     store = MemoryKeystore()
-    store.txn((), [Put(keys.key(kind, name), keys.encode(record)) for (kind, name), record in records.items()])
+    store.txn((), [PutKey(keys.key(kind, name), keys.encode(record)) for (kind, name), record in records.items()])
     view = View()
     view.load(store.range(keys.PREFIX))
     return view
 
 
 def ask(
-    view: View, *args: str, files: Mapping[str, str] | None = None, age: float = 0.0, frontend: FrontEnd = FRONTEND, caller: Caller = SLURM
+    view: View,
+    *args: str,
+    files: Mapping[str, str] | None = None,
+    age: float = 0.0,
+    frontend: FrontEnd = FRONTEND,
+    caller: PeerCredentials = SLURM,
 ) -> Answer:
     """The answer of a function that only reads."""
     parsed: Any = None
     try:
         parsed = frontend.parse(Call(args, files or {}, caller))
-        verb = frontend.run(parsed, Site(Scene(view, lambda: 1_700_000_100.0), Config(mount_root="/mnt/dac"), lambda: age))
+        verb = frontend.run(parsed, FrontEndContext(VerbContext(view, lambda: 1_700_000_100.0), Config(mount_root="/mnt/dac"), lambda: age))
         return _result(verb)
     except Exception as error:
         return frontend.failure(parsed, error)

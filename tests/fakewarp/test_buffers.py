@@ -6,9 +6,9 @@ import pytest
 
 from dacc_core.config import Config
 from dacc_core.errors import NoSuchUser
-from dacc_core.verbs.frontend import Call, Site
-from dacc_core.verbs.operations import AskUser, User
-from dacc_core.verbs.sessions import Scene
+from dacc_core.verbs.frontend import Call, FrontEndContext
+from dacc_core.verbs.operations import LookupUser, User
+from dacc_core.verbs.sessions import VerbContext
 from fakewarp.frontend import FRONTEND
 
 from .driver import SLURM, Slurm, cluster, refused, slurm_json, succeeded, view_of
@@ -82,8 +82,8 @@ def test_bricks_can_be_asked_for_by_number(slurm: Slurm) -> None:
 def create_with(user: User | None) -> object:
     """What create_persistent does first, when the passwd database answers this."""
     call = Call(("--function", "create_persistent", "-t", "mybuf", "-u", "1001", "-C", "default:100"), {}, SLURM)
-    verb = FRONTEND.run(FRONTEND.parse(call), Site(Scene(view_of({}), lambda: 0.0), Config()))
-    assert next(verb) == AskUser(uid=1001)
+    verb = FRONTEND.run(FRONTEND.parse(call), FrontEndContext(VerbContext(view_of({}), lambda: 0.0), Config()))
+    assert next(verb) == LookupUser(uid=1001)
     return verb.send(user)
 
 

@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from dacc_core.registry.records import Attachment, Event, Failure, Goal, Progress, Running, Session, Status
+from dacc_core.registry.records import Attachment, Event, Failure, Goal, Running, Session, Status
+from dacc_core.values import Progress
 from dacc_core.verbs.frontend import Answer
 from fakewarp.frontend import DWSTAT
 
@@ -15,7 +16,7 @@ from .records import Records, host, pool, session, sessions
 
 CREATED = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(1_700_000_000))
 UP = {**pool("default"), **host("s1", "default", "default", taken={"/b1": "7"})}
-READY = Status(filesystem="ready", done_seq=1)
+READY = Status(filesystem="ready", observed_revision=1)
 
 
 def dwstat(records: Records, *args: str, age: float = 0.0) -> Answer:
@@ -120,7 +121,7 @@ def test_help_tells_the_tables() -> None:
         (Status(), "C--T- setup begins"),
         (Status(events=(Event(at=1.0, what="create", error="secret /path"),)), "C--T- setup tries create again"),
         (
-            Status(failed_seq=1, failure=Failure(kind="StepFailed", text="secret /path", step="create")),
+            Status(failed_revision=1, failure=Failure(kind="StepFailed", text="secret /path", step="create")),
             "C-F-- setup failed in create: StepFailed",
         ),
     ],

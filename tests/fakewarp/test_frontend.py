@@ -9,7 +9,7 @@ import pytest
 from dacc_core.config import Config
 from dacc_core.config.settings import SlurmSettings
 from dacc_core.errors import BufferInUse, DaccError, StepFailed, StillWorking, all_errors
-from dacc_core.verbs.frontend import Call, Caller
+from dacc_core.verbs.frontend import Call, PeerCredentials
 from fakewarp.frontend import DWSTAT, FRONTEND
 from fakewarp.functions import FUNCTIONS
 
@@ -70,8 +70,8 @@ def test_anyone_may_read(function: str) -> None:
 
 
 @pytest.mark.parametrize("function", sorted(set(ARGS) - {"teardown", "data_out"}))
-@pytest.mark.parametrize("caller", [OWNER, STRANGER, Caller(uid=-1)])
-def test_the_rest_is_slurms(slurm: Slurm, function: str, caller: Caller) -> None:
+@pytest.mark.parametrize("caller", [OWNER, STRANGER, PeerCredentials(uid=-1)])
+def test_the_rest_is_slurms(slurm: Slurm, function: str, caller: PeerCredentials) -> None:
     answer = slurm.call("--function", function, *ARGS[function], files={"job": STAGED}, caller=caller)
     assert refused(answer).startswith(f"uid {caller.uid} may not call {function}")
 

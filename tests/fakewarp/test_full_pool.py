@@ -130,7 +130,7 @@ def test_a_repeated_setup_goes_on_from_the_record_of_the_first(slurm: Slurm) -> 
     after = slurm.session("8")
     assert before is not None
     assert after is not None
-    assert (after.born, after.created, after.claiming, after.wanted) == (before.born, before.created, False, 0)
+    assert (after.created_at, after.claiming, after.wanted) == (before.created_at, False, 0)
 
 
 def test_a_different_setup_is_refused_and_the_first_goes_on_waiting(slurm: Slurm) -> None:

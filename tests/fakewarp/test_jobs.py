@@ -6,8 +6,9 @@ import msgspec
 import pytest
 
 from dacc_core.config import Config
-from dacc_core.registry.records import Brick, BrickHost, Pool
-from dacc_core.verbs.frontend import Caller
+from dacc_core.registry.records import BrickHost, Pool
+from dacc_core.values import Brick
+from dacc_core.verbs.frontend import PeerCredentials
 
 from .driver import NODES, STAGED, STRIPED, Slurm, ask, cluster, lines, real_size, refused, succeeded, view_of
 
@@ -281,4 +282,4 @@ def test_records_survive_a_large_job(slurm: Slurm) -> None:
 
 
 def test_the_slurm_user_is_trusted_not_one_uid() -> None:
-    assert succeeded(cluster().setup("7", caller=Caller(uid=0, trusted=True)))
+    assert succeeded(cluster().setup("7", caller=PeerCredentials(uid=0, trusted=True)))

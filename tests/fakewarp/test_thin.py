@@ -531,7 +531,7 @@ def test_a_dacd_that_never_says_anything_ends_a_slow_call(dacd: FakeDacd, monkey
     monkeypatch.setattr(thin, "time", clock)
     monkeypatch.setattr(thin, "SILENCE", 60)
     dacd.does(stays_silent)
-    with pytest.raises(thin.Failure, match="does not answer"):
+    with pytest.raises(thin.ThinFailure, match="does not answer"):
         ask(dacd.path, seconds=290, patience=15)
 
 
@@ -540,7 +540,7 @@ def test_a_deadline_of_the_caller_holds_while_dacd_lives(dacd: FakeDacd, monkeyp
     monkeypatch.setattr(thin, "time", clock)
     monkeypatch.setitem(posix.environ, b"DACC_DEADLINE", b"30")
     dacd.does(keeps_alive_for(500, clock, b""))
-    with pytest.raises(thin.Failure, match="nothing comes"):
+    with pytest.raises(thin.ThinFailure, match="nothing comes"):
         ask(dacd.path, seconds=30, patience=15)
 
 
@@ -554,7 +554,7 @@ def test_keep_alives_do_not_prolong_a_call(dacd: FakeDacd, monkeypatch: pytest.M
 
     monkeypatch.setattr(thin, "time", clock)
     dacd.does(keeps_alive)
-    with pytest.raises(thin.Failure, match="nothing comes"):
+    with pytest.raises(thin.ThinFailure, match="nothing comes"):
         ask(dacd.path)
 
 
@@ -629,7 +629,7 @@ def test_a_directory_that_others_may_have_prepared_is_not_the_users(tmp_path: Pa
 
 def test_a_socket_that_may_not_be_used_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(thin.Failure, match=r"dacd does not answer on .*: Not a directory"):
+    with pytest.raises(thin.ThinFailure, match=r"dacd does not answer on .*: Not a directory"):
         ask(tmp_path / "file/dacd.sock")
 
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from dacc_core.hosts import Call, FencingRunner, LocalRunner, RecorderRunner
+from dacc_core.hosts import FencingRunner, LocalRunner, RecordedCommand, RecorderRunner
 from dacc_core.sdk import CancelToken, CommandResult
 
 
 def test_every_command_is_recorded_with_its_host_and_stdin() -> None:
     recorder = RecorderRunner()
     recorder.run(["a", "b"], lambda host: ["echo", host], stdin=b"x")
-    assert recorder.calls == [Call("a", ("echo", "a"), b"x"), Call("b", ("echo", "b"), b"x")]
+    assert recorder.calls == [RecordedCommand("a", ("echo", "a"), b"x"), RecordedCommand("b", ("echo", "b"), b"x")]
 
 
 def test_a_fenced_command_is_recorded_with_its_generation() -> None:
     recorder = RecorderRunner()
     recorder.fenced("s", 3, CancelToken()).run(["a"], ["true"])
-    assert recorder.calls == [Call("a", ("true",), b"", "s", 3)]
+    assert recorder.calls == [RecordedCommand("a", ("true",), b"", "s", 3)]
 
 
 def test_answers_come_from_the_script() -> None:

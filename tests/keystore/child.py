@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 from dacc_core.errors import DaccError
-from dacc_core.keystore.base import Compare, Put
+from dacc_core.keystore.base import Compare, PutKey
 from dacc_core.keystore.sqlite.store import SqliteKeystore
 
 
@@ -30,13 +30,13 @@ def count(path: str, times: str) -> None:
 def increment(store: SqliteKeystore) -> bool:
     (item,) = store.read("counter").items
     value = str(int(item.value) + 1).encode()
-    return store.txn([Compare("counter", item.mod_revision)], [Put("counter", value)], timeout=20).ok
+    return store.txn([Compare("counter", item.mod_revision)], [PutKey("counter", value)], timeout=20).ok
 
 
 def put(path: str, *keys: str) -> None:
     """Put keys in one transaction, with the time as value."""
     store = SqliteKeystore.open(path)
-    revision = store.txn([], [Put(key, repr(time.time()).encode()) for key in keys]).revision
+    revision = store.txn([], [PutKey(key, repr(time.time()).encode()) for key in keys]).revision
     store.close()
     answer(revision)
 
@@ -49,7 +49,7 @@ def churn(path: str, history: str) -> None:
         number += 1
         lease = store.grant(0.005) if number % 5 == 0 else 0
         value = str(number).encode()
-        answer(store.txn([], [Put("left", value), Put("right", value), Put(f"leased{number % 3}", value, lease)]).revision)
+        answer(store.txn([], [PutKey("left", value), PutKey("right", value), PutKey(f"leased{number % 3}", value, lease)]).revision)
 
 
 def watch(path: str) -> None:
@@ -70,7 +70,7 @@ def try_as(path: str, uid: str, gid: str) -> None:
     os.setuid(int(uid))
     try:
         store = SqliteKeystore.open(path)
-        revision = store.txn([], [Put("by", uid.encode())]).revision
+        revision = store.txn([], [PutKey("by", uid.encode())]).revision
         store.close()
     except DaccError as error:
         answer([error.kind, str(error)])
@@ -81,12 +81,12 @@ def try_as(path: str, uid: str, gid: str) -> None:
 def fork(path: str) -> None:
     """Fork while the store is open: the child opens it anew, the parent goes on."""
     store = SqliteKeystore.open(path)
-    store.txn([], [Put("before", b"")])
+    store.txn([], [PutKey("before", b"")])
     pid = os.fork()
     if pid == 0:
         os._exit(in_forked_child(store, path))
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    store.txn([], [Put("parent", b"")])
+    store.txn([], [PutKey("parent", b"")])
     keys = [item.key for item in store.range("").items]
     store.close()
     answer([status, keys])
@@ -99,7 +99,7 @@ def in_forked_child(inherited: SqliteKeystore, path: str) -> int:
         refused = "opened before a fork" in str(error)
     inherited.close()
     own = SqliteKeystore.open(path)
-    own.txn([], [Put("child", b"")])
+    own.txn([], [PutKey("child", b"")])
     own.close()
     return 0 if refused else 1
 

@@ -20,7 +20,7 @@ from threading import Condition
 from time import monotonic
 
 from dacc_core.errors import Compacted
-from dacc_core.keystore.base import DEFAULT_TIMEOUT, Batch, Change, Compare, Delete, Item, Keystore, Op, Snapshot, TxnResult, Watch
+from dacc_core.keystore.base import DEFAULT_TIMEOUT, Batch, Change, Compare, DeleteKey, Item, Keystore, Op, Snapshot, TxnResult, Watch
 from tests.support.etcd import PASSWORD, EtcdCluster
 from tests.support.proxy import Proxy
 
@@ -94,7 +94,7 @@ class Shifted:
         self._now += seconds
         due = {lease for lease, (_, end) in self._leases.items() if end <= self._now}
         keys = [item.key for item in self.store.range("").items if item.lease in due]
-        self.store.txn([], [Delete(key) for key in keys])
+        self.store.txn([], [DeleteKey(key) for key in keys])
         for lease in due:
             self.revoke(lease)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from dacc_core.errors import NotFound
-from dacc_core.keystore.base import Change, Compare, Delete, Item, Keystore, Put, Watch
+from dacc_core.keystore.base import Change, Compare, DeleteKey, Item, Keystore, PutKey, Watch
 
 Collect = Callable[[Watch, int], list[Change]]
 PassTime = Callable[[float], None]
@@ -16,7 +16,7 @@ TTL = 4.0
 
 
 def put(keystore: Keystore, key: str, lease: int = 0) -> int:
-    return keystore.txn([], [Put(key, b"", lease)]).revision
+    return keystore.txn([], [PutKey(key, b"", lease)]).revision
 
 
 def keys(keystore: Keystore) -> list[str]:
@@ -77,13 +77,13 @@ def test_a_key_stays_until_its_lease_ends(keystore: Keystore, pass_time: PassTim
 def test_a_key_whose_lease_has_ended_compares_as_absent(keystore: Keystore, pass_time: PassTime) -> None:
     put(keystore, "leased", keystore.grant(TTL))
     pass_time(TTL + 1)
-    assert keystore.txn([Compare("leased", 0)], [Put("leased", b"")]).ok
+    assert keystore.txn([Compare("leased", 0)], [PutKey("leased", b"")]).ok
 
 
 def test_expiry_is_written_even_when_the_transaction_that_finds_it_is_not(keystore: Keystore, pass_time: PassTime) -> None:
     before = put(keystore, "leased", keystore.grant(TTL))
     pass_time(TTL + 1)
-    result = keystore.txn([Compare("leased", before)], [Put("other", b"")])
+    result = keystore.txn([Compare("leased", before)], [PutKey("other", b"")])
     assert (result.ok, result.revision, result.current) == (False, before + 1, {"leased": None})
     assert keystore.range("").revision == before + 1
 
@@ -167,7 +167,7 @@ def test_nothing_can_be_put_under_an_ended_lease(keystore: Keystore, pass_time: 
     lease = keystore.grant(TTL)
     pass_time(TTL + 1)
     with pytest.raises(NotFound, match=f"lease {lease}"):
-        keystore.txn([], [Put("other", b""), Put("leased", b"", lease)])
+        keystore.txn([], [PutKey("other", b""), PutKey("leased", b"", lease)])
     assert keys(keystore) == []
 
 
@@ -175,7 +175,7 @@ def test_a_failed_compare_comes_before_an_ended_lease(keystore: Keystore) -> Non
     lease = keystore.grant(TTL)
     keystore.revoke(lease)
     put(keystore, "a")
-    assert not keystore.txn([Compare("a", 0)], [Put("a", b"", lease)]).ok
+    assert not keystore.txn([Compare("a", 0)], [PutKey("a", b"", lease)]).ok
 
 
 def test_putting_a_key_without_lease_frees_it(keystore: Keystore, pass_time: PassTime) -> None:
@@ -198,7 +198,7 @@ def test_a_key_belongs_to_the_lease_it_was_last_put_under(keystore: Keystore) ->
 def test_a_key_made_anew_is_not_bound_to_its_former_lease(keystore: Keystore) -> None:
     lease = keystore.grant(TTL)
     put(keystore, "a", lease)
-    keystore.txn([], [Delete("a")])
+    keystore.txn([], [DeleteKey("a")])
     put(keystore, "a")
     keystore.revoke(lease)
     assert keys(keystore) == ["a"]

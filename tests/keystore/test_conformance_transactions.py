@@ -10,13 +10,13 @@ from contextlib import AbstractContextManager
 import pytest
 
 from dacc_core.errors import KeystoreUnavailable
-from dacc_core.keystore.base import Compare, Delete, Item, Keystore, Put
+from dacc_core.keystore.base import Compare, DeleteKey, Item, Keystore, PutKey
 
 Stalled = Callable[[], AbstractContextManager[None]]
 
 
 def put(keystore: Keystore, key: str, value: bytes = b"") -> int:
-    return keystore.txn([], [Put(key, value)]).revision
+    return keystore.txn([], [PutKey(key, value)]).revision
 
 
 def keys(keystore: Keystore, prefix: str) -> list[str]:
@@ -43,7 +43,7 @@ def test_a_put_of_the_same_value_is_a_change(keystore: Keystore) -> None:
 
 def test_all_of_a_transaction_is_written_at_one_revision(keystore: Keystore) -> None:
     put(keystore, "gone")
-    result = keystore.txn([], [Put("a", b"1"), Put("b", b"2"), Delete("gone")])
+    result = keystore.txn([], [PutKey("a", b"1"), PutKey("b", b"2"), DeleteKey("gone")])
     assert result.ok
     assert keystore.range("").items == (Item("a", b"1", result.revision), Item("b", b"2", result.revision))
 
@@ -55,7 +55,7 @@ def test_an_item_remembers_the_revision_that_last_wrote_it(keystore: Keystore) -
 
 def test_deleting_what_is_absent_changes_nothing(keystore: Keystore) -> None:
     before = put(keystore, "a")
-    result = keystore.txn([], [Delete("absent")])
+    result = keystore.txn([], [DeleteKey("absent")])
     assert (result.ok, result.revision) == (True, before)
 
 
@@ -67,26 +67,26 @@ def test_a_transaction_without_operations_changes_nothing(keystore: Keystore) ->
 
 def test_deleting_takes_the_key_away(keystore: Keystore) -> None:
     before = put(keystore, "a")
-    assert keystore.txn([], [Delete("a")]).revision == before + 1
+    assert keystore.txn([], [DeleteKey("a")]).revision == before + 1
     assert keystore.read("a").items == ()
 
 
 def test_absence_compares_as_revision_0(keystore: Keystore) -> None:
-    assert keystore.txn([Compare("a", 0)], [Put("a", b"")]).ok
-    assert not keystore.txn([Compare("a", 0)], [Put("a", b"")]).ok
+    assert keystore.txn([Compare("a", 0)], [PutKey("a", b"")]).ok
+    assert not keystore.txn([Compare("a", 0)], [PutKey("a", b"")]).ok
 
 
 def test_a_deleted_key_is_absent_again(keystore: Keystore) -> None:
     put(keystore, "a")
-    keystore.txn([], [Delete("a")])
-    assert keystore.txn([Compare("a", 0)], [Put("a", b"")]).ok
+    keystore.txn([], [DeleteKey("a")])
+    assert keystore.txn([Compare("a", 0)], [PutKey("a", b"")]).ok
 
 
 def test_a_compare_holds_at_the_revision_that_last_wrote_the_key(keystore: Keystore) -> None:
     old = put(keystore, "a")
     new = put(keystore, "a")
-    assert not keystore.txn([Compare("a", old)], [Delete("a")]).ok
-    assert keystore.txn([Compare("a", new)], [Delete("a")]).ok
+    assert not keystore.txn([Compare("a", old)], [DeleteKey("a")]).ok
+    assert keystore.txn([Compare("a", new)], [DeleteKey("a")]).ok
 
 
 def test_a_compare_with_an_absent_key_fails_at_any_revision(keystore: Keystore) -> None:
@@ -95,20 +95,20 @@ def test_a_compare_with_an_absent_key_fails_at_any_revision(keystore: Keystore) 
 
 def test_one_failed_compare_of_several_stops_everything(keystore: Keystore) -> None:
     revision = put(keystore, "a", b"old")
-    result = keystore.txn([Compare("a", revision), Compare("b", revision)], [Put("a", b"new"), Put("c", b"")])
+    result = keystore.txn([Compare("a", revision), Compare("b", revision)], [PutKey("a", b"new"), PutKey("c", b"")])
     assert (result.ok, result.revision) == (False, revision)
     assert keystore.range("").items == (Item("a", b"old", revision),)
 
 
 def test_a_failed_compare_returns_the_items_compared_as_they_are(keystore: Keystore) -> None:
     revision = put(keystore, "a", b"1")
-    result = keystore.txn([Compare("a", revision), Compare("b", revision)], [Put("c", b"")])
+    result = keystore.txn([Compare("a", revision), Compare("b", revision)], [PutKey("c", b"")])
     assert result.current == {"a": Item("a", b"1", revision), "b": None}
 
 
 def test_a_key_in_two_operations_is_refused(keystore: Keystore) -> None:
     with pytest.raises(ValueError, match="more than one operation of a transaction: a"):
-        keystore.txn([], [Put("a", b""), Delete("a")])
+        keystore.txn([], [PutKey("a", b""), DeleteKey("a")])
     assert keystore.range("").items == ()
 
 
@@ -145,7 +145,7 @@ def test_a_range_is_of_one_revision_while_others_write(keystore: Keystore) -> No
 
     def write() -> None:
         for number in range(200):
-            keystore.txn([], [Put(key, str(number).encode()) for key in ("a", "b")])
+            keystore.txn([], [PutKey(key, str(number).encode()) for key in ("a", "b")])
         ended.set()
 
     writer = threading.Thread(target=write)
@@ -164,7 +164,7 @@ def test_no_increment_by_compare_and_swap_is_lost_among_threads(keystore: Keysto
         done = 0
         while done < 50:
             (item,) = keystore.read("counter").items
-            done += keystore.txn([Compare("counter", item.mod_revision)], [Put("counter", b"%d" % (int(item.value) + 1))]).ok
+            done += keystore.txn([Compare("counter", item.mod_revision)], [PutKey("counter", b"%d" % (int(item.value) + 1))]).ok
 
     threads = [threading.Thread(target=count) for _ in range(4)]
     for thread in threads:
@@ -178,7 +178,7 @@ def test_of_concurrent_claims_one_wins(keystore: Keystore) -> None:
     won: list[int] = []
 
     def claim(number: int) -> None:
-        if keystore.txn([Compare("brick", 0)], [Put("brick", b"%d" % number)]).ok:
+        if keystore.txn([Compare("brick", 0)], [PutKey("brick", b"%d" % number)]).ok:
             won.append(number)
 
     threads = [threading.Thread(target=claim, args=(number,)) for number in range(8)]
@@ -190,7 +190,7 @@ def test_of_concurrent_claims_one_wins(keystore: Keystore) -> None:
 
 
 WRITES: dict[str, Callable[[Keystore], object]] = {
-    "txn": lambda keystore: keystore.txn([], [Put("a", b"")], timeout=0.2),
+    "txn": lambda keystore: keystore.txn([], [PutKey("a", b"")], timeout=0.2),
     "grant": lambda keystore: keystore.grant(10, timeout=0.2),
     "renew": lambda keystore: keystore.renew(1, timeout=0.2),
     "revoke": lambda keystore: keystore.revoke(1, timeout=0.2),
@@ -209,8 +209,8 @@ def test_a_call_that_cannot_be_done_ends_at_its_deadline(keystore: Keystore, sta
 
 def test_a_store_answers_again_after_a_stall(keystore: Keystore, stalled: Stalled) -> None:
     with stalled(), pytest.raises(KeystoreUnavailable):
-        keystore.txn([], [Put("a", b"")], timeout=0)
-    assert keystore.txn([], [Put("a", b"")]).ok
+        keystore.txn([], [PutKey("a", b"")], timeout=0)
+    assert keystore.txn([], [PutKey("a", b"")]).ok
 
 
 def test_threads_that_wait_for_each_other_have_deadlines_too(keystore: Keystore, stalled: Stalled) -> None:
@@ -218,7 +218,7 @@ def test_threads_that_wait_for_each_other_have_deadlines_too(keystore: Keystore,
 
     def wait(name: str, timeout: float) -> None:
         with pytest.raises(KeystoreUnavailable):
-            keystore.txn([], [Put("a", b"")], timeout=timeout)
+            keystore.txn([], [PutKey("a", b"")], timeout=timeout)
         failed.append(name)
 
     with stalled():

@@ -9,13 +9,13 @@ from collections.abc import Callable
 import pytest
 
 from dacc_core.errors import Compacted
-from dacc_core.keystore.base import Batch, Change, Delete, Item, Keystore, Put, Watch
+from dacc_core.keystore.base import Batch, Change, DeleteKey, Item, Keystore, PutKey, Watch
 
 Collect = Callable[[Watch, int], list[Change]]
 
 
 def put(keystore: Keystore, *keys: str) -> int:
-    return keystore.txn([], [Put(key, b"") for key in keys]).revision
+    return keystore.txn([], [PutKey(key, b"") for key in keys]).revision
 
 
 def test_a_watch_tells_of_changes_since_its_revision(keystore: Keystore, collect: Collect) -> None:
@@ -35,13 +35,13 @@ def test_history_comes_before_news(keystore: Keystore, collect: Collect) -> None
 
 def test_a_deletion_is_a_change_without_item(keystore: Keystore, collect: Collect) -> None:
     watch = keystore.watch("", put(keystore, "a"))
-    revision = keystore.txn([], [Delete("a")]).revision
+    revision = keystore.txn([], [DeleteKey("a")]).revision
     assert collect(watch, revision) == [Change("a", None, revision)]
 
 
 def test_deleting_what_is_absent_is_no_change(keystore: Keystore, collect: Collect) -> None:
     watch = keystore.watch("", put(keystore, "a"))
-    keystore.txn([], [Delete("absent")])
+    keystore.txn([], [DeleteKey("absent")])
     assert [change.key for change in collect(watch, put(keystore, "b"))] == ["b"]
 
 

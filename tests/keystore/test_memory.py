@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 
-from dacc_core.keystore.base import Batch, Put
+from dacc_core.keystore.base import Batch, PutKey
 from dacc_core.keystore.memory import MemoryKeystore
 
 
 def test_expire_deletes_what_has_ended_by_the_clock() -> None:
     now = [0.0]
     store = MemoryKeystore(lambda: now[0])
-    store.txn([], [Put("a", b"", store.grant(10))])
+    store.txn([], [PutKey("a", b"", store.grant(10))])
     watch = store.watch("", 1)
     now[0] = 10.0
     store.expire()
@@ -30,7 +30,7 @@ def test_asking_without_time_returns_all_that_is_new() -> None:
     store = MemoryKeystore()
     watch = store.watch("", 0)
     for key in "abc":
-        store.txn([], [Put(key, b"")])
+        store.txn([], [PutKey(key, b"")])
     batch = watch.next(0)
     assert batch is not None
     assert ([change.key for change in batch.changes], batch.revision) == (["a", "b", "c"], 3)
@@ -39,7 +39,7 @@ def test_asking_without_time_returns_all_that_is_new() -> None:
 
 def test_a_waiting_watcher_sees_an_expiry_that_no_call_brought_about() -> None:
     store = MemoryKeystore()
-    store.txn([], [Put("a", b"", store.grant(0.1))])
+    store.txn([], [PutKey("a", b"", store.grant(0.1))])
     watch = store.watch("", 1)
     batches = [watch.next(5), watch.next(5)]
     assert [change.item for batch in batches if batch for change in batch.changes] == [None]

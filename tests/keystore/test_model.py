@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
 from dacc_core.errors import Compacted, NotFound
-from dacc_core.keystore.base import Change, Compare, Delete, Item, Keystore, Op, Put, Watch
+from dacc_core.keystore.base import Change, Compare, DeleteKey, Item, Keystore, Op, PutKey, Watch
 
 KEYS = ("a/1", "a/2", "b", "b/1")
 PREFIXES = ("", "a/", "b", "c")
@@ -37,16 +37,16 @@ class Model:
     def end(self, leases: list[int]) -> None:
         for lease in leases:
             self.leases.pop(lease, None)
-        self.write([Delete(key) for key, item in self.items.items() if item.lease in leases])
+        self.write([DeleteKey(key) for key, item in self.items.items() if item.lease in leases])
 
     def mod_revision(self, key: str) -> int:
         return self.items[key].mod_revision if key in self.items else 0
 
-    def write(self, ops: list[Op] | list[Delete]) -> None:
-        effective = [op for op in ops if isinstance(op, Put) or op.key in self.items]
+    def write(self, ops: list[Op] | list[DeleteKey]) -> None:
+        effective = [op for op in ops if isinstance(op, PutKey) or op.key in self.items]
         self.revision += bool(effective)
         for op in effective:
-            item = Item(op.key, op.value, self.revision, op.lease) if isinstance(op, Put) else None
+            item = Item(op.key, op.value, self.revision, op.lease) if isinstance(op, PutKey) else None
             self.history.append(Change(op.key, item, self.revision))
             if item is None:
                 del self.items[op.key]
@@ -91,7 +91,7 @@ class Comparison(RuleBasedStateMachine):
         ops: list[Op] = [self._op(key, pick, value) for key, pick in picks]
         compares = [Compare(key, self.model.mod_revision(key) + wrong) for key, wrong in compared]
         holds = all(compare.mod_revision == self.model.mod_revision(compare.key) for compare in compares)
-        if holds and any(isinstance(op, Put) and op.lease and op.lease not in self.model.leases for op in ops):
+        if holds and any(isinstance(op, PutKey) and op.lease and op.lease not in self.model.leases for op in ops):
             with pytest.raises(NotFound):
                 self.store.txn(compares, ops)
             return
@@ -104,9 +104,9 @@ class Comparison(RuleBasedStateMachine):
 
     def _op(self, key: str, pick: int, value: bytes) -> Op:
         if pick == 0:
-            return Delete(key)
+            return DeleteKey(key)
         leased = pick == 3 and self.numbers
-        return Put(key, value, self.numbers[len(value) % len(self.numbers)] if leased else 0)
+        return PutKey(key, value, self.numbers[len(value) % len(self.numbers)] if leased else 0)
 
     @rule(ttl=st.sampled_from((5.0, 10.0)))
     def grant(self, ttl: float) -> None:

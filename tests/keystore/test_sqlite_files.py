@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from dacc_core.errors import AlreadyExists, KeystoreMissing, KeystoreUnavailable, NotFound
-from dacc_core.keystore.base import Put
+from dacc_core.keystore.base import PutKey
 from dacc_core.keystore.sqlite import files
 from dacc_core.keystore.sqlite.store import SqliteKeystore
 
@@ -40,7 +40,7 @@ def test_opening_in_a_missing_directory_does_not_make_it(path: Path) -> None:
 
 
 def test_a_store_is_not_made_over_another(store: SqliteKeystore) -> None:
-    store.txn([], [Put("a", b"")])
+    store.txn([], [PutKey("a", b"")])
     with pytest.raises(AlreadyExists, match="already exists"):
         SqliteKeystore.create(store.where)
     assert store.read("a").items
@@ -71,14 +71,14 @@ def test_a_failure_while_making_leaves_nothing_to_open(path: Path, monkeypatch: 
 
 
 def test_a_store_without_group_is_private(store: SqliteKeystore, path: Path) -> None:
-    store.txn([], [Put("a", b"")])
+    store.txn([], [PutKey("a", b"")])
     assert [mode(place) for place in (path.parent, path, Path(f"{path}-wal"))] == [0o700, 0o600, 0o600]
 
 
 @pytest.mark.parametrize("group", [os.getgid(), grp.getgrgid(os.getgid()).gr_name], ids=["number", "name"])
 def test_a_store_of_a_group_is_shared_by_it(path: Path, group: int | str) -> None:
     store = SqliteKeystore.create(path, group=group)
-    store.txn([], [Put("a", b"")])
+    store.txn([], [PutKey("a", b"")])
     assert [mode(place) for place in (path.parent, path.parent / "wake", path, Path(f"{path}-wal"))] == [0o2770, 0o2770, 0o660, 0o660]
     store.close()
 
@@ -103,7 +103,7 @@ def test_a_path_longer_than_a_sockets_works(tmp_path: Path) -> None:
 
 def test_a_path_may_have_characters_that_mean_something_in_a_uri(tmp_path: Path) -> None:
     store = SqliteKeystore.create(tmp_path / "a?b#c%20 d" / "key store.db")
-    assert store.txn([], [Put("a", b"")]).ok
+    assert store.txn([], [PutKey("a", b"")]).ok
     store.close()
 
 
@@ -111,7 +111,7 @@ def test_a_relative_path_outlives_a_change_of_directory(tmp_path: Path, monkeypa
     monkeypatch.chdir(tmp_path)
     store = SqliteKeystore.create("state/keystore.db")
     monkeypatch.chdir("/")
-    assert store.txn([], [Put("a", b"")]).ok
+    assert store.txn([], [PutKey("a", b"")]).ok
     assert store.where == str(tmp_path / "state" / "keystore.db")
     store.close()
 
@@ -161,7 +161,7 @@ def test_a_path_through_a_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_damaged_store_is_an_error_of_ours(store: SqliteKeystore, path: Path) -> None:
-    store.txn([], [Put(f"key{number}", b"x" * 1000) for number in range(100)])
+    store.txn([], [PutKey(f"key{number}", b"x" * 1000) for number in range(100)])
     store.close()
     content = path.read_bytes()
     path.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
@@ -170,12 +170,12 @@ def test_a_damaged_store_is_an_error_of_ours(store: SqliteKeystore, path: Path) 
 
 @pytest.mark.parametrize("deed", ["removed", "replaced"])
 def test_a_file_that_loses_its_name_while_in_use_is_noticed(store: SqliteKeystore, path: Path, deed: str) -> None:
-    store.txn([], [Put("a", b"")])
+    store.txn([], [PutKey("a", b"")])
     path.rename(path.with_suffix(".old"))
     if deed == "replaced":
         path.write_bytes(path.with_suffix(".old").read_bytes())
     with pytest.raises(KeystoreUnavailable, match="removed or replaced while it was in use"):
-        store.txn([], [Put("a", b"")])
+        store.txn([], [PutKey("a", b"")])
     with pytest.raises(KeystoreUnavailable):
         store.watch("", 0).next(0)
 

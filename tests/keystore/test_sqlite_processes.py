@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from dacc_core.keystore.base import Item, Put, Watch
+from dacc_core.keystore.base import Item, PutKey, Watch
 from dacc_core.keystore.sqlite.store import SqliteKeystore
 
 StartChild = Callable[..., subprocess.Popen[str]]
@@ -43,7 +43,7 @@ def is_consistent(path: Path) -> bool:
 
 
 def test_no_increment_by_compare_and_swap_is_lost_among_processes(store: SqliteKeystore, start_child: StartChild) -> None:
-    store.txn([], [Put("counter", b"0")])
+    store.txn([], [PutKey("counter", b"0")])
     children = [start_child("count", store.where, 100) for _ in range(4)]
     for child in children:
         child.communicate(timeout=60)
@@ -62,7 +62,7 @@ def test_watchers_in_other_processes_see_every_change(store: SqliteKeystore, sta
     children = [start_child("watch", store.where) for _ in range(2)]
     assert [line(child) for child in children] == ["watching"] * 2
     for number in range(20):
-        store.txn([], [Put(f"k{number}", b"")])
+        store.txn([], [PutKey(f"k{number}", b"")])
     assert [[line(child) for _ in range(20)] for child in children] == [[f"k{number}" for number in range(20)]] * 2
 
 
@@ -73,7 +73,7 @@ def test_the_socket_of_a_killed_watcher_is_removed_by_the_next_commit(store: Sql
     assert len(list(wake.iterdir())) == 1
     child.kill()
     child.wait()
-    store.txn([], [Put("a", b"")])
+    store.txn([], [PutKey("a", b"")])
     assert list(wake.iterdir()) == []
 
 
@@ -86,7 +86,7 @@ def test_a_kill_at_the_commit_leaves_all_or_nothing(
     assert child.returncode == -signal.SIGKILL
     assert [item.key for item in store.range("").items] == expected
     assert is_consistent(path)
-    assert store.txn([], [Put("c", b"")]).revision == (2 if expected else 1)
+    assert store.txn([], [PutKey("c", b"")]).revision == (2 if expected else 1)
 
 
 def test_a_failure_after_the_commit_is_still_told_to_watchers(store: SqliteKeystore, start_child: StartChild) -> None:

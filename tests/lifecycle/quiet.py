@@ -8,7 +8,7 @@ from dacc_core.registry.records import Request, Session, Status
 from dacc_core.simulation.cluster import Simulation, answered
 from dacc_core.verbs import goals
 from dacc_core.verbs.claims import Claim, set_up
-from dacc_core.verbs.sessions import pursue, tear_down
+from dacc_core.verbs.sessions import submit_goal, tear_down
 
 
 class Job:
@@ -32,7 +32,7 @@ class Job:
         return self.call(lambda scene: answered(set_up(scene, self.claim)))
 
     def mount(self) -> object:
-        return self.call(lambda scene: answered(pursue(scene, "1", goals.pre_run("c[1-2]"), goals.mounted_on("c[1-2]"))))
+        return self.call(lambda scene: answered(submit_goal(scene, "1", goals.pre_run("c[1-2]"), goals.mounted_on("c[1-2]"))))
 
     def tear_down(self) -> object:
         return self.call(lambda scene: answered(tear_down(scene, "1", hurry=True)))

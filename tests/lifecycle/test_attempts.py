@@ -11,13 +11,14 @@ from dacc_core.errors import HostLost, StepFailed, Unavailable
 from dacc_core.lifecycle.effects import Rules
 from dacc_core.lifecycle.plan import Step
 from dacc_core.lifecycle.policy import resigned
-from dacc_core.lifecycle.transitions import Outcome
-from dacc_core.registry.records import Request, StageRequest
+from dacc_core.lifecycle.transitions import StepOutcome
+from dacc_core.registry.records import Request
 from dacc_core.simulation.cluster import answered
 from dacc_core.simulation.world import SimProvider
+from dacc_core.values import StageRequest
 from dacc_core.verbs import goals
 from dacc_core.verbs.claims import Claim
-from dacc_core.verbs.sessions import pursue
+from dacc_core.verbs.sessions import submit_goal
 
 from .quiet import Job
 
@@ -45,7 +46,7 @@ def test_a_copy_whose_mover_mount_fails_is_given_up_after_its_attempts(staging: 
         return sdk.PerHost(hosts={host: Unavailable(why="no mount today") for host in request.hosts})
 
     monkeypatch.setattr(SimProvider, "mount", refuse)
-    error = staging.call(lambda scene: answered(pursue(scene, "1", goals.DATA_IN, goals.staged_in)))
+    error = staging.call(lambda scene: answered(submit_goal(scene, "1", goals.DATA_IN, goals.staged_in)))
     assert isinstance(error, Unavailable)
     assert "no mount today" in str(error)
     assert len(times) == 3
@@ -53,20 +54,20 @@ def test_a_copy_whose_mover_mount_fails_is_given_up_after_its_attempts(staging: 
     assert second > first
 
     monkeypatch.undo()
-    again = staging.call(lambda scene: answered(pursue(scene, "1", goals.DATA_IN, goals.staged_in)))
+    again = staging.call(lambda scene: answered(submit_goal(scene, "1", goals.DATA_IN, goals.staged_in)))
     assert type(again).__name__ == "Answer"  # a new call has attempts of its own
 
 
 
 @pytest.mark.parametrize("kind", ["mount", "create", "delete", "unmount_mover"])
 def test_only_an_unmount_gives_up_a_node_that_is_lost_each_time(kind: str) -> None:
-    outcome = Outcome(error=StepFailed(step=kind, token="1", why="lost"), hosts={"c2": lost()})
+    outcome = StepOutcome(error=StepFailed(step=kind, token="1", why="lost"), hosts={"c2": lost()})
     assert resigned(Step(kind), outcome, 99, Rules()) is outcome  # type: ignore[arg-type]
 
 
 def test_an_unmount_that_also_fails_for_another_reason_still_fails() -> None:
     busy = sdk.Busy(why="somebody works there")
-    outcome = Outcome(error=StepFailed(step="unmount", token="1", why="busy"), hosts={"c1": busy, "c2": lost()})
+    outcome = StepOutcome(error=StepFailed(step="unmount", token="1", why="busy"), hosts={"c1": busy, "c2": lost()})
     given_up = resigned(Step("unmount", hosts="c[1-2]"), outcome, 3, Rules())
     assert given_up.error is outcome.error
     assert given_up.hosts["c1"] is busy

@@ -9,7 +9,7 @@ import pytest
 from dacc_core import sdk
 from dacc_core.errors import DaccError, Unavailable
 from dacc_core.registry.records import Request
-from dacc_core.simulation.cluster import RULES, Node, Simulation, answered
+from dacc_core.simulation.cluster import RULES, SimulatedDaemon, Simulation, answered
 from dacc_core.simulation.world import SimProvider
 from dacc_core.verbs.claims import Claim, set_up
 from dacc_core.verbs.sessions import tear_down
@@ -23,7 +23,7 @@ class Teardown:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.sim, self.broken, delete = Simulation(1, faults=0.0), True, SimProvider.delete
-        monkeypatch.setattr(Node, "_set_clock", lambda _: None)
+        monkeypatch.setattr(SimulatedDaemon, "_set_clock", lambda _: None)
 
         def failing(provider: SimProvider, request: sdk.Delete) -> None:
             if self.broken:
@@ -45,7 +45,7 @@ class Teardown:
         assert not isinstance(answers[0], DaccError)
 
     @property
-    def coordinator(self) -> Node:
+    def coordinator(self) -> SimulatedDaemon:
         self.sim.rules.revision()
         name = self.sim.rules.records().status("1").coordinator
         return next(node for node in self.sim.nodes if node.host == name)

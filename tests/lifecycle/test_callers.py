@@ -9,10 +9,11 @@ import pytest
 from dacc_core.errors import DaccError, NoSpace, StillWorking
 from dacc_core.lifecycle import effects as fx
 from dacc_core.registry.records import Pool
+from dacc_core.registry.transaction import TransactionBuilder
 from dacc_core.registry.view import View
 from dacc_core.simulation.cluster import Simulation
 from dacc_core.verbs.frontend import Answer
-from dacc_core.verbs.operations import Draft, Operation, Pause, Turn, Verb, Wait
+from dacc_core.verbs.operations import AcquireClaimSlot, Operation, Sleep, Verb, Wait
 
 POOL = Pool(name="p", granularity=1, provider="sim")
 
@@ -46,8 +47,8 @@ def undoing(first: Callable[[View], Operation], *, pause: float = 0.0) -> Callab
             yield first(view)
         except StillWorking:
             if pause:
-                yield Pause(pause)
-            result = yield Draft(view).put(POOL, "pools", "undone").commit()
+                yield Sleep(pause)
+            result = yield TransactionBuilder(view).put(POOL, "pools", "undone").commit()
             raise NoSpace(why=f"undone: {result.ok}") from None
         return Answer()
 
@@ -56,7 +57,7 @@ def undoing(first: Callable[[View], Operation], *, pause: float = 0.0) -> Callab
 
 @pytest.mark.parametrize(
     "first",
-    [lambda _: Pause(100.0), lambda _: Wait("7", lambda: None, "waiting"), lambda _: Pause(20.001)],
+    [lambda _: Sleep(100.0), lambda _: Wait("7", lambda: None, "waiting"), lambda _: Sleep(20.001)],
     ids=["pauses", "waits", "pauses until a moment later"],
 )
 def test_a_late_verb_may_undo_what_it_began_and_answers_with_its_own_error(sim: Simulation, first: Callable[[View], Operation]) -> None:
@@ -67,7 +68,7 @@ def test_a_late_verb_may_undo_what_it_began_and_answers_with_its_own_error(sim: 
 
 
 def test_a_late_verb_that_pauses_is_not_resumed_by_what_it_asked_for_before(sim: Simulation) -> None:
-    answers = call(sim, undoing(lambda _: Pause(21.0), pause=3.0))
+    answers = call(sim, undoing(lambda _: Sleep(21.0), pause=3.0))
     sim.run(22.0)
     assert not written(sim, "undone")
     sim.run(3.0)
@@ -80,11 +81,11 @@ def test_a_transaction_that_ends_after_the_deadline_is_not_taken_for_a_later_one
     def verb(view: View) -> Verb[Answer]:
         try:
             while True:
-                yield Draft(view).put(POOL, "pools", "p").commit()
+                yield TransactionBuilder(view).put(POOL, "pools", "p").commit()
         except StillWorking:
-            result = yield Draft(view).expect("pools", "nosuch").put(POOL, "pools", "undone").commit()
+            result = yield TransactionBuilder(view).expect("pools", "nosuch").put(POOL, "pools", "undone").commit()
             results.append(result.ok)
-            yield Pause(0.1)
+            yield Sleep(0.1)
             return Answer(stdout="undone")
 
     answers = call(sim, verb)
@@ -95,15 +96,15 @@ def test_a_transaction_that_ends_after_the_deadline_is_not_taken_for_a_later_one
 
 def test_a_late_verb_that_waited_for_its_turn_does_not_get_it_any_more(sim: Simulation) -> None:
     def has_it(view: View) -> Verb[Answer]:
-        yield Turn()
-        yield Draft(view).put(POOL, "pools", "p").commit()  # which is not answered while the daemon is cut off
+        yield AcquireClaimSlot()
+        yield TransactionBuilder(view).put(POOL, "pools", "p").commit()  # which is not answered while the daemon is cut off
         return Answer()
 
     def waits(_: View) -> Verb[Answer]:
         try:
-            yield Turn()
+            yield AcquireClaimSlot()
         except StillWorking:
-            yield Pause(2.0)
+            yield Sleep(2.0)
             return Answer(stdout="late")
         return Answer(stdout="had its turn")
 
@@ -121,7 +122,7 @@ def test_a_verb_that_never_ends_is_cut_off(sim: Simulation) -> None:
     def verb(_: View) -> Verb[Answer]:
         while True:
             try:
-                yield Pause(1.0)
+                yield Sleep(1.0)
             except DaccError:
                 continue
 

@@ -11,17 +11,18 @@ import pytest
 from dacc_core.errors import Cancelled, Denied, HostLost, StepFailed, Unavailable
 from dacc_core.lifecycle import transitions
 from dacc_core.lifecycle.plan import Step
-from dacc_core.lifecycle.transitions import Outcome
+from dacc_core.lifecycle.transitions import StepOutcome
 from dacc_core.movers.base import CopyOrder, CopyReport
-from dacc_core.registry.records import Progress, Request, Session, StageRequest, Status
-from dacc_core.simulation.cluster import Node, answered
+from dacc_core.registry.records import Request, Session, Status
+from dacc_core.simulation.cluster import SimulatedDaemon, answered
 from dacc_core.simulation.world import SimMover
+from dacc_core.values import Progress, StageRequest
 from dacc_core.verbs import goals
-from dacc_core.verbs.sessions import pursue
+from dacc_core.verbs.sessions import submit_goal
 
 from .quiet import Job
 
-SESSION = Session(token="1", id=1, kind="job", created=0, born=0.0, request=Request(owner=1, group=1))
+SESSION = Session(token="1", id=1, kind="job", created_at=0.0, request=Request(owner=1, group=1))
 CLEARED = Progress(files=1, bytes=10, total_files=3, total_bytes=30, cleared="mark")
 
 
@@ -29,7 +30,7 @@ def begun(kind: Any, **known: Any) -> Status:
     return transitions.begin(Step(kind), SESSION, Status(progress=CLEARED, **known), hosts="", mover="h1", at=1.0)
 
 
-def ended(kind: Any, outcome: Outcome, progress: Progress = CLEARED) -> Progress:
+def ended(kind: Any, outcome: StepOutcome, progress: Progress = CLEARED) -> Progress:
     return transitions.finish(Step(kind), SESSION, Status(progress=progress), outcome, at=1.0).progress
 
 
@@ -58,17 +59,17 @@ def test_other_steps_change_nothing_of_it(kind: str) -> None:
 
 def test_a_failure_keeps_what_was_told_last() -> None:
     told = Progress(files=2, cleared="mark")
-    assert ended("stage_out", Outcome(error=StepFailed(step="stage_out", token="1", why="x"), progress=told), Progress()) == told
+    assert ended("stage_out", StepOutcome(error=StepFailed(step="stage_out", token="1", why="x"), progress=told), Progress()) == told
 
 
 def test_a_failure_before_anything_was_told_keeps_what_is_known() -> None:
     for error in (HostLost(host="h1", why="x"), Unavailable(why="x"), Cancelled(what="x")):
-        assert ended("stage_out", Outcome(error=error)) == CLEARED
+        assert ended("stage_out", StepOutcome(error=error)) == CLEARED
 
 
 def test_a_copy_that_was_found_wrong_is_begun_anew() -> None:
     wrong = Progress(files=3, total_files=3)
-    assert ended("stage_out", Outcome(error=StepFailed(step="stage_out", token="1", why="differs"), progress=wrong)).cleared == ""
+    assert ended("stage_out", StepOutcome(error=StepFailed(step="stage_out", token="1", why="differs"), progress=wrong)).cleared == ""
 
 
 # --- with a mover ---
@@ -100,7 +101,7 @@ def wish_copies(job: Job) -> None:
 
 
 def data_in(job: Job) -> object:
-    return job.call(lambda scene: answered(pursue(scene, "1", goals.DATA_IN, goals.staged_in)))
+    return job.call(lambda scene: answered(submit_goal(scene, "1", goals.DATA_IN, goals.staged_in)))
 
 
 def test_a_copy_that_is_tried_again_is_told_what_the_last_try_cleared(job: Job, orders: list[CopyOrder]) -> None:
@@ -112,7 +113,7 @@ def test_a_copy_that_is_tried_again_is_told_what_the_last_try_cleared(job: Job, 
 
 
 def test_a_failure_is_not_in_need_of_that_write(job: Job, orders: list[CopyOrder], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Node, "_progress", lambda *_: None)  # the record never heard of it
+    monkeypatch.setattr(SimulatedDaemon, "_progress", lambda *_: None)  # the record never heard of it
     wish_copies(job)
     for _ in range(2):
         data_in(job)
@@ -140,5 +141,5 @@ def test_that_it_is_cleared_is_written_down_at_once(job: Job, monkeypatch: pytes
 def test_what_another_direction_cleared_is_nothing_to_this_one(job: Job, orders: list[CopyOrder]) -> None:
     wish_copies(job)
     data_in(job)
-    job.call(lambda scene: answered(pursue(scene, "1", goals.DATA_OUT, goals.staged_out)))
+    job.call(lambda scene: answered(submit_goal(scene, "1", goals.DATA_OUT, goals.staged_out)))
     assert [(order.direction, order.resumed) for order in orders] == [("in", ""), ("out", "")]

@@ -9,13 +9,13 @@ import pytest
 from dacc_core.errors import TooLarge
 from dacc_core.lifecycle import effects as fx
 from dacc_core.lifecycle import reconciler
-from dacc_core.lifecycle.engine import Core
+from dacc_core.lifecycle.engine import Engine
 from dacc_core.registry.records import Request
 from dacc_core.simulation.cluster import Simulation, answered
 from dacc_core.verbs.claims import Claim, set_up
 from dacc_core.verbs.frontend import Answer
 from dacc_core.verbs.operations import Verb
-from dacc_core.verbs.sessions import Scene
+from dacc_core.verbs.sessions import VerbContext
 
 NOW = fx.Now(1.0, 1.0)
 
@@ -28,14 +28,14 @@ def test_a_defect_in_one_sessions_steps_leaves_the_others_alone(monkeypatch: pyt
     for node in sim.nodes:
         assert node.core is not None
         monkeypatch.setattr(node.core, "_on_bug", seen.append)
-    begin = reconciler.Pursuit._begin
+    begin = reconciler.SessionReconciler._begin
 
-    def broken(self: reconciler.Pursuit, *args: object) -> None:
+    def broken(self: reconciler.SessionReconciler, *args: object) -> None:
         if self.token == "13":
             raise RuntimeError("a defect")
         begin(self, *args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(reconciler.Pursuit, "_begin", broken)
+    monkeypatch.setattr(reconciler.SessionReconciler, "_begin", broken)
     answers: dict[str, object] = {}
     for token in ("13", "14"):
         request = Request(owner=1, group=1, pool="default", capacity=100)
@@ -72,7 +72,7 @@ def test_a_call_that_writes_more_than_the_store_takes_is_told_so_at_once(monkeyp
 
 
 def test_it_reads_the_store_first() -> None:
-    assert Core("s1", "i").start(NOW) == [fx.Load()]
+    assert Engine("s1", "i").start(NOW) == [fx.Load()]
 
 
 def test_a_call_before_the_store_was_read_waits_for_that() -> None:
@@ -84,7 +84,7 @@ def test_a_call_before_the_store_was_read_waits_for_that() -> None:
     assert len(answers) == 1
 
 
-def _set_up(claim: Claim, scene: Scene) -> Verb[Answer]:
+def _set_up(claim: Claim, scene: VerbContext) -> Verb[Answer]:
     return answered(set_up(scene, claim))
 
 

@@ -15,12 +15,12 @@ from dacc_core.lifecycle import reconciler, transitions
 from dacc_core.lifecycle.effects import StepOrder
 from dacc_core.lifecycle.membership import Membership
 from dacc_core.lifecycle.plan import Step
-from dacc_core.lifecycle.step_runner import MAX_ERROR, Tools, perform
-from dacc_core.registry.records import Progress
+from dacc_core.lifecycle.step_runner import MAX_ERROR, StepEnvironment, run_step
 from dacc_core.simulation.cluster import Simulation, answered
 from dacc_core.simulation.world import SimProvider, SimRunner
+from dacc_core.values import Progress
 from dacc_core.verbs import goals
-from dacc_core.verbs.sessions import pursue
+from dacc_core.verbs.sessions import submit_goal
 
 from .quiet import Job
 
@@ -55,7 +55,7 @@ HANDLERS = ["_consider", "_go_on", "_begin", "_act", "_ended", "_settle", "_judg
 def test_a_handler_that_raises_once_only_delays_its_session(
     job: Job, bugs: list[Exception], handler: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reconciler.Pursuit, handler, breaking(getattr(reconciler.Pursuit, handler), 1))
+    monkeypatch.setattr(reconciler.SessionReconciler, handler, breaking(getattr(reconciler.SessionReconciler, handler), 1))
     assert type(job.mount()).__name__ == "Answer"
     assert bugs
     monkeypatch.undo()
@@ -67,7 +67,7 @@ def test_a_handler_that_raises_once_only_delays_its_session(
 def test_a_defect_in_fencing_only_delays_its_session(
     job: Job, bugs: list[Exception], handler: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reconciler.Pursuit, handler, breaking(getattr(reconciler.Pursuit, handler), 1))
+    monkeypatch.setattr(reconciler.SessionReconciler, handler, breaking(getattr(reconciler.SessionReconciler, handler), 1))
     mount, calls = SimProvider.mount, []
 
     def lost_once(self: SimProvider, request: sdk.Mount) -> sdk.PerHost:
@@ -98,7 +98,7 @@ def test_a_handler_that_always_raises_fails_the_goal_with_the_defect(
 def test_a_defect_after_the_goal_was_reached_does_not_make_it_failed(
     job: Job, bugs: list[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reconciler.Pursuit, "_ours", breaking(reconciler.Pursuit._ours, 5))
+    monkeypatch.setattr(reconciler.SessionReconciler, "_ours", breaking(reconciler.SessionReconciler._ours, 5))
     for node in job.sim.nodes:
         assert node.core is not None
         node.core.pursuits.changed(None)
@@ -118,7 +118,8 @@ def test_an_answer_to_what_was_asked_before_a_defect_is_not_for_what_is_under_wa
         return mount(self, request)
 
     monkeypatch.setattr(SimProvider, "mount", counted)
-    monkeypatch.setattr(reconciler.Pursuit, "_reconsider", breaking(reconciler.Pursuit._reconsider, 1))  # just after a step was asked for
+    # Just after a step was asked for.
+    monkeypatch.setattr(reconciler.SessionReconciler, "_reconsider", breaking(reconciler.SessionReconciler._reconsider, 1))
     assert type(job.mount()).__name__ == "Answer"
     assert len(set(mounts)) == len(mounts), "each try carries a higher generation than the one that was given up"
 
@@ -172,10 +173,10 @@ def test_progress_that_no_record_could_hold_is_dropped(job: Job, news: Any, monk
     heard: list[Progress] = []
     monkeypatch.setattr(SimProvider, "create", create)
     order = StepOrder(Step("create"), job.session, job.status, 5.0)
-    tools: Tools = job.sim.tools
+    tools: StepEnvironment = job.sim.tools
     runner: FencingRunner = tools.runner
     assert runner is job.sim.runner
-    assert perform(order, tools, sdk.CancelToken(), heard.append).error is None
+    assert run_step(order, tools, sdk.CancelToken(), heard.append).error is None
     assert heard == [Progress(files=2)]
 
 
@@ -210,6 +211,6 @@ def test_a_node_that_answers_nonsense_each_time_is_dirty_and_holds_nobody_up(job
         return sdk.PerHost(hosts={**unmount(self, dataclasses.replace(request, hosts=tuple(well))).hosts, **lost})
 
     monkeypatch.setattr(SimProvider, "unmount", nonsense)
-    assert type(job.call(lambda scene: answered(pursue(scene, "1", goals.POST_RUN, goals.unmounted)))).__name__ == "Answer"
+    assert type(job.call(lambda scene: answered(submit_goal(scene, "1", goals.POST_RUN, goals.unmounted)))).__name__ == "Answer"
     assert (job.status.touched, job.status.dirty) == ("", "c2")
     assert calls == [("c1", "c2"), ("c2",), ("c2",)]

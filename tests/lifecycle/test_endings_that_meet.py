@@ -10,21 +10,21 @@ from dacc_core.simulation.cluster import Simulation, answered
 from dacc_core.verbs.claims import Claim, set_up
 from dacc_core.verbs.frontend import Answer
 from dacc_core.verbs.operations import Verb
-from dacc_core.verbs.sessions import Scene, tear_down
+from dacc_core.verbs.sessions import VerbContext, tear_down
 
 TOKENS = [str(number) for number in range(1, 10)]
 REQUEST = Request(owner=1000, group=1000, pool="default", capacity=100, striped=True)
 
 
-def make(token: str, scene: Scene) -> Verb[Answer]:
+def make(token: str, scene: VerbContext) -> Verb[Answer]:
     return answered(set_up(scene, Claim(token=token, kind="job", request=REQUEST, size=100)))
 
 
-def end(token: str, scene: Scene) -> Verb[Answer]:
+def end(token: str, scene: VerbContext) -> Verb[Answer]:
     return answered(tear_down(scene, token, hurry=False))
 
 
-def all_at_once(sim: Simulation, verb: Callable[[str, Scene], Verb[Answer]]) -> int:
+def all_at_once(sim: Simulation, verb: Callable[[str, VerbContext], Verb[Answer]]) -> int:
     """The revisions that it took for every token."""
     before, answers = sim.rules.revision(), list[Answer | Exception | None]()
     for token in TOKENS:

@@ -9,9 +9,10 @@ import pytest
 from dacc_core.errors import Denied, NoSuchSession, NotFound
 from dacc_core.lifecycle.explain import WORDS, explain, sentence, why, wished
 from dacc_core.lifecycle.plan import StepKind
-from dacc_core.registry.records import Event, Failure, Goal, History, Progress, Running, Session, Status
+from dacc_core.registry.records import Event, Failure, Goal, History, Running, Session, Status
+from dacc_core.values import Progress
 from dacc_core.verbs import goals
-from dacc_core.verbs.frontend import Caller
+from dacc_core.verbs.frontend import PeerCredentials
 
 from ..registry.stores import OPERATOR, STRANGER, add_session, put, run, store_of, view_of
 
@@ -57,7 +58,7 @@ def test_a_goal_is_told_as_the_facts_that_it_wishes(goal: Goal, text: str) -> No
 
 
 def test_a_goal_that_is_reached_waits_for_nothing() -> None:
-    assert told(Status(filesystem="ready", done_seq=1, **ALIVE))["waits_for"] == "nothing"
+    assert told(Status(filesystem="ready", observed_revision=1, **ALIVE))["waits_for"] == "nothing"
 
 
 def test_a_step_that_runs_is_named_with_its_hosts_and_its_time() -> None:
@@ -78,7 +79,7 @@ def test_a_step_that_is_tried_again_is_told_with_its_last_error() -> None:
 
 
 def test_a_failed_goal_waits_for_the_next_call() -> None:
-    status = Status(failed_seq=1, failure=Failure(kind="Busy", text="it is busy"), **ALIVE)
+    status = Status(failed_revision=1, failure=Failure(kind="Busy", text="it is busy"), **ALIVE)
     assert told(status)["waits_for"] == "the next call: setup failed: it is busy"
 
 
@@ -92,7 +93,7 @@ def test_without_any_daemon_that_is_said() -> None:
 
 
 def test_a_kept_session_waits_for_a_person() -> None:
-    found = told(Status(filesystem="ready", done_seq=1, **ALIVE), kind="kept", goal=Goal(verb="keep"))
+    found = told(Status(filesystem="ready", observed_revision=1, **ALIVE), kind="kept", goal=Goal(verb="keep"))
     assert found["waits_for"] == "someone to copy out what is owed (dacc stage-out 42) or to give it up (dacc discard 42)"
 
 
@@ -115,8 +116,8 @@ def test_what_came_before_under_the_same_token_is_told_too() -> None:
     assert (before["outcome"], before["pre_run_failures"]) == ("released", 2)
 
 
-@pytest.mark.parametrize("caller", [OPERATOR, Caller(uid=1000)], ids=["operator", "owner"])
-def test_a_session_that_has_ended_is_told_to_its_owner_and_to_operators(caller: Caller) -> None:
+@pytest.mark.parametrize("caller", [OPERATOR, PeerCredentials(uid=1000)], ids=["operator", "owner"])
+def test_a_session_that_has_ended_is_told_to_its_owner_and_to_operators(caller: PeerCredentials) -> None:
     store = store_of("s1")
     events = (Event(at=9, what="release"),)
     put(store, History(token="42", owner=1000, outcome="released", ended=9.0, events=events), "history", "42")

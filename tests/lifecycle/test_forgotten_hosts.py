@@ -13,34 +13,21 @@ from dacc_core.keystore.base import Snapshot
 from dacc_core.keystore.memory import MemoryKeystore
 from dacc_core.lifecycle import effects as fx
 from dacc_core.lifecycle import membership
-from dacc_core.lifecycle.engine import Core
+from dacc_core.lifecycle.engine import Engine
 from dacc_core.lifecycle.plan import Step, plan
 from dacc_core.registry import keys
-from dacc_core.registry.records import (
-    Allocations,
-    Brick,
-    BrickHost,
-    BrickRef,
-    Cluster,
-    Goal,
-    Record,
-    Request,
-    Running,
-    Session,
-    StageRequest,
-    Status,
-    Volume,
-)
+from dacc_core.registry.records import Allocations, BrickHost, Cluster, Goal, Request, Running, Session, Status
 from dacc_core.registry.view import View
 from dacc_core.simulation.cluster import Simulation, answered
 from dacc_core.simulation.operators import OPERATOR
 from dacc_core.simulation.world import SimRunner
+from dacc_core.values import Brick, BrickRef, Record, StageRequest, Volume
 from dacc_core.verbs import goals
 from dacc_core.verbs.claims import Claim, set_up
 from dacc_core.verbs.forgetting import forget
 from dacc_core.verbs.frontend import Answer
 from dacc_core.verbs.operators import release, stage_out
-from dacc_core.verbs.sessions import pursue, tear_down
+from dacc_core.verbs.sessions import submit_goal, tear_down
 
 from ..registry.stores import put, view_of
 from .test_simulation import run_until_caught
@@ -62,7 +49,7 @@ def quiet(caplog: pytest.LogCaptureFixture) -> None:
 def lost(*hosts: str, **more: Any) -> Session:
     goal = Goal(verb="forget", filesystem="absent", hurry=True)
     fields = {"request": Request(owner=1, group=1, stage_out=COPY), "volume": VOLUME, "goal": goal, "kind": "job", **more}
-    return Session(token="1", id=1, created=1, born=1.0, lost=hosts, **fields)
+    return Session(token="1", id=1, created_at=1.0, lost=hosts, **fields)
 
 
 def test_what_is_lost_is_not_owed() -> None:
@@ -114,7 +101,7 @@ class Cluster3:
         assert isinstance(self.call(lambda scene: set_up(scene, claim)), Answer)
 
     def wish(self, goal: Goal, enough: Any) -> Any:
-        return self.call(lambda scene: pursue(scene, "1", goal, enough))
+        return self.call(lambda scene: submit_goal(scene, "1", goal, enough))
 
     def lose(self, *tokens: str, node: int = 0) -> None:
         """A host dies, and is forgotten when its lease has ended."""
@@ -186,7 +173,7 @@ def test_a_call_that_waits_for_a_lost_session_is_told() -> None:
     job.sim.run(12.0)
     answers: list[Any] = []
     job.sim.world.down.add("c1")
-    verb = pursue
+    verb = submit_goal
     job.sim.nodes[1].call(lambda scene: answered(verb(scene, "1", goals.pre_run("c1"), goals.mounted_on("c1"))), "1", answers.append)
     job.sim.run(0.2)
     job.call(lambda scene: forget(scene, "s1", OPERATOR, ("1",)))
@@ -273,7 +260,7 @@ def test_a_registration_that_meets_a_forgetting_fails() -> None:
         ("hosts", "s1", BrickHost(name="s1", number=1)),
         ("allocations", "s1", Allocations()),
     ]
-    core = Core("s1", "new")
+    core = Engine("s1", "new")
     core.start(fx.Now(1.0, 1.0))
     store = view_store(records)
     (grant,) = core.handle(fx.Loaded(store), fx.Now(1.0, 1.0))

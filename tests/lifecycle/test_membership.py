@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from dacc_core.errors import Cancelled, HostNameTaken
-from dacc_core.keystore.base import Batch, Change, Item, Put, Snapshot
+from dacc_core.keystore.base import Batch, Change, Item, PutKey, Snapshot
 from dacc_core.lifecycle import effects as fx
-from dacc_core.lifecycle.engine import Core
-from dacc_core.lifecycle.transitions import Outcome
+from dacc_core.lifecycle.engine import Engine
+from dacc_core.lifecycle.transitions import StepOutcome
 from dacc_core.registry import keys
 from dacc_core.registry.records import Alive, Request, Status
-from dacc_core.simulation.cluster import RULES, Node, Simulation, answered
+from dacc_core.simulation.cluster import RULES, SimulatedDaemon, Simulation, answered
 from dacc_core.verbs.claims import Claim, set_up
 
 TTL = RULES.lease_ttl
@@ -25,12 +25,12 @@ class Rivals(Simulation):
         super().__init__(seed, hosts=1, faults=faults)
 
     @property
-    def first(self) -> Node:
+    def first(self) -> SimulatedDaemon:
         return self.nodes[0]
 
-    def rival(self) -> Node:
+    def rival(self) -> SimulatedDaemon:
         """A daemon of the same name that starts on another machine."""
-        node = Node(self, "s1", self.first.bricks, machine=f"other{len(self.nodes)}")
+        node = SimulatedDaemon(self, "s1", self.first.bricks, machine=f"other{len(self.nodes)}")
         self.nodes.append(node)
         node.start()
         return node
@@ -80,7 +80,7 @@ def test_a_daemon_is_not_refused_before_the_other_ones_lease_could_end() -> None
 def test_a_longer_lease_of_the_other_is_waited_for() -> None:
     sim = Rivals()
     long = Alive(host="s1", incarnation="long", boot="other", ttl=6 * TTL)
-    sim.store.txn((), [Put(keys.key("alive", "s1"), keys.encode(long))])
+    sim.store.txn((), [PutKey(keys.key("alive", "s1"), keys.encode(long))])
     sim.run(11 * TTL)
     assert not sim.exits
     sim.run(2 * TTL)
@@ -135,7 +135,7 @@ def test_of_daemons_that_start_at_the_same_moment_one_gets_the_name(seed: int) -
 
 
 def test_a_daemon_that_hears_of_another_while_its_lease_is_granted_does_not_replace_it() -> None:
-    core = Core("s1", "mine", boot="here")
+    core = Engine("s1", "mine", boot="here")
     core.start(NOW)
     (grant,) = core.handle(fx.Loaded(Snapshot((), 1)), NOW)
     assert isinstance(grant, fx.Grant)
@@ -190,7 +190,7 @@ class Working(Simulation):
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, hosts: int = 2) -> None:
         super().__init__(1, hosts=hosts, faults=0.0)
-        monkeypatch.setattr(Node, "_perform", lambda *_: None)
+        monkeypatch.setattr(SimulatedDaemon, "_perform", lambda *_: None)
         self.run(1.0)
         claim = Claim(token="1", kind="job", request=Request(owner=1, group=1, pool="default", capacity=100), size=100)
         self.nodes[0].call(lambda scene: answered(set_up(scene, claim)), "1", lambda _: None)
@@ -233,7 +233,7 @@ class Working(Simulation):
             assert self.now.mono < end, "it got no new lease"
             self.step()
 
-    def end(self, outcome: Outcome) -> None:
+    def end(self, outcome: StepOutcome) -> None:
         """The daemon hears how its step ended."""
         self.node._tell(self.ref, outcome)
         self.run(1.0)
@@ -258,7 +258,7 @@ def test_a_daemon_in_doubt_of_its_lease_begins_nothing_and_writes_nothing(monkey
     sim.node.cut_until = sim.now.mono + 10 * TTL
     sim.until(fx.CancelStep)
     sim.run(5 * TTL)
-    began = [effect for _, effect in sim.told if isinstance(effect, fx.RunStep | fx.Fence | fx.Transact)]
+    began = [effect for _, effect in sim.told if isinstance(effect, fx.RunStep | fx.FenceHosts | fx.Transact)]
     assert began == []
 
 
@@ -282,11 +282,11 @@ def test_a_daemon_that_lost_its_lease_comes_back_as_a_new_incarnation(monkeypatc
     assert sim.rules.records().alive[sim.node.host].record.incarnation == f"{sim.node.host}.1.1"
 
 
-OUTCOMES = [Outcome(error=Cancelled(what="create")), Outcome(state={"volume": "a0010000"})]
+OUTCOMES = [StepOutcome(error=Cancelled(what="create")), StepOutcome(state={"volume": "a0010000"})]
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES, ids=["cancelled", "done"])
-def test_how_a_step_ended_is_not_written_over_what_the_next_coordinator_does(monkeypatch: pytest.MonkeyPatch, outcome: Outcome) -> None:
+def test_how_a_step_ended_is_not_written_over_what_the_next_coordinator_does(monkeypatch: pytest.MonkeyPatch, outcome: StepOutcome) -> None:
     sim = Working(monkeypatch)
     sim.begin()
     sim.stand_still()
@@ -298,14 +298,14 @@ def test_how_a_step_ended_is_not_written_over_what_the_next_coordinator_does(mon
 
 @pytest.mark.parametrize("outcome", OUTCOMES, ids=["cancelled", "done"])
 def test_a_step_of_a_lost_lease_is_fenced_and_done_again_where_nobody_else_took_over(
-    monkeypatch: pytest.MonkeyPatch, outcome: Outcome
+    monkeypatch: pytest.MonkeyPatch, outcome: StepOutcome
 ) -> None:
     sim = Working(monkeypatch, hosts=1)
     sim.begin()
     sim.stand_still()
     sim.told.clear()
     sim.end(outcome)
-    assert [type(effect) for _, effect in sim.told if isinstance(effect, fx.Fence | fx.RunStep)] == [fx.Fence, fx.RunStep]
+    assert [type(effect) for _, effect in sim.told if isinstance(effect, fx.FenceHosts | fx.RunStep)] == [fx.FenceHosts, fx.RunStep]
     assert (sim.status.generation, sim.status.incarnation) == (2, "s1.1.1")
 
 

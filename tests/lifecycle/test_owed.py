@@ -11,18 +11,19 @@ from dacc_core.errors import BufferInUse, BufferOwed, Busy, NoSpace, NoSuchBuffe
 from dacc_core.lifecycle import orders, transitions
 from dacc_core.lifecycle.plan import Step, plan
 from dacc_core.movers.base import CopyOrder, CopyReport
-from dacc_core.registry.records import Goal, Request, Session, StageRequest, Status, Volume
+from dacc_core.registry.records import Goal, Request, Session, Status
 from dacc_core.registry.view import View
 from dacc_core.simulation.cluster import Simulation, answered
 from dacc_core.simulation.world import SimMover
+from dacc_core.values import StageRequest, Volume
 from dacc_core.verbs import goals, operators
 from dacc_core.verbs.claims import Claim, set_up
 from dacc_core.verbs.forgetting import losses
-from dacc_core.verbs.frontend import Caller
-from dacc_core.verbs.sessions import pursue, tear_down
+from dacc_core.verbs.frontend import PeerCredentials
+from dacc_core.verbs.sessions import submit_goal, tear_down
 
 OUT = (StageRequest(source="$DW_PERSISTENT_STRIPED_P/r", destination="/home/u/r", kind="directory"),)
-ROOT = Caller(uid=0, trusted=True)
+ROOT = PeerCredentials(uid=0, trusted=True)
 
 
 class Site:
@@ -56,10 +57,10 @@ class Site:
         request = Request(owner=1, group=1, pool=pool, capacity=capacity, striped=bool(capacity), persistent=persistent, stage_out=OUT)
         self.well(lambda scene: answered(set_up(scene, Claim(token, "job", request, capacity))))
         self.mount(token)
-        self.well(lambda scene: answered(pursue(scene, token, goals.POST_RUN, goals.unmounted)))
+        self.well(lambda scene: answered(submit_goal(scene, token, goals.POST_RUN, goals.unmounted)))
 
     def mount(self, token: str = "7") -> None:
-        self.well(lambda scene: answered(pursue(scene, token, goals.pre_run("c1"), goals.mounted_on("c1"))))
+        self.well(lambda scene: answered(submit_goal(scene, token, goals.pre_run("c1"), goals.mounted_on("c1"))))
 
     def tear_down(self, token: str, *, hurry: bool = False) -> object:
         return self.call(lambda scene: answered(tear_down(scene, token, hurry=hurry)))
@@ -230,13 +231,13 @@ def test_a_session_that_is_mounted_on_nodes_is_not_staged_out(site: Site) -> Non
 
 
 def test_a_session_that_is_about_to_be_mounted_is_not_staged_out() -> None:
-    session = Session(token="7", id=7, kind="job", created=0, born=0.0, request=Request(owner=1, group=1), goal=goals.pre_run("c[1-3]"))
+    session = Session(token="7", id=7, kind="job", created_at=0.0, request=Request(owner=1, group=1), goal=goals.pre_run("c[1-3]"))
     with pytest.raises(Busy, match=r"mounted on c\[1-3\]"):
         goals.check_unmounted(session, Status())
 
 
 def test_a_kept_session_is_staged_out_although_a_node_did_not_let_it_go() -> None:
-    session = Session(token="kept-a", id=7, kind="kept", created=0, born=0.0, request=Request(owner=1, group=1))
+    session = Session(token="kept-a", id=7, kind="kept", created_at=0.0, request=Request(owner=1, group=1))
     goals.check_unmounted(session, Status(touched="c1"))
 
 
@@ -244,7 +245,7 @@ def test_what_was_staged_out_before_a_job_ran_is_owed_anew_when_it_has_run(site:
     """Whoever called dacc stage-out while his job was still pending lost what the job wrote: its stage-out counted as done."""
     volume = Volume(name="a0010000", pool="default", provider="fake", capacity=1, bricks=())
     request = Request(owner=1, group=1, capacity=1, stage_out=OUT)
-    session = Session(token="7", id=7, kind="job", created=0, born=0.0, request=request, volume=volume, goal=goals.pre_run("c1"))
+    session = Session(token="7", id=7, kind="job", created_at=0.0, request=request, volume=volume, goal=goals.pre_run("c1"))
     before = Status(filesystem="ready", stage_out="done")
     mounting = transitions.begin(Step("mount", hosts="c1"), session, before, hosts="c1", mover="", at=1.0)
     assert mounting.stage_out == "pending"
@@ -256,7 +257,7 @@ def test_what_was_staged_out_before_a_job_ran_is_owed_anew_when_it_has_run(site:
 
 def owing(**more: Any) -> Session:
     request = Request(owner=1, group=1, persistent=("P",), stage_out=OUT)
-    return Session(token="7", id=7, kind="job", created=0, born=0.0, request=request, goal_seq=5, **more)
+    return Session(token="7", id=7, kind="job", created_at=0.0, request=request, goal_revision=5, **more)
 
 
 GONE = Goal(verb="teardown", filesystem="absent")
@@ -266,7 +267,7 @@ GONE = Goal(verb="teardown", filesystem="absent")
     ("status", "step"),
     [
         (Status(used=True, stage_out="pending"), "stage_out"),
-        (Status(used=True, stage_out="failed", tried_seq=5), "keep"),
+        (Status(used=True, stage_out="failed", tried_revision=5), "keep"),
         (Status(used=True, stage_out="pending", gave_up="unmount: busy"), "keep"),
         (Status(used=True, stage_out="done"), "release"),
         (Status(used=False, stage_out="pending"), "release"),
@@ -278,7 +279,7 @@ def test_a_session_without_a_filesystem_of_its_own_pays_what_it_owes_before_it_e
     assert planned.kind == step
 
 
-@pytest.mark.parametrize("status", [Status(used=True, stage_out="pending"), Status(used=True, stage_out="failed", tried_seq=5)])
+@pytest.mark.parametrize("status", [Status(used=True, stage_out="pending"), Status(used=True, stage_out="failed", tried_revision=5)])
 def test_a_session_whose_buffers_were_destroyed_ends_and_says_what_is_lost(status: Status) -> None:
     reason = "its data is lost: persistent buffer P was destroyed"
     assert plan(owing(goal=GONE), status, detached=True) == Step("release", reason=reason)
@@ -287,7 +288,7 @@ def test_a_session_whose_buffers_were_destroyed_ends_and_says_what_is_lost(statu
 def test_the_key_of_a_session_without_a_volume_stays_when_it_is_kept() -> None:
     """Fences and the mounts of movers are named by it."""
     job = owing()
-    kept = Session(token="kept-7-0", id=7, kind="kept", created=0, born=0.0, request=job.request, origin="7")
+    kept = Session(token="kept-7-0", id=7, kind="kept", created_at=0.0, request=job.request, origin="7")
     assert kept.key == job.key
 
 
@@ -297,7 +298,7 @@ def test_the_key_of_a_session_without_a_volume_stays_when_it_is_kept() -> None:
 def test_finishing_what_is_owed_leaves_the_mounts_of_the_jobs_next_run_alone(site: Site, full: list[str]) -> None:
     """They are at the same paths: a job's id stays when it is requeued."""
     session = owing()
-    kept = Session(token="kept-7-0", id=7, kind="kept", created=0, born=0.0, request=session.request, origin="7")
+    kept = Session(token="kept-7-0", id=7, kind="kept", created_at=0.0, request=session.request, origin="7")
     site.run_job()
     site.mount()
     view = site.records
@@ -310,7 +311,7 @@ def test_what_is_owed_from_the_jobs_own_buffer_is_delivered_although_a_persisten
     request = Request(owner=1, group=1, pool="default", capacity=100, striped=True, persistent=("P",), stage_out=out)
     site.well(lambda scene: answered(set_up(scene, Claim("7", "job", request, 100))))
     site.mount()
-    site.well(lambda scene: answered(pursue(scene, "7", goals.POST_RUN, goals.unmounted)))
+    site.well(lambda scene: answered(submit_goal(scene, "7", goals.POST_RUN, goals.unmounted)))
     site.tear_down("P", hurry=True)
     site.tear_down("7")
     assert len(site.kept) == 1
@@ -325,13 +326,13 @@ def test_what_is_owed_from_one_persistent_buffer_is_delivered_before_the_loss_of
     request = Request(owner=1, group=1, persistent=("P", "Q"), stage_out=both)
     site.well(lambda scene: answered(set_up(scene, Claim("7", "job", request, 0))))
     site.mount()
-    site.well(lambda scene: answered(pursue(scene, "7", goals.POST_RUN, goals.unmounted)))
+    site.well(lambda scene: answered(submit_goal(scene, "7", goals.POST_RUN, goals.unmounted)))
     site.tear_down("Q", hurry=True)
     copied: list[tuple[StageRequest, ...]] = []
     with pytest.MonkeyPatch.context() as patch:
         copy = SimMover.copy
         patch.setattr(SimMover, "copy", lambda self, order: copied.append(order.requests) or copy(self, order))
-        error = site.call(lambda scene: answered(pursue(scene, "7", goals.DATA_OUT, goals.staged_out)))
+        error = site.call(lambda scene: answered(submit_goal(scene, "7", goals.DATA_OUT, goals.staged_out)))
     assert isinstance(error, NoSuchBuffer)
     assert copied == [OUT]
 

@@ -16,7 +16,7 @@ from dacc_core.verbs.claims import Claim, set_up
 from dacc_core.verbs.forgetting import forget
 from dacc_core.verbs.frontend import Answer
 from dacc_core.verbs.operations import Verb
-from dacc_core.verbs.sessions import Scene, tear_down
+from dacc_core.verbs.sessions import VerbContext, tear_down
 
 Answers = list[Answer | Exception | None]
 
@@ -48,7 +48,7 @@ def end(sim: Simulation, token: str = "42", *, node: int = 0, hurry: bool = True
     return call(sim, token, lambda scene: answered(tear_down(scene, token, hurry=hurry)), node)
 
 
-def _set_up(claim: Claim, scene: Scene) -> Verb[Answer]:
+def _set_up(claim: Claim, scene: VerbContext) -> Verb[Answer]:
     return answered(set_up(scene, claim))
 
 

@@ -10,9 +10,10 @@ import pytest
 from dacc_core.errors import HostUnreachable, Unavailable
 from dacc_core.lifecycle import transitions
 from dacc_core.lifecycle.plan import STORE_ONLY, Step, owes_stage_out, plan
-from dacc_core.lifecycle.transitions import Outcome
+from dacc_core.lifecycle.transitions import StepOutcome
 from dacc_core.names import expand
-from dacc_core.registry.records import BrickRef, Eviction, Failure, Goal, Request, Session, StageRequest, Status, Volume
+from dacc_core.registry.records import Eviction, Failure, Goal, Request, Session, Status
+from dacc_core.values import BrickRef, StageRequest, Volume
 from dacc_core.verbs import goals
 
 VOLUME = Volume(name="a0010000", pool="p", provider="fake", capacity=1, bricks=(BrickRef(host="s1", device="/b"),))
@@ -36,7 +37,7 @@ STAGINGS = ("none", "pending", "running", "done", "failed")
 
 
 def session(request: Request, goal: Goal, volume: Volume | None, kind: str = "job") -> Session:
-    return Session(token="1", id=1, kind=kind, created=1, born=1.0, request=request, volume=volume, goal=goal, goal_seq=7)  # type: ignore[arg-type]
+    return Session(token="1", id=1, kind=kind, created_at=1.0, request=request, volume=volume, goal=goal, goal_revision=7)  # type: ignore[arg-type]
 
 
 def every_session() -> list[Session]:
@@ -58,8 +59,8 @@ def every_status() -> list[Status]:
             touched=touched,
             mover=mover,
             used=used,
-            failed_seq=failed,
-            tried_seq=failed,
+            failed_revision=failed,
+            tried_revision=failed,
             failure=Failure(kind="Unavailable", text="x") if failed else None,
             gave_up=gave_up,
         )
@@ -91,7 +92,7 @@ def test_a_failed_goal_is_left_alone_until_a_new_one_is_wished() -> None:
     one = session(REQUESTS[0], goals.SETUP, VOLUME)
     failed = transitions.fail(Status(), one, Unavailable(why="no"), "create")
     assert plan(one, failed) is None
-    assert plan(msgspec.structs.replace(one, goal_seq=8), failed) == Step("create")
+    assert plan(msgspec.structs.replace(one, goal_revision=8), failed) == Step("create")
 
 
 def test_a_step_that_has_begun_is_still_what_is_planned() -> None:
@@ -107,7 +108,7 @@ def test_a_step_that_has_begun_is_still_what_is_planned() -> None:
 def succeed(step: Step, one: Session, status: Status) -> Status:
     begun = transitions.begin(step, one, status, hosts="s1", mover="s1", at=1.0)
     hosts = dict.fromkeys(expand(step.hosts))
-    return transitions.finish(step, one, begun, Outcome(hosts=hosts), at=2.0)
+    return transitions.finish(step, one, begun, StepOutcome(hosts=hosts), at=2.0)
 
 
 def test_following_the_plan_ends_from_everywhere() -> None:
@@ -168,7 +169,7 @@ def test_a_failed_stage_out_keeps_the_session_at_teardown() -> None:
     one = session(request, goals.gone(hurry=False), VOLUME)
     status = Status(filesystem="ready", used=True, stage_out="failed")
     assert plan(one, status) == Step("stage_out")
-    tried = msgspec.structs.replace(status, tried_seq=one.goal_seq)
+    tried = msgspec.structs.replace(status, tried_revision=one.goal_revision)
     assert plan(one, tried) is not None
     assert plan(one, tried).kind == "keep"  # type: ignore[union-attr]
 
@@ -200,7 +201,7 @@ def test_a_session_without_a_volume_needs_no_steps() -> None:
 def test_an_unreachable_node_becomes_dirty_and_holds_nothing_up() -> None:
     one = session(REQUESTS[0], goals.POST_RUN, VOLUME)
     status = Status(filesystem="ready", mounts="c[1-2]", touched="c[1-2]")
-    outcome = Outcome(hosts={"c1": None, "c2": HostUnreachable(host="c2", why="down")})
+    outcome = StepOutcome(hosts={"c1": None, "c2": HostUnreachable(host="c2", why="down")})
     after = transitions.finish(Step("unmount", hosts="c[1-2]"), one, status, outcome, at=1.0)
     assert (after.touched, after.mounts, after.dirty) == ("", "", "c2")
     assert plan(one, after) is None
@@ -209,7 +210,7 @@ def test_an_unreachable_node_becomes_dirty_and_holds_nothing_up() -> None:
 def test_a_partial_mount_is_remembered_host_by_host() -> None:
     one = session(REQUESTS[0], goals.pre_run("c[1-2]"), VOLUME)
     begun = transitions.begin(Step("mount", hosts="c[1-2]"), one, Status(filesystem="ready"), hosts="c[1-2]", mover="", at=1.0)
-    outcome = Outcome(hosts={"c1": None, "c2": Unavailable(why="no")}, error=Unavailable(why="no"))
+    outcome = StepOutcome(hosts={"c1": None, "c2": Unavailable(why="no")}, error=Unavailable(why="no"))
     after = transitions.finish(Step("mount", hosts="c[1-2]"), one, begun, outcome, at=2.0)
     assert (after.mounts, after.touched) == ("c1", "c[1-2]")
     assert plan(one, after) == Step("mount", hosts="c2")
@@ -227,7 +228,7 @@ def test_an_event_does_not_name_more_hosts_than_a_person_reads() -> None:
     hosts = ",".join(f"node{number}" for number in range(0, 20_000, 2))
     one = session(REQUESTS[0], goals.pre_run("c1"), VOLUME)
     begun = transitions.begin(Step("mount", hosts=hosts), one, Status(filesystem="ready"), hosts=hosts, mover="", at=1.0)
-    (event,) = transitions.finish(Step("mount", hosts=hosts), one, begun, Outcome(), at=2.0).events
+    (event,) = transitions.finish(Step("mount", hosts=hosts), one, begun, StepOutcome(), at=2.0).events
     assert event.host.startswith("node0,node2,")
     assert len(event.host) == transitions.EVENT_TEXT
 

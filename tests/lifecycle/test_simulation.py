@@ -14,16 +14,17 @@ import pytest
 from dacc_core.errors import Cancelled
 from dacc_core.keystore.base import Compare, Item, Op, TxnResult
 from dacc_core.lifecycle import plan, transitions
-from dacc_core.lifecycle.step_runner import perform
+from dacc_core.lifecycle.step_runner import run_step
 from dacc_core.registry import keys
-from dacc_core.registry.records import Request, Session, StageRequest, Status
+from dacc_core.registry.records import Request, Session, Status
 from dacc_core.sdk import CancelToken
 from dacc_core.simulation import world
 from dacc_core.simulation.cluster import Simulation, answered
 from dacc_core.simulation.workload import Workload
+from dacc_core.values import StageRequest
 from dacc_core.verbs import goals
 from dacc_core.verbs.claims import Claim, set_up
-from dacc_core.verbs.sessions import pursue, tear_down
+from dacc_core.verbs.sessions import submit_goal, tear_down
 
 
 @pytest.fixture(autouse=True)
@@ -74,7 +75,7 @@ def test_the_same_seed_replays_exactly() -> None:
 
 REPLAY = """
 import logging
-from dacc_core.testing.simulate import run_seed
+from dacc_core.simulation.__main__ import run_seed
 logging.getLogger("dacc").setLevel(logging.CRITICAL)
 print(run_seed(18, 20000))
 """
@@ -107,7 +108,7 @@ class Checked:
         return self.call(lambda scene: answered(set_up(scene, claim)), node=node)
 
     def wish(self, goal: object, enough: object, node: int = 0) -> object:
-        return self.call(lambda scene: answered(pursue(scene, "1", goal, enough)), node=node)  # type: ignore[arg-type]
+        return self.call(lambda scene: answered(submit_goal(scene, "1", goal, enough)), node=node)  # type: ignore[arg-type]
 
     def tear_down(self, *, hurry: bool = False) -> object:
         return self.call(lambda scene: answered(tear_down(scene, "1", hurry=hurry)))
@@ -222,7 +223,7 @@ def test_a_command_that_outlives_its_daemon_and_its_session_does_nothing() -> No
     assert job.status.generation == 2
     job.tear_down(hurry=True)
     assert job.session is None
-    outcome = perform(steps[0].order, job.sim.tools, CancelToken(), lambda _: None)
+    outcome = run_step(steps[0].order, job.sim.tools, CancelToken(), lambda _: None)
     assert isinstance(outcome.error, Cancelled)
     assert not job.sim.world.volumes
 
@@ -311,7 +312,7 @@ def test_it_notices_a_delete_that_forgets_what_is_owed(monkeypatch: pytest.Monke
 
 
 def test_it_notices_mounts_that_are_not_undone(monkeypatch: pytest.MonkeyPatch) -> None:
-    def forgetful(status: Status, outcome: transitions.Outcome) -> dict[str, str]:
+    def forgetful(status: Status, outcome: transitions.StepOutcome) -> dict[str, str]:
         return {"touched": "", "mounts": "", "dirty": ""}
 
     monkeypatch.setattr(transitions, "_unmounted", forgetful)

@@ -94,7 +94,7 @@ def test_an_unmount_that_lost_its_host_is_made_again(job: Job, monkeypatch: pyte
 def test_a_host_that_was_lost_is_not_taken_for_one_that_is_gone(job: Job) -> None:
     session = job.session
     status = Status(touched="c[1-2]", mounts="c[1-2]", running=Running(step="unmount"))
-    outcome = transitions.Outcome(error=LOST, hosts={"c1": LOST, "c2": None}, unsure=True)
+    outcome = transitions.StepOutcome(error=LOST, hosts={"c1": LOST, "c2": None}, unsure=True)
     known = transitions.finish(Step("unmount", hosts="c[1-2]"), session, status, outcome, at=2.0)
     assert (known.touched, known.dirty) == ("c1", "")
 

@@ -16,8 +16,8 @@ import pytest
 
 from dacc_core.hosts import LocalRunner
 from dacc_core.movers import CopyOrder, CopyReport, Root, RsyncMover
-from dacc_core.registry.records import Progress, StageRequest
 from dacc_core.sdk import Argv, CancelToken, CommandResult, Context, Deadline, HostRunner
+from dacc_core.values import Progress, StageRequest
 
 ROOT = os.geteuid() == 0
 PYTHON = "/usr/bin/python3"  # the user must be able to run it; the one that runs the tests may be closed to him

@@ -13,7 +13,7 @@ import pytest
 from dacc_core.errors import DaccError, Unavailable
 from dacc_core.movers import RsyncMover
 from dacc_core.movers.rsync import RSYNC
-from dacc_core.registry.records import StageRequest
+from dacc_core.values import StageRequest
 
 from .conftest import Hooked, Site, require_root
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from dacc_core.errors import DaccError, StepFailed, Unavailable
-from dacc_core.hosts import Call, RecorderRunner
+from dacc_core.hosts import RecordedCommand, RecorderRunner
 from dacc_core.movers.users import PASSAGE, entering, look_up
 from dacc_core.sdk import Argv, CommandResult, Context, Deadline, HostRunner
 
@@ -251,7 +251,7 @@ def test_a_directory_service_that_answers_nonsense_is_unavailable(command: str, 
     }
     known = dict(answers.values()) | {answers[command][0]: said}
 
-    def answer(call: Call) -> CommandResult:
+    def answer(call: RecordedCommand) -> CommandResult:
         return CommandResult(call.host, 0, stdout=known[call.argv])
 
     with pytest.raises(Unavailable, match=r"^host m cannot look up"):

@@ -16,7 +16,7 @@ from dacc_core.errors import Cancelled, StepFailed
 from dacc_core.hosts import fence_helper
 from dacc_core.movers import RsyncMover
 from dacc_core.movers.rsync import RSYNC, Meter
-from dacc_core.registry.records import Progress, StageRequest
+from dacc_core.values import Progress, StageRequest
 
 from .conftest import Hooked, Site
 from .trees import age, picture

@@ -10,7 +10,7 @@ import pytest
 from dacc_core.errors import DaccError, Denied, StepFailed
 from dacc_core.movers import RsyncMover, walker
 from dacc_core.movers.rsync import RSYNC
-from dacc_core.registry.records import StageRequest
+from dacc_core.values import StageRequest
 
 from .conftest import Hooked, Site, require_root
 

@@ -14,7 +14,7 @@ import pytest
 
 from dacc_core.errors import InvalidRequest, NotFound
 from dacc_core.movers import CopyReport, RsyncMover
-from dacc_core.registry.records import StageRequest
+from dacc_core.values import StageRequest
 
 from .conftest import Site, require_root
 

@@ -26,7 +26,7 @@ from dacc_core.errors import (
 from dacc_core.hosts import LocalRunner
 from dacc_core.movers import RsyncMover
 from dacc_core.movers.pairs import MAX_LIST_BYTES
-from dacc_core.registry.records import StageRequest
+from dacc_core.values import StageRequest
 
 from .conftest import PYTHON, Site, require_root
 

@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 
 from dacc_core.errors import Denied, HostUnreachable, NoSuchUser, Unavailable
-from dacc_core.hosts import Call, RecorderRunner
+from dacc_core.hosts import RecordedCommand, RecorderRunner
 from dacc_core.movers import Root, enter, walker
 from dacc_core.movers.users import User, entering, look_up
 from dacc_core.sdk import CommandResult, Context, Deadline
@@ -24,7 +24,7 @@ ANSWERS = {
 
 
 def look(changes: dict[tuple[str, ...], CommandResult] | None = None, uid: int = 1001, gid: int = 100) -> User:
-    def answer(call: Call) -> CommandResult:
+    def answer(call: RecordedCommand) -> CommandResult:
         if changes and call.argv in changes:
             return changes[call.argv]
         return CommandResult(call.host, 0, stdout=ANSWERS[call.argv])

@@ -5,35 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 from dacc_core.config import Config
-from dacc_core.keystore.base import Keystore, Put
+from dacc_core.keystore.base import Keystore, PutKey
 from dacc_core.keystore.memory import MemoryKeystore
 from dacc_core.registry import keys
-from dacc_core.registry.records import (
-    Alive,
-    Allocations,
-    Brick,
-    BrickHost,
-    BrickRef,
-    Cluster,
-    Pool,
-    Record,
-    Request,
-    Session,
-    Status,
-    Volume,
-)
+from dacc_core.registry.records import Alive, Allocations, BrickHost, Cluster, Pool, Request, Session, Status
 from dacc_core.registry.view import View
-from dacc_core.verbs.frontend import Caller
-from dacc_core.verbs.standalone import Driver
+from dacc_core.values import Brick, BrickRef, Record, Volume
+from dacc_core.verbs.frontend import PeerCredentials
+from dacc_core.verbs.standalone import StandaloneRunner
 
 GIB = 1 << 30
-OPERATOR = Caller(uid=0, trusted=True)
-STRANGER = Caller(uid=4242)
+OPERATOR = PeerCredentials(uid=0, trusted=True)
+STRANGER = PeerCredentials(uid=4242)
 CONFIG = Config(mount_root="/mnt/dac")
 
 
 def put(store: Keystore, record: Record, kind: str, *name: str) -> None:
-    assert store.txn((), (Put(keys.key(kind, *name), keys.encode(record)),)).ok
+    assert store.txn((), (PutKey(keys.key(kind, *name), keys.encode(record)),)).ok
 
 
 def store_of(*hosts: str, bricks: int = 2, dead: tuple[str, ...] = ()) -> MemoryKeystore:
@@ -54,10 +42,10 @@ def add_session(store: Keystore, token: str, *places: str, status: Status | None
     """A session on bricks such as ``s1:/b0``, with its allocations."""
     bricks = tuple(BrickRef(host=place.partition(":")[0], device=place.partition(":")[2]) for place in places)
     volume = Volume(name=f"a{token:0>7}"[:8], pool="p", provider="fake", capacity=len(bricks) * GIB, bricks=bricks) if bricks else None
-    fields = {"id": 1, "kind": "job", "created": 1, "born": 1.0, "request": Request(owner=1000, group=1000), "volume": volume, **more}
+    fields = {"id": 1, "kind": "job", "created_at": 1.0, "request": Request(owner=1000, group=1000), "volume": volume, **more}
     session = Session(token=token, **fields)
     put(store, session, "sessions", token)
-    put(store, status or Status(filesystem="ready", done_seq=1), "status", token)
+    put(store, status or Status(filesystem="ready", observed_revision=1), "status", token)
     for host in dict.fromkeys(brick.host for brick in bricks):
         held = view_of(store).allocations[host].record
         taken = held.taken | {brick.device: session.key for brick in bricks if brick.host == host}
@@ -71,8 +59,8 @@ def view_of(store: Keystore) -> View:
     return view
 
 
-def driver(store: Keystore) -> Driver:
-    return Driver(store, CONFIG, 3.0)
+def driver(store: Keystore) -> StandaloneRunner:
+    return StandaloneRunner(store, CONFIG, 3.0)
 
 
 def run(store: Keystore, verb: Any, *args: Any, **options: Any) -> Any:

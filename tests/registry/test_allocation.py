@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from dacc_core.errors import NoSuchPool, PoolFull, PoolTooSmall
 from dacc_core.keystore.base import Batch, Change, Item, Snapshot
 from dacc_core.registry import allocation, keys
-from dacc_core.registry.records import Alive, Allocations, Brick, BrickHost, Pool, Record, Request, Session
+from dacc_core.registry.records import Alive, Allocations, BrickHost, Pool, Request, Session
+from dacc_core.registry.transaction import TransactionBuilder
 from dacc_core.registry.view import View
-from dacc_core.verbs.operations import Draft
+from dacc_core.values import Brick, Record
 
 GIB = 1 << 30
 
@@ -36,7 +37,7 @@ def cluster(hosts: int = 3, bricks: int = 2, *, pool: str = "p", taken: dict[str
 
 
 def session(token: str) -> Session:
-    return Session(token=token, id=1, kind="job", created=1, born=1.0, request=Request(owner=1, group=1, pool="p"))
+    return Session(token=token, id=1, kind="job", created_at=1.0, request=Request(owner=1, group=1, pool="p"))
 
 
 def test_a_session_is_spread_over_hosts_before_a_host_is_used_twice() -> None:
@@ -60,7 +61,7 @@ def test_capacity_is_rounded_up_to_whole_bricks() -> None:
 
 def test_no_bytes_take_no_bricks() -> None:
     view = cluster()
-    assert allocation.claim(view, Draft(view), session("1"), 0, 100) == (None, True)
+    assert allocation.claim(view, TransactionBuilder(view), session("1"), 0, 100) == (None, True)
 
 
 def test_an_unknown_pool_is_named_with_those_that_exist() -> None:
@@ -156,6 +157,6 @@ def test_a_claim_takes_each_brick_once_and_just_enough(hosts: int, bricks: int, 
 
 def test_a_claim_writes_one_key_for_each_host_whatever_its_bricks() -> None:
     view = cluster(hosts=3, bricks=4)
-    draft = Draft(view)
+    draft = TransactionBuilder(view)
     allocation.claim(view, draft, session("1"), 12 * GIB, 100)
     assert len(draft.commit().ops) == 3

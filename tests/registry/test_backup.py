@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from dacc_core.errors import AlreadyExists, Busy, InvalidRequest, KeystoreMissing, KeystoreUnavailable, Unavailable, WrongCluster
-from dacc_core.keystore.base import DEFAULT_TIMEOUT, Compare, Delete, Keystore, Op, Put, TxnResult
+from dacc_core.keystore.base import DEFAULT_TIMEOUT, Compare, DeleteKey, Keystore, Op, PutKey, TxnResult
 from dacc_core.keystore.memory import MemoryKeystore
 from dacc_core.lifecycle import effects as fx
-from dacc_core.lifecycle.engine import Core
+from dacc_core.lifecycle.engine import Engine
 from dacc_core.registry import keys
 from dacc_core.registry.backup import Backup, dump, parse, restore
 from dacc_core.registry.records import Alive, Allocations, Cluster, Counters, History, Status
@@ -64,7 +64,7 @@ def test_what_is_bound_to_leases_is_not_backed_up() -> None:
 @pytest.mark.parametrize("value", [b"no json", b"\xff\x00", b'{"a":\n1}', b'{"a":\r1}', b" {} ", b""])
 def test_a_value_that_is_no_line_of_json_comes_back_as_it_was(value: bytes) -> None:
     store = filled()
-    store.txn((), (Put(keys.PREFIX + "history/odd", value),))
+    store.txn((), (PutKey(keys.PREFIX + "history/odd", value),))
     assert plain(restored(backed_up(store)))[keys.PREFIX + "history/odd"] == value
 
 
@@ -192,7 +192,7 @@ class Counting(MemoryKeystore):
             self.dies_at = -1
             raise KeystoreUnavailable(where="here", why="it is cut off")
         self.sizes.append(len(compares) + len(ops))
-        self.bytes.append(sum(len(op.value) for op in ops if isinstance(op, Put)))
+        self.bytes.append(sum(len(op.value) for op in ops if isinstance(op, PutKey)))
         return super().txn(compares, ops, timeout=timeout)
 
 
@@ -226,7 +226,7 @@ def test_a_restore_that_did_not_end_is_begun_again_by_repeating_it() -> None:
 
 def test_no_daemon_registers_in_a_store_whose_restore_did_not_end() -> None:
     for store in interrupted()[1][1:]:
-        core = Core("s9", "new")
+        core = Engine("s9", "new")
         core.start(fx.Now(1.0, 1.0))
         (effect,) = core.handle(fx.Loaded(store.range(keys.PREFIX)), fx.Now(1.0, 1.0))
         assert isinstance(effect, fx.Exit)
@@ -259,7 +259,7 @@ class Meddled(MemoryKeystore):
 
 
 def test_a_daemon_that_founds_the_store_at_the_same_moment_keeps_it() -> None:
-    founded = [Put(keys.CLUSTER, keys.encode(Cluster(id="new")))]
+    founded = [PutKey(keys.CLUSTER, keys.encode(Cluster(id="new")))]
     store = Meddled(0, founded)
     with pytest.raises(Busy, match="was changed by somebody else"):
         restored(backed_up(filled()), into=store)
@@ -269,9 +269,9 @@ def test_a_daemon_that_founds_the_store_at_the_same_moment_keeps_it() -> None:
 def test_a_daemon_that_registered_at_the_same_moment_gets_its_store_back() -> None:
     store = Meddled(-100, ())
     for key, value in plain(filled()).items():
-        store.txn((), (Put(key, value),))
+        store.txn((), (PutKey(key, value),))
     before = plain(store)
-    store.at, store.ops = 0, [Put(keys.key("alive", "s1"), keys.encode(Alive(host="s1", incarnation="1")))]
+    store.at, store.ops = 0, [PutKey(keys.key("alive", "s1"), keys.encode(Alive(host="s1", incarnation="1")))]
     with pytest.raises(Busy, match="stop dacd on s1 first"):
         restored(backed_up(filled()), into=store, force=True)
     assert plain(store).items() >= before.items()
@@ -280,7 +280,7 @@ def test_a_daemon_that_registered_at_the_same_moment_gets_its_store_back() -> No
 def test_of_two_restores_one_ends_the_other() -> None:
     backup = backed_up(filled())
     other = Cluster(id="test", restoring=True)
-    store = Meddled(1, [Put(keys.CLUSTER, keys.encode(other))])
+    store = Meddled(1, [PutKey(keys.CLUSTER, keys.encode(other))])
     with pytest.raises(KeystoreUnavailable, match="another restore began"):
         restored(backup, into=store)
 
@@ -298,7 +298,7 @@ def test_deleting_what_is_not_in_the_backup_comes_before_the_cluster() -> None:
 
     store.txn = watched  # type: ignore[method-assign]
     restored(backed_up(filled()), into=store, force=True)
-    assert Delete(keys.key("history", "later")) in written
+    assert DeleteKey(keys.key("history", "later")) in written
     assert written[-1].key == keys.CLUSTER
 
 

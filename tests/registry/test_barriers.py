@@ -11,9 +11,10 @@ from dacc_core.keystore.base import Batch
 from dacc_core.keystore.memory import MemoryKeystore
 from dacc_core.registry import keys
 from dacc_core.registry.records import Attachment, Request, Session, Status
+from dacc_core.registry.transaction import Commit, TransactionBuilder
 from dacc_core.verbs.claims import LONGEST_PAUSE, Claim, set_up
-from dacc_core.verbs.operations import Commit, Draft, Pause, Wait
-from dacc_core.verbs.sessions import Scene, tear_down
+from dacc_core.verbs.operations import Sleep, Wait
+from dacc_core.verbs.sessions import VerbContext, tear_down
 
 from .stores import add_session, put, store_of, view_of
 
@@ -28,7 +29,7 @@ class Verb:
     def __init__(self, store: MemoryKeystore, verb: Any, clock: float = NOW) -> None:
         self.store, self.view, self.paused = store, view_of(store), 0.0
         self._watch = store.watch(keys.PREFIX, self.view.revision)
-        self._verb = verb(Scene(self.view, lambda: clock + self.paused))
+        self._verb = verb(VerbContext(self.view, lambda: clock + self.paused))
         self.operation: Any = next(self._verb)
         self.done = False
 
@@ -38,7 +39,7 @@ class Verb:
         match self.operation:
             case Commit(compares, ops):
                 reply = self.store.txn(compares, ops)
-            case Pause(seconds):
+            case Sleep(seconds):
                 self.paused += seconds
         batch: Batch | None = self._watch.next(0)
         if batch is not None:
@@ -77,20 +78,20 @@ def left_barrier(store: MemoryKeystore, at: float) -> None:
     """One whose destroy died."""
     view = view_of(store)
     session = Session(**{**{name: getattr(buffer(store), name) for name in Session.__struct_fields__}, "ending": at})
-    commit = Draft(view).put(session, "sessions", "work").commit()
+    commit = TransactionBuilder(view).put(session, "sessions", "work").commit()
     assert store.txn(commit.compares, commit.ops).ok
 
 
-def using(scene: Scene) -> Any:
+def using(scene: VerbContext) -> Any:
     request = Request(owner=1000, group=1000, persistent=("work",), digest="d")
     return set_up(scene, Claim(token="7", kind="job", request=request, size=0))
 
 
-def destroying(scene: Scene) -> Any:
+def destroying(scene: VerbContext) -> Any:
     return tear_down(scene, "work", hurry=False)
 
 
-def evicting(scene: Scene) -> Any:
+def evicting(scene: VerbContext) -> Any:
     return tear_down(scene, "work", hurry=True)
 
 
@@ -162,7 +163,7 @@ def test_a_destroy_whose_barrier_was_taken_for_one_that_a_crash_left_looks_again
 
 
 def test_a_destroy_in_a_hurry_evicts_also_who_attached_while_it_stood_still(store: MemoryKeystore) -> None:
-    touched = Status(filesystem="ready", done_seq=1, touched="c1", mounts="c1")
+    touched = Status(filesystem="ready", observed_revision=1, touched="c1", mounts="c1")
     add_session(store, "6", request=Request(owner=1000, group=1000, persistent=("work",)), status=touched)
     put(store, Attachment(persistent="work", token="6"), "attachments", "work", "6")
     destroy = Verb(store, evicting)
@@ -183,7 +184,7 @@ def test_a_destroy_that_stood_still_detaches_nobody_from_the_next_buffer_of_the_
     put(store, Attachment(persistent="work", token="6"), "attachments", "work", "6")
     destroy = Verb(store, evicting)
     destroy.step()
-    put(store, Session(token="work", id=2, kind="persistent", created=1, born=2.0, request=Request(owner=1, group=1)), "sessions", "work")
+    put(store, Session(token="work", id=2, kind="persistent", created_at=2.0, request=Request(owner=1, group=1)), "sessions", "work")
     put(store, Attachment(persistent="work", token="9"), "attachments", "work", "9")
     destroy.run()
     assert set(view_of(store).attachments) == {"work/6", "work/9"}
@@ -195,8 +196,8 @@ def test_a_job_waits_for_a_buffer_that_is_to_come_as_long_as_is_set_although_the
     store = store_of("s1")
     clock = [NOW]
 
-    def verb(scene: Scene) -> Any:
-        return using(Scene(scene.view, lambda: clock[0], buffer_wait=30.0))
+    def verb(scene: VerbContext) -> Any:
+        return using(VerbContext(scene.view, lambda: clock[0], buffer_wait=30.0))
 
     setup = Verb(store, verb)
     setup.step()

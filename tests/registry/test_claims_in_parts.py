@@ -13,10 +13,11 @@ from dacc_core.errors import DifferentRequest
 from dacc_core.keystore.base import Keystore
 from dacc_core.registry.allocation import bricks_needed
 from dacc_core.registry.records import Request, Session
+from dacc_core.registry.transaction import Commit
 from dacc_core.simulation.invariants import broken_rules
 from dacc_core.verbs.claims import Claim, set_up
-from dacc_core.verbs.operations import Commit, Wait
-from dacc_core.verbs.sessions import Scene
+from dacc_core.verbs.operations import Wait
+from dacc_core.verbs.sessions import VerbContext
 
 from .stores import GIB, driver, store_of, view_of
 
@@ -29,7 +30,7 @@ def claim_of(bricks: int, token: str = "42", owner: int = 1000) -> Claim:
 def claimed(store: Keystore, claim: Claim, *, most: int, commits: int = 1000) -> int:
     """Run a setup until it waits for its filesystem, or dies after some transactions; how many it made."""
     program, made = driver(store), 0
-    scene: Scene = replace(program.site.scene, most_changes=most)
+    scene: VerbContext = replace(program.site.scene, most_changes=most)
     verb, reply = set_up(scene, claim), None
     while made < commits:
         operation = verb.send(reply)
@@ -61,7 +62,7 @@ def test_it_has_the_bricks_that_one_transaction_would_have_chosen(hosts: int, br
 
 
 def replace_times(one: Session) -> Session:
-    return msgspec.structs.replace(one, created=0, born=0.0)
+    return msgspec.structs.replace(one, created_at=0.0)
 
 
 def test_until_its_last_part_it_is_marked_and_has_only_what_it_holds() -> None:

@@ -10,24 +10,27 @@ import pytest
 
 from dacc_core.errors import Busy, Denied, InvalidRequest, NotFound
 from dacc_core.keystore.memory import MemoryKeystore
-from dacc_core.registry.records import Alive, Allocations, Attachment, BrickHost, Eviction, Goal, Request, StageRequest, Status
+from dacc_core.registry.records import Alive, Allocations, Attachment, BrickHost, Eviction, Goal, Request, Status
+from dacc_core.registry.transaction import MOST_CHANGES
 from dacc_core.registry.view import View
 from dacc_core.simulation.invariants import broken_rules
+from dacc_core.values import StageRequest
 from dacc_core.verbs import hosts as brick_hosts
 from dacc_core.verbs import operators
 from dacc_core.verbs.forgetting import forget, losses
-from dacc_core.verbs.frontend import Caller
-from dacc_core.verbs.operations import MOST_CHANGES
+from dacc_core.verbs.frontend import PeerCredentials
 
 from .stores import OPERATOR, STRANGER, add_session, driver, put, run, store_of, view_of
 
 TODAY = time.strftime("%Y-%m-%d", time.gmtime())
 COPY = (StageRequest(source="$DW_JOB_STRIPED/a", destination="/a"),)
 OWES = Request(owner=1000, group=1000, stage_out=COPY)
-USED = Status(filesystem="ready", done_seq=1, used=True, stage_out="pending", mounts="c1", touched="c1")
+USED = Status(filesystem="ready", observed_revision=1, used=True, stage_out="pending", mounts="c1", touched="c1")
 
 
-def forgotten(store: MemoryKeystore, host: str = "s1", agreed: Collection[str] = ("42", "43", "work"), caller: Caller = OPERATOR) -> Any:
+def forgotten(
+    store: MemoryKeystore, host: str = "s1", agreed: Collection[str] = ("42", "43", "work"), caller: PeerCredentials = OPERATOR
+) -> Any:
     return run(store, forget, host, caller, agreed)
 
 
@@ -121,7 +124,7 @@ def test_its_sessions_are_to_end_without_it(store: MemoryKeystore) -> None:
     forgotten(store)
     session = view_of(store).sessions["42"].record
     assert session.goal == Goal(verb="forget", filesystem="absent", hurry=True)
-    assert session.goal_seq == 2
+    assert session.goal_revision == 2
     assert [str(brick) for brick in session.bricks] == ["s2:/b0"]
     assert session.volume is not None
     assert len(session.volume.bricks) == 2  # its provider knows the volume by all of them

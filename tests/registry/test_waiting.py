@@ -12,17 +12,19 @@ import msgspec
 import pytest
 
 from dacc_core.errors import DaccError, PoolTooSmall, StillWaiting, StillWorking, Superseded
-from dacc_core.keystore.base import Delete, Keystore, TxnResult
+from dacc_core.keystore.base import DeleteKey, Keystore, TxnResult
 from dacc_core.keystore.memory import MemoryKeystore
 from dacc_core.registry import allocation, keys
 from dacc_core.registry.backup import dump, parse, restore
-from dacc_core.registry.records import Allocations, BrickRef, Goal, Request, Session, Status, Volume
+from dacc_core.registry.records import Allocations, Goal, Request, Session, Status
+from dacc_core.registry.transaction import Commit
 from dacc_core.simulation.invariants import broken_rules
+from dacc_core.values import BrickRef, Volume
 from dacc_core.verbs import goals, waiting
 from dacc_core.verbs.claims import Claim, set_up, withdraw
-from dacc_core.verbs.operations import Commit, Pause, Turn, Verb
-from dacc_core.verbs.sessions import pursue
-from dacc_core.verbs.standalone import Driver
+from dacc_core.verbs.operations import AcquireClaimSlot, Sleep, Verb
+from dacc_core.verbs.sessions import submit_goal
+from dacc_core.verbs.standalone import StandaloneRunner
 from tests.support.registries import Registry, write
 
 from .stores import CONFIG, GIB, add_session, put, store_of, view_of
@@ -41,7 +43,7 @@ def full() -> MemoryKeystore:
 
 
 def driven(store: Keystore, claim: Claim, seconds: float) -> Any:
-    program = Driver(store, CONFIG, seconds)
+    program = StandaloneRunner(store, CONFIG, seconds)
     return program.run(set_up(program.site.scene, claim), claim.token)
 
 
@@ -74,7 +76,7 @@ def end(store: Keystore, token: str) -> None:
 
 
 def delete(store: Keystore, *names: str) -> None:
-    assert store.txn((), [Delete(keys.key(*names))]).ok
+    assert store.txn((), [DeleteKey(keys.key(*names))]).ok
 
 
 def test_bricks_that_become_free_are_claimed() -> None:
@@ -89,7 +91,7 @@ def test_a_teardown_ends_it() -> None:
     store = full()
     with meanwhile(store, claim_of(2)) as found:
         session = view_of(store).sessions["42"].record
-        put(store, msgspec.structs.replace(session, goal=Goal(verb="teardown", filesystem="absent"), goal_seq=2), "sessions", "42")
+        put(store, msgspec.structs.replace(session, goal=Goal(verb="teardown", filesystem="absent"), goal_revision=2), "sessions", "42")
     assert [str(error) for error in found] == ["setup of session 42 was superseded by teardown"]
 
 
@@ -106,7 +108,7 @@ def test_another_session_of_the_same_token_is_not_taken_for_it() -> None:
     store = full()
     with meanwhile(store, claim_of(2)) as found:
         session = view_of(store).sessions["42"].record
-        put(store, msgspec.structs.replace(session, born=session.born + 1), "sessions", "42")
+        put(store, msgspec.structs.replace(session, created_at=session.created_at + 1), "sessions", "42")
     assert [type(error) for error in found] == [Superseded]
     assert view_of(store).sessions["42"].record.claiming
 
@@ -128,21 +130,21 @@ def test_what_never_fits_does_not_wait() -> None:
 
 def test_a_pause_takes_in_what_happens() -> None:
     store = full()
-    program = Driver(store, CONFIG, 5.0)
+    program = StandaloneRunner(store, CONFIG, 5.0)
 
     def verb() -> Verb[Any]:
         end(store, "7")
-        yield Pause(0.05)
+        yield Sleep(0.05)
         return program.view.session("7")
 
     assert program.run(verb()) is None
 
 
 def test_a_pause_ends_with_the_deadline() -> None:
-    program = Driver(full(), CONFIG, 0.1)
+    program = StandaloneRunner(full(), CONFIG, 0.1)
 
     def verb() -> Verb[Any]:
-        yield Pause(1000.0)
+        yield Sleep(1000.0)
 
     with pytest.raises(StillWorking):
         program.run(verb())
@@ -150,13 +152,13 @@ def test_a_pause_ends_with_the_deadline() -> None:
 
 def test_a_late_verb_may_undo_what_it_began() -> None:
     store = full()
-    program = Driver(store, CONFIG, 0.4)
+    program = StandaloneRunner(store, CONFIG, 0.4)
 
     def verb() -> Verb[Any]:
         try:
             yield from set_up(program.site.scene, claim_of(2))
         except StillWaiting:
-            yield from withdraw(program.site.scene, "42", view_of(store).sessions["42"].record.born)
+            yield from withdraw(program.site.scene, "42", view_of(store).sessions["42"].record.created_at)
 
     program.run(verb())
     assert view_of(store).session("42") is None
@@ -182,22 +184,22 @@ def steps(verb: Verb[Any], store: Keystore, view: Any, number: int) -> list[obje
 def test_it_looks_at_the_hosts_again_only_when_their_bricks_change(monkeypatch: pytest.MonkeyPatch) -> None:
     store = MemoryKeystore()
     write(store, Registry(hosts=40, sessions=480))
-    program = Driver(store, CONFIG, 3.0)
+    program = StandaloneRunner(store, CONFIG, 3.0)
     claim = Claim(token="1", kind="job", request=Request(owner=1, group=1, pool="default", capacity=GIB), size=GIB)
     verb = set_up(program.site.scene, claim)
-    assert [type(one) for one in steps(verb, store, program.view, 5)] == [Turn, Commit, Pause, Turn, Pause]
+    assert [type(one) for one in steps(verb, store, program.view, 5)] == [AcquireClaimSlot, Commit, Sleep, AcquireClaimSlot, Sleep]
     looked: list[str] = []
     monkeypatch.setattr(program.view, "free_devices", lambda host, _: looked.append(host) or ())
-    assert [type(one) for one in steps(verb, store, program.view, 20)] == [Turn, Pause] * 10
+    assert [type(one) for one in steps(verb, store, program.view, 20)] == [AcquireClaimSlot, Sleep] * 10
     assert looked == []
 
 
 def test_pauses_grow_to_two_seconds_and_differ_from_token_to_token() -> None:
     def pauses(token: str) -> list[float]:
         store = full()
-        program = Driver(store, CONFIG, 3.0)
+        program = StandaloneRunner(store, CONFIG, 3.0)
         verb = set_up(program.site.scene, claim_of(2, token))
-        return [one.seconds for one in steps(verb, store, program.view, 30) if isinstance(one, Pause)]
+        return [one.seconds for one in steps(verb, store, program.view, 30) if isinstance(one, Sleep)]
 
     for one, other in itertools.pairwise(map(pauses, ("1", "2", "3"))):
         assert one != other
@@ -225,7 +227,7 @@ def test_the_free_bricks_of_a_view_are_counted_anew_after_every_change() -> None
 
 
 def waiting_session(**more: Any) -> Session:
-    fields = {"token": "42", "id": 42, "kind": "job", "created": 1, "born": 1.0, "claiming": True, **more}
+    fields = {"token": "42", "id": 42, "kind": "job", "created_at": 1.0, "claiming": True, **more}
     return Session(request=Request(owner=1000, group=1000, pool="p", stage_in=(), persistent=more.pop("persistent", ())), **fields)
 
 
@@ -238,7 +240,7 @@ def waiting_session(**more: Any) -> Session:
         (goals.pre_run("c1"), goals.mounted_on("c1")),
     ],
 )
-def test_no_goal_of_a_session_that_waits_is_met(goal: Goal, enough: goals.Enough) -> None:
+def test_no_goal_of_a_session_that_waits_is_met(goal: Goal, enough: goals.Satisfied) -> None:
     session = waiting_session(goal=goal, wanted=GIB)
     assert not enough(session, Status())
     assert not goals.met(session, Status())
@@ -248,9 +250,9 @@ def test_no_goal_of_a_session_that_waits_is_met(goal: Goal, enough: goals.Enough
 def test_a_wish_for_a_session_that_waits_is_refused_and_not_written() -> None:
     store = full()
     put(store, waiting_session(wanted=2 * GIB), "sessions", "42")
-    program = Driver(store, CONFIG, 3.0)
+    program = StandaloneRunner(store, CONFIG, 3.0)
     with pytest.raises(StillWaiting):
-        program.run(pursue(program.site.scene, "42", goals.DATA_IN, goals.staged_in))
+        program.run(submit_goal(program.site.scene, "42", goals.DATA_IN, goals.staged_in))
     assert view_of(store).sessions["42"].record.goal == Goal()
 
 

@@ -10,13 +10,13 @@ from dacc_core.keystore.base import DEFAULT_TIMEOUT, Compare, Op, Snapshot, TxnR
 from dacc_core.keystore.memory import MemoryKeystore
 from dacc_core.lifecycle import effects as fx
 from dacc_core.simulation.cluster import Simulation
-from dacc_core.verbs.frontend import Answer, Call, Caller, FrontEnd, Site
-from dacc_core.verbs.sessions import Scene
-from dacc_core.verbs.standalone import Driver
+from dacc_core.verbs.frontend import Answer, Call, FrontEnd, FrontEndContext, PeerCredentials
+from dacc_core.verbs.sessions import VerbContext
+from dacc_core.verbs.standalone import StandaloneRunner
 
 from .registries import Registry, write
 
-CALLER = Caller(uid=0, trusted=True)
+CALLER = PeerCredentials(uid=0, trusted=True)
 CONFIG = Config(mount_root="/mnt/dac")
 
 
@@ -48,7 +48,7 @@ class CountedCluster(Simulation):
         answers: list[Answer | Exception | None] = []
         assert node.core is not None
         parsed = self._frontend.parse(Call(args, files or {}, CALLER))
-        site = Site(Scene(node.core.view, lambda: self.now.wall), CONFIG)
+        site = FrontEndContext(VerbContext(node.core.view, lambda: self.now.wall), CONFIG)
         node.replies[ref] = answers.append
         node.give(fx.Called(ref, self._frontend.run(parsed, site), 60.0))
         while not answers:
@@ -86,6 +86,6 @@ def ask_without_daemon(registry: Registry, frontend: FrontEnd, *args: str) -> tu
     store = CountingStore()
     write(store, registry)
     store.requests.clear()
-    driver = Driver(store, CONFIG, 3.0)
+    driver = StandaloneRunner(store, CONFIG, 3.0)
     answer = driver.run(frontend.run(frontend.parse(Call(args, {}, CALLER)), driver.site))
     return answer, store.requests

@@ -22,7 +22,7 @@ from .certificates import Certificates
 from .proxy import Proxy
 
 START_SECONDS = 30.0
-PASSWORD = "correct horse"  # noqa: S105 - of test clusters
+PASSWORD = "correct horse"
 READ_WRITE = 2
 PROGRAMS = {"etcd": "etcd-server", "openssl": "openssl"}
 

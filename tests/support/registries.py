@@ -6,24 +6,11 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from dacc_core.keystore.base import Keystore, Put
+from dacc_core.keystore.base import Keystore, PutKey
 from dacc_core.names import fold
 from dacc_core.registry import keys
-from dacc_core.registry.records import (
-    Alive,
-    Allocations,
-    Brick,
-    BrickHost,
-    BrickRef,
-    Cluster,
-    Counters,
-    Pool,
-    Record,
-    Request,
-    Session,
-    Status,
-    Volume,
-)
+from dacc_core.registry.records import Alive, Allocations, BrickHost, Cluster, Counters, Pool, Request, Session, Status
+from dacc_core.values import Brick, BrickRef, Record, Volume
 
 BRICKS = 12
 FIRST_TOKEN = 1_000_000
@@ -82,13 +69,20 @@ class Registry:
         volume = Volume(name=_volume(place), pool="default", provider=self.provider, capacity=self.granularity, bricks=(brick,))
         request = Request(owner=1000, group=1000, pool="default", capacity=self.granularity, striped=True, digest="bench")
         token = _token(place)
-        return Session(token=token, id=int(token), kind="job", created=1_700_000_000, born=1_700_000_000.0, request=request, volume=volume)
+        return Session(token=token, id=int(token), kind="job", created_at=1_700_000_000.0, request=request, volume=volume)
 
     def _status(self, place: int) -> Status:
         nodes = fold(f"c{place * 4 % 5000 + node}" for node in range(4))
         host = self._brick(place).host
         return Status(
-            filesystem="ready", mounts=nodes, touched=nodes, used=True, done_seq=1, coordinator=host, incarnation="bench", generation=1
+            filesystem="ready",
+            mounts=nodes,
+            touched=nodes,
+            used=True,
+            observed_revision=1,
+            coordinator=host,
+            incarnation="bench",
+            generation=1,
         )
 
 
@@ -106,17 +100,17 @@ def _volume(place: int) -> str:
 
 def write(store: Keystore, registry: Registry) -> int:
     """Write a registry's records into an empty store; the lease of :func:`revive`."""
-    _put(store, (Put(keys.key(kind, *filter(None, [name])), keys.encode(record)) for kind, name, record in registry.records()))
+    _put(store, (PutKey(keys.key(kind, *filter(None, [name])), keys.encode(record)) for kind, name, record in registry.records()))
     return revive(store, registry)
 
 
 def revive(store: Keystore, registry: Registry) -> int:
     """Make its hosts look alive; the lease that they all live by."""
     lease = store.grant(LEASE_SECONDS)
-    _put(store, (Put(keys.key("alive", name), keys.encode(record), lease) for name, record in registry.lives()))
+    _put(store, (PutKey(keys.key("alive", name), keys.encode(record), lease) for name, record in registry.lives()))
     return lease
 
 
-def _put(store: Keystore, ops: Iterator[Put]) -> None:
+def _put(store: Keystore, ops: Iterator[PutKey]) -> None:
     while page := list(itertools.islice(ops, PAGE)):
         store.txn((), page)

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from ...errors import DaccError
-from ...keystore.base import Put
+from ...keystore.base import PutKey
 from ...lifecycle import effects as fx
-from ...lifecycle.transitions import Outcome
+from ...lifecycle.transitions import StepOutcome
 from ...registry import keys
 from ...registry.records import Session, Status
 from ...registry.view import View
@@ -31,7 +31,7 @@ class Observer:
         """Whether anybody wants to know of each session's changes."""
         return False
 
-    def step(self, order: fx.StepOrder, outcome: Outcome, seconds: float) -> None:
+    def step(self, order: fx.StepOrder, outcome: StepOutcome, seconds: float) -> None:
         """A step has ended."""
 
     def changed(self, before: Known, after: Known) -> None:
@@ -65,7 +65,7 @@ class Both(Observer):
         """Whether one of them does."""
         return any(one.following for one in self._all)
 
-    def step(self, order: fx.StepOrder, outcome: Outcome, seconds: float) -> None:
+    def step(self, order: fx.StepOrder, outcome: StepOutcome, seconds: float) -> None:
         """Told to both."""
         self._tell("step", order, outcome, seconds)
 
@@ -111,7 +111,7 @@ def takeovers(view: View, host: str, effect: fx.Transact) -> list[Former]:
     found: list[Former] = []
     for op in effect.ops:
         kind, token = keys.split(op.key)
-        if kind != "status" or not isinstance(op, Put):
+        if kind != "status" or not isinstance(op, PutKey):
             continue
         new, old = keys.decode(op.key, op.value), view.status(token)
         assert isinstance(new, Status)

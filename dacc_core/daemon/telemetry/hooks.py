@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from ...lifecycle import effects as fx
-from ...lifecycle.transitions import Outcome, state_name
+from ...lifecycle.transitions import StepOutcome, state_name
 from ...plugins import Observers
 from ...registry import keys
 from ...registry.records import Session, Status
@@ -29,7 +29,7 @@ class Announcer(Observer):
         """Whether a loaded package observes sessions."""
         return self._observers.wants(CHANGED)
 
-    def step(self, order: fx.StepOrder, outcome: Outcome, seconds: float) -> None:
+    def step(self, order: fx.StepOrder, outcome: StepOutcome, seconds: float) -> None:
         """A step has ended."""
         if self._observers.wants(FINISHED):
             self._observers.tell(FINISHED, {"time": time.time(), **_identity(order.session), **_step(order, outcome, seconds)})
@@ -85,7 +85,7 @@ def _facts(session: Session | None, status: Status) -> dict[str, Any]:
     }
 
 
-def _step(order: fx.StepOrder, outcome: Outcome, seconds: float) -> dict[str, Any]:
+def _step(order: fx.StepOrder, outcome: StepOutcome, seconds: float) -> dict[str, Any]:
     running = order.status.running
     return {
         "step": order.step.kind,

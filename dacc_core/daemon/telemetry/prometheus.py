@@ -13,10 +13,10 @@ from prometheus_client.registry import Collector
 
 from ...errors import DaccError
 from ...lifecycle import effects as fx
-from ...lifecycle.transitions import Outcome
+from ...lifecycle.transitions import StepOutcome
 from . import definitions as names
 from .events import Former, Observer
-from .snapshot import Survey
+from .snapshot import ClusterSnapshot
 
 _CLASSES: dict[str, Any] = {"gauge": Gauge, "counter": Counter, "histogram": Histogram}
 _KINDS = ("job", "persistent", "kept")
@@ -41,13 +41,13 @@ class Metrics(Observer):
         options = {"buckets": metric.buckets} if metric.buckets else {}
         return _CLASSES[metric.kind](metric.name, metric.text, metric.labels, registry=self.registry, **options)
 
-    def look_at(self, age: Callable[[], float], survey: Callable[[], tuple[Survey, bool] | None]) -> None:
+    def look_at(self, age: Callable[[], float], survey: Callable[[], tuple[ClusterSnapshot, bool] | None]) -> None:
         """At each scrape, ask for the view's age, and for the numbers in it and whether the daemon may act."""
         self.registry.register(_ViewCollector(age, survey))
 
     # --- what it is told ---
 
-    def step(self, order: fx.StepOrder, outcome: Outcome, seconds: float) -> None:
+    def step(self, order: fx.StepOrder, outcome: StepOutcome, seconds: float) -> None:
         """A step has ended."""
         step, volume = order.step.kind, order.session.volume
         self._of[names.STEP_SECONDS.name].labels(step, volume.provider if volume else "none").observe(seconds)
@@ -87,7 +87,7 @@ class Metrics(Observer):
 class _ViewCollector(Collector):
     """Gauges that are read off the view at each scrape; none of the cluster when the core does not answer."""
 
-    def __init__(self, age: Callable[[], float], survey: Callable[[], tuple[Survey, bool] | None]) -> None:
+    def __init__(self, age: Callable[[], float], survey: Callable[[], tuple[ClusterSnapshot, bool] | None]) -> None:
         self._age, self._survey = age, survey
 
     def describe(self) -> Iterable[GaugeMetricFamily]:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from ...config import Config
 from ...keystore.base import Keystore
-from ...lifecycle.engine import Core
+from ...lifecycle.engine import Engine
 from .events import Observer
-from .snapshot import Survey, survey
+from .snapshot import ClusterSnapshot, take_snapshot
 from .store import ObservedStore
 
 if TYPE_CHECKING:
@@ -49,6 +49,6 @@ class Measuring:
             self._server.stop()
 
 
-def _look(core: Core) -> tuple[Survey, bool]:
+def _look(core: Engine) -> tuple[ClusterSnapshot, bool]:
     """On the core's thread."""
-    return survey(core.view), core.may_act()
+    return take_snapshot(core.view), core.may_act()

@@ -11,7 +11,7 @@ from ...verbs.hosts import brick_state, state_of
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class ClusterSnapshot:
     """Numbers of bricks by (pool, state), hosts by state, sessions by (kind, state)."""
 
     pools: tuple[str, ...]
@@ -20,9 +20,9 @@ class Survey:
     sessions: Counter[tuple[str, str]]
 
 
-def survey(view: View) -> Survey:
+def take_snapshot(view: View) -> ClusterSnapshot:
     """Count everything."""
-    return Survey(tuple(view.pools), _bricks(view), _hosts(view), _sessions(view))
+    return ClusterSnapshot(tuple(view.pools), _bricks(view), _hosts(view), _sessions(view))
 
 
 def _bricks(view: View) -> Counter[tuple[str, str]]:

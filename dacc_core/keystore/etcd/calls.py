@@ -24,7 +24,7 @@ FIRST_PAUSE = 0.05
 LAST_PAUSE = 0.5
 
 
-class Caller:
+class EtcdClient:
     """Asks a cluster. ``revision`` is the highest that any answer has shown."""
 
     def __init__(self, where: str, endpoints: Endpoints, login: Login) -> None:

@@ -25,7 +25,7 @@ from typing import Protocol
 
 from dacc_core.errors import Compacted
 
-from ..base import Compare, Item, Op, Put, Snapshot
+from ..base import Compare, Item, Op, PutKey, Snapshot
 from ..shared import Deadline
 
 STEPS_BACK = 16
@@ -55,12 +55,12 @@ class Asked:
     def guards(self) -> dict[str, int]:
         """The keys that it compares and always changes, with the revision compared."""
         compared = {compare.key: compare.mod_revision for compare in self.compares}
-        return {op.key: compared[op.key] for op in self.ops if op.key in compared and (compared[op.key] or isinstance(op, Put))}
+        return {op.key: compared[op.key] for op in self.ops if op.key in compared and (compared[op.key] or isinstance(op, PutKey))}
 
     @property
     def unwritten(self) -> Compare | None:
         """What makes a second try harmless when there is no guard: a key that the first one would have changed."""
-        keys = [op.key for op in self.ops if isinstance(op, Put)] or [op.key for op in self.ops]
+        keys = [op.key for op in self.ops if isinstance(op, PutKey)] or [op.key for op in self.ops]
         return Compare(keys[0], self.since) if keys and self.since else None
 
     @property
@@ -86,7 +86,7 @@ class Asked:
     def traces(self, snapshot: Snapshot) -> set[int]:
         """The revisions of keys that it puts."""
         there = _revisions(snapshot)
-        found = {there.get(op.key, 0) for op in self.ops if isinstance(op, Put)}
+        found = {there.get(op.key, 0) for op in self.ops if isinstance(op, PutKey)}
         return {revision for revision in found if revision > self.floor} if self.floor else set()
 
     def after(self, snapshot: Snapshot) -> Asked:
@@ -99,7 +99,7 @@ def _revisions(snapshot: Snapshot) -> dict[str, int]:
 
 
 def _as_written(op: Op, item: Item | None, revision: int) -> bool:
-    if not isinstance(op, Put):
+    if not isinstance(op, PutKey):
         return item is None
     return item == Item(op.key, op.value, revision, op.lease)
 

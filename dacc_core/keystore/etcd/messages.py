@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ..base import Change, Compare, Item, Op, Put
+from ..base import Change, Compare, Item, Op, PutKey
 from .protocol import Event, KeyValue, RangeReply, TxnReply, WatchReply
 from .types import messages
 
@@ -92,7 +92,7 @@ def _by_revision(key: str, result: int, revision: int) -> Any:
 
 
 def _operation(op: Op) -> Any:
-    if isinstance(op, Put):
+    if isinstance(op, PutKey):
         return messages.RequestOp(request_put=messages.PutRequest(key=encoded(op.key), value=op.value, lease=op.lease))
     return messages.RequestOp(request_delete_range=messages.DeleteRangeRequest(key=encoded(op.key)))
 

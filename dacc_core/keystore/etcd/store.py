@@ -24,11 +24,11 @@ from typing import Any
 
 from dacc_core.errors import Compacted, KeystoreUnavailable
 
-from ..base import DEFAULT_TIMEOUT, Compare, Item, Op, Put, Snapshot, TxnResult, Watch
+from ..base import DEFAULT_TIMEOUT, Compare, Item, Op, PutKey, Snapshot, TxnResult, Watch
 from ..shared import Deadline, check_ops, check_ttl
 from . import messages as to
 from .access import Access
-from .calls import Caller
+from .calls import EtcdClient
 from .endpoints import Endpoint, Endpoints
 from .failures import Refused
 from .login import Login
@@ -52,7 +52,7 @@ class EtcdKeystore:
         every = [Endpoint(address, access.tls) for address in access.addresses]
         # Clients begin with different members, so that not all watch the same one.
         endpoints = Endpoints(every, random.randrange(len(every)) if first is None else first)  # noqa: S311 - for balance only
-        self._caller = Caller(self.where, endpoints, Login(access.user, access.password))
+        self._caller = EtcdClient(self.where, endpoints, Login(access.user, access.password))
         self._transactions = Transactions(self._caller, self._read)
         self._watches: weakref.WeakSet[EtcdWatch] = weakref.WeakSet()
         self._state = threading.Lock()
@@ -78,7 +78,7 @@ class EtcdKeystore:
         """
         check_ops(ops)
         result = self._transactions.run(compares, ops, Deadline(timeout))
-        if not (result.ok and any(isinstance(op, Put) for op in ops)):  # what is put, watches are sent
+        if not (result.ok and any(isinstance(op, PutKey) for op in ops)):  # what is put, watches are sent
             self._note(result.revision)
         return result
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from dacc_core.errors import Compacted, DaccError, KeystoreUnavailable, NotFound, TooLarge, TooManyOperations
 
-from ..base import Compare, Op, Put, TxnResult
+from ..base import Compare, Op, PutKey, TxnResult
 from ..shared import Deadline
 from . import messages as to
-from .calls import Caller
+from .calls import EtcdClient
 from .failures import AnswerLost, Refused
 from .inquiry import Asked, Read, search
 from .protocol import TxnReply
@@ -25,7 +25,7 @@ UNKNOWN = "it is not known whether the transaction was done: look before doing i
 class Transactions:
     """Does transactions, and finds out what became of one whose answer was lost: see :mod:`.etcd_inquiry`."""
 
-    def __init__(self, caller: Caller, read: Read) -> None:
+    def __init__(self, caller: EtcdClient, read: Read) -> None:
         self._caller, self._read = caller, read
 
     def run(self, compares: Sequence[Compare], ops: Sequence[Op], deadline: Deadline) -> TxnResult:
@@ -95,5 +95,5 @@ class Transactions:
 
 
 def _ended(ops: Sequence[Op]) -> str:
-    leased = [op for op in ops if isinstance(op, Put) and op.lease]
+    leased = [op for op in ops if isinstance(op, PutKey) and op.lease]
     return " or ".join(f"lease {op.lease} of key {op.key}" for op in leased) + " has ended"

@@ -27,7 +27,7 @@ from dacc_core.errors import Compacted
 from ..base import Batch
 from ..shared import HEARTBEAT, Deadline
 from . import messages as to
-from .calls import FIRST_PAUSE, Caller
+from .calls import FIRST_PAUSE, EtcdClient
 from .endpoints import Endpoint
 from .failures import CallFailed, explain
 from .feed import Feed
@@ -48,7 +48,7 @@ ON_ITS_WAY = 0.03
 class EtcdWatch:
     """A subscription that two threads of its own follow."""
 
-    def __init__(self, caller: Caller, prefix: str, after_revision: int) -> None:
+    def __init__(self, caller: EtcdClient, prefix: str, after_revision: int) -> None:
         self._caller = caller
         self._feed = Feed(after_revision)
         follower = _Follower(caller, prefix, self._feed)
@@ -86,7 +86,7 @@ class EtcdWatch:
 class _Follower:
     """Keeps a stream into the feed, from whichever member has one."""
 
-    def __init__(self, caller: Caller, prefix: str, feed: Feed) -> None:
+    def __init__(self, caller: EtcdClient, prefix: str, feed: Feed) -> None:
         self._caller, self._prefix, self._feed = caller, prefix, feed
 
     def run(self) -> None:
@@ -124,7 +124,7 @@ class _Follower:
 class _Turn:
     """One member's."""
 
-    def __init__(self, caller: Caller, prefix: str, feed: Feed, endpoint: Endpoint) -> None:
+    def __init__(self, caller: EtcdClient, prefix: str, feed: Feed, endpoint: Endpoint) -> None:
         self._caller, self._prefix, self._feed, self._endpoint = caller, prefix, feed, endpoint
         self.good = False
 

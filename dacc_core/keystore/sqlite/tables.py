@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dacc_core.errors import NotFound
-from dacc_core.keystore.base import Change, Item, Op, Put
+from dacc_core.keystore.base import Change, Item, Op, PutKey
 from dacc_core.keystore.shared import after_prefix
 
 APPLICATION_ID = 0x64616363  # "dacc" in the file's header
@@ -137,7 +137,7 @@ class Writing:
     def apply(self, ops: Iterable[Op]) -> None:
         """Do every op at one new revision; without effect when nothing changes."""
         revision = self.revision + 1
-        effects = [self._put(op, revision) if isinstance(op, Put) else self._delete(op.key, revision) for op in ops]
+        effects = [self._put(op, revision) if isinstance(op, PutKey) else self._delete(op.key, revision) for op in ops]
         self._advance(any(effects))
 
     def _advance(self, changed: bool) -> None:
@@ -146,7 +146,7 @@ class Writing:
             self.touched = True
             self._database.execute("UPDATE meta SET revision = ?", (self.revision,))
 
-    def _put(self, put: Put, revision: int) -> bool:
+    def _put(self, put: PutKey, revision: int) -> bool:
         if put.lease and not self._has_lease(put.lease):
             raise NotFound(why=f"lease {put.lease} of key {put.key} has ended")
         self._database.execute("REPLACE INTO items VALUES (?, ?, ?, ?)", (put.key, put.value, revision, put.lease))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from dacc_core.registry.records import StageRequest
+from dacc_core.values import StageRequest
 from fakewarp.directives import CreateBuffer, DestroyBuffer, Directives, parse_script
 
 Refused = Callable[[str], list[str]]

@@ -8,7 +8,7 @@ from contextlib import suppress
 import pytest
 
 from dacc_core.errors import BadDirectives
-from dacc_core.registry.records import StageRequest
+from dacc_core.values import StageRequest
 from fakewarp.directives import Directives, parse_script
 
 Refused = Callable[[str], list[str]]

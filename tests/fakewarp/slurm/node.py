@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from fakewarp.slurm.files import make_files
-from fakewarp.slurm.site import TIMEOUTS, Site
+from fakewarp.slurm.site import TIMEOUTS, SlurmSite
 
 MIB = 1 << 20
 SECONDS = 60.0
@@ -29,10 +29,10 @@ def require(fits: bool, lacking: str) -> None:
     pytest.skip(f"needs {lacking}")
 
 
-def make_site(mount_root: str = "/mnt/dac") -> Site:
+def make_site(mount_root: str = "/mnt/dac") -> SlurmSite:
     """A site of which only the mount root matters."""
     programs = {name: f"/opt/dacc/bin/{name}" for name in ("fakewarp", "dwstat", "dacd")}
-    return Site(programs, dict.fromkeys(TIMEOUTS, 300), "default", "slurm", mount_root, "/etc/slurm")
+    return SlurmSite(programs, dict.fromkeys(TIMEOUTS, 300), "default", "slurm", mount_root, "/etc/slurm")
 
 
 def text_of(script: str, mount_root: str) -> str:
