@@ -11,7 +11,7 @@ of for a minute. Nobody ends a call that waits but the teardown of its session, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -36,7 +36,7 @@ from ..registry.transaction import TransactionBuilder
 from ..registry.view import View
 from . import goals, waiting
 from .operations import AcquireClaimSlot, LookupUser, Sleep, User, Verb, Wait
-from .sessions import BARRIER_SECONDS, VerbContext, find, is_current, jitter, spread, submit_goal, vanished
+from .sessions import BARRIER_SECONDS, VerbContext, backoffs, find, is_current, spread, submit_goal, vanished
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.5, 2.0
 """Seconds between two looks at what a session waits for."""
@@ -56,7 +56,7 @@ class Claim:
 class _Effort:
     """One call's way to a session with all its bricks.
 
-    ``mine``: when the session was born that this call made or joined, 0 before. ``user``: the owner, once somebody had to look.
+    ``mine``: when the session was created that this call made or joined, 0 before. ``user``: the owner, once somebody had to look.
     ``waited``: seconds, as its own pauses count them. ``barriers``: of buffers that are being destroyed, when that was said to have begun,
     and what had been waited when this was seen first.
     """
@@ -68,6 +68,10 @@ class _Effort:
     waits: int = 0
     waited: float = 0.0
     barriers: dict[str, tuple[float, float]] = field(default_factory=dict)
+    backoffs: Iterator[Sleep] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.backoffs = backoffs(self.claim.token)
 
     @property
     def session(self) -> Session | None:
@@ -108,7 +112,7 @@ def _claimed(scene: VerbContext, claim: Claim) -> Verb[Session]:
 
 
 def _claim_all(effort: _Effort) -> Verb[Session]:
-    for attempt in range(1_000_000):
+    while True:
         session = yield from _present(effort)
         if session is not None and not session.claiming:
             return session
@@ -121,10 +125,9 @@ def _claim_all(effort: _Effort) -> Verb[Session]:
             continue
         session = yield from _claim_some(effort)
         if session is None:
-            yield Sleep(jitter(effort.claim.token, attempt))
+            yield next(effort.backoffs)
         elif not session.claiming:
             return session
-    raise AssertionError("unreachable")
 
 
 def _present(effort: _Effort) -> Verb[Session | None]:
@@ -177,7 +180,7 @@ def _wait(effort: _Effort, *, attach: bool) -> Verb[None]:
     token = effort.claim.token
     yield from _give_back(effort.scene, token, effort.mine)
     if not (yield from _list(effort, attach=attach)):
-        yield Sleep(jitter(token, effort.waits))
+        yield next(effort.backoffs)
         return
     effort.waits += 1
     pause = min(SHORTEST_PAUSE * 1.5 ** min(effort.waits - 1, 10), LONGEST_PAUSE) * (0.75 + 0.5 * spread(token, effort.waits))
@@ -218,7 +221,7 @@ def _put(effort: _Effort, draft: TransactionBuilder, session: Session) -> Verb[S
 
 def _give_back(scene: VerbContext, token: str, created_at: float) -> Verb[None]:
     """The rest of the bricks cannot be had: give back those that were."""
-    attempt = 0
+    waits = backoffs(token)
     while (session := _waiting(scene.view, token, created_at)) is not None and session.volume is not None:
         draft = TransactionBuilder(scene.view)
         hosts = session.brick_hosts[-scene.most_changes :]
@@ -228,14 +231,13 @@ def _give_back(scene: VerbContext, token: str, created_at: float) -> Verb[None]:
         fewer = msgspec.structs.replace(session, volume=volume, wanted=session.wanted or session.volume.capacity)
         result = yield draft.put(fewer, "sessions", token).commit()
         if not result.ok:
-            yield Sleep(jitter(token, attempt))
-        attempt += 1
+            yield next(waits)
 
 
 def withdraw(scene: VerbContext, token: str, created_at: float) -> Verb[None]:
     """Remove the record of a session that waits, of which there is nothing else; one that got its bricks meanwhile stays."""
     yield from _give_back(scene, token, created_at)
-    attempt = 0
+    waits = backoffs(token)
     while (session := _waiting(scene.view, token, created_at)) is not None and session.volume is None:
         draft = TransactionBuilder(scene.view).delete("sessions", token).expect("status", token)
         for name in session.request.persistent:
@@ -243,8 +245,7 @@ def withdraw(scene: VerbContext, token: str, created_at: float) -> Verb[None]:
                 draft.delete("attachments", f"{name}/{token}")
         result = yield draft.commit()
         if not result.ok:
-            yield Sleep(jitter(token, attempt))
-        attempt += 1
+            yield next(waits)
 
 
 def _waiting(view: View, token: str, created_at: float) -> Session | None:

@@ -1,4 +1,4 @@
-"""Goals as the verbs wish them, and when enough of one is true. Pure."""
+"""The desired states that verbs write, and when the observed state satisfies one. Pure."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ def staged_in(session: Session, status: Status) -> bool:
 def mounted_on(hosts: str) -> Satisfied:
     """Staged in and mounted on exactly these hosts."""
 
-    def enough(session: Session, status: Status) -> bool:
+    def satisfied(session: Session, status: Status) -> bool:
         there = session.goal.hosts == status.mounts == status.touched == hosts
         return staged_in(session, status) and (there or not session.mountable) and not status.mover
 
-    return enough
+    return satisfied
 
 
 def unmounted(session: Session, status: Status) -> bool:
@@ -66,7 +66,7 @@ def staged_out(session: Session, status: Status) -> bool:
 
 
 def met(session: Session, status: Status) -> bool:
-    """Whether all that the session's goal wishes is true."""
+    """Whether the observed state is all that the session's goal desires."""
     goal = session.goal
     if goal.filesystem == "absent":
         return False  # then the session would not be here
@@ -97,7 +97,7 @@ def owes_stage_out(session: Session, status: Status) -> bool:
 
 
 def contrary(new: Goal, old: Goal) -> bool:
-    """Whether pursuing ``new`` gives up something that ``old`` wished."""
+    """Whether reaching ``new`` gives up something that ``old`` desired."""
     return (
         new.filesystem != old.filesystem
         or (new.hurry and not old.hurry)

@@ -1,12 +1,13 @@
 """The verbs on sessions that a front end may ask for: each writes a goal (or joins the same one) and waits for its outcome.
 
-None of them runs a step; the coordinators pursue what is recorded, whoever waits or does not.
+None of them runs a step: the coordinators reconcile what is recorded, whether or not anyone waits.
 """
 
 from __future__ import annotations
 
+import itertools
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -63,10 +64,10 @@ def is_current(scene: VerbContext, token: str) -> Verb[bool]:
     return bool(result.ok)
 
 
-def jitter(token: str, attempt: int) -> float:
-    """Seconds before the next attempt at a transaction that another program won."""
-    # Bounded, so that nobody waits long.
-    return float(min(0.001 * 2 ** min(attempt, 6), 0.05) * (0.5 + spread(token, attempt)))
+def backoffs(token: str) -> Iterator[Sleep]:
+    """The waits between attempts at a transaction that other programs won: growing, jittered by the token, never long."""
+    for attempt in itertools.count():
+        yield Sleep(min(0.001 * 2 ** min(attempt, 6), 0.05) * (0.5 + spread(token, attempt)))
 
 
 def spread(token: str, attempt: int) -> float:
@@ -74,49 +75,50 @@ def spread(token: str, attempt: int) -> float:
     return zlib.crc32(f"{token} {attempt}".encode()) % 1000 / 1000
 
 
-# --- wishing something of a session ---
+# --- the desired state of a session ---
 
 
-def submit_goal(scene: VerbContext, token: str, wish: Goal, enough: goals.Satisfied, check: goals.Check = goals.anything) -> Verb[None]:
-    """Wish facts of a session and wait until ``enough`` of them is true.
+def submit_goal(
+    scene: VerbContext, token: str, desired: Goal, satisfied: goals.Satisfied, check: goals.Check = goals.anything
+) -> Verb[None]:
+    """Write the desired state of a session and wait until the observed state is ``satisfied``.
 
-    Writes nothing when it is true already, joins the same goal in progress, and gives a failed one a new try. ``check`` may object to
+    Writes nothing when it is already, joins the same goal in progress, and gives a failed one a new try. ``check`` may object to
     what the session is at the moment when the goal is recorded.
     Raises NoSuchSession, SessionEnding, StillWaiting, Superseded, what ``check`` raises, or the error of the step that failed.
     """
-    session, seq = yield from _record(scene, token, wish, enough, check)
-    if seq is not None:
-        yield Wait(token, _outcome(scene.view, session, wish, seq, enough), wish.verb)
+    session, revision = yield from _record(scene, token, desired, satisfied, check)
+    if revision is not None:
+        yield Wait(token, _outcome(scene.view, session, desired, revision, satisfied), desired.verb)
 
 
 def _record(
-    scene: VerbContext, token: str, wish: Goal, enough: goals.Satisfied, check: goals.Check = goals.anything
+    scene: VerbContext, token: str, desired: Goal, satisfied: goals.Satisfied, check: goals.Check = goals.anything
 ) -> Verb[tuple[Session, int | None]]:
-    """The session, and the sequence number of the wish, recorded or joined; ``None`` when there is nothing to wait for."""
-    for attempt in range(1_000_000):
+    """The session, and the revision of the goal, recorded or joined; ``None`` when there is nothing to wait for."""
+    waits = backoffs(token)
+    while True:
         session = yield from find(scene, token)
-        if session.goal.filesystem == "absent" and wish.filesystem == "ready":
+        if session.goal.filesystem == "absent" and desired.filesystem == "ready":
             _settle(scene, session)
             raise SessionEnding(token=token)
         status = scene.view.status(token)
         check(session, status)
-        done = enough(session, status)
-        if not done and wish.filesystem == "ready":
+        done = satisfied(session, status)
+        if not done and desired.filesystem == "ready":
             waiting.check_waits_no_more(scene.view, session)
-        joined = _same(session.goal, wish) and not goals.failed(session, status)
+        joined = _same(session.goal, desired) and not goals.failed(session, status)
         # A teardown counts each time: a setup that waits for the former session's end must know that it is given up, too.
-        if done or (joined and wish.filesystem == "ready"):
+        if done or (joined and desired.filesystem == "ready"):
             if scene.subject is not None and not (yield from is_current(scene, token)):
                 continue  # a call that ends a session succeeds for what the store has, not for what our view was told last
             return _settle(scene, session), None if done else session.goal_revision
-        seq = session.goal_revision + 1
-        goal = session.goal if joined else wish
-        desired = msgspec.structs.replace(session, goal=goal, goal_revision=seq)
-        result = yield TransactionBuilder(scene.view).put(desired, "sessions", token).commit()
+        revision = session.goal_revision + 1
+        changed = msgspec.structs.replace(session, goal=session.goal if joined else desired, goal_revision=revision)
+        result = yield TransactionBuilder(scene.view).put(changed, "sessions", token).commit()
         if result.ok:
-            return _settle(scene, session), seq
-        yield Sleep(jitter(token, attempt))
-    raise AssertionError("unreachable")
+            return _settle(scene, session), revision
+        yield next(waits)
 
 
 def _settle(scene: VerbContext, session: Session) -> Session:
@@ -131,19 +133,19 @@ def _same(old: Goal, new: Goal) -> bool:
     return msgspec.structs.replace(old, verb=new.verb) == new
 
 
-def _outcome(view: View, former: Session, wish: Goal, seq: int, enough: goals.Satisfied) -> Callable[[], bool | None]:
+def _outcome(view: View, former: Session, desired: Goal, revision: int, satisfied: goals.Satisfied) -> Callable[[], bool | None]:
     token = former.token
 
     def ready() -> bool | None:
         session, status = view.session(token), view.status(token)
         if session is None or session.identity != former.identity:
-            raise Superseded(verb=wish.verb, token=token, by="teardown")
-        if status.observed_revision >= seq or enough(session, status):
+            raise Superseded(verb=desired.verb, token=token, by="teardown")
+        if status.observed_revision >= revision or satisfied(session, status):
             return True
-        if status.failed_revision >= seq and status.failure is not None:
+        if status.failed_revision >= revision and status.failure is not None:
             raise from_record(status.failure.kind, status.failure.text)
-        if session.goal_revision > seq and goals.contrary(session.goal, wish):
-            raise Superseded(verb=wish.verb, token=token, by=session.goal.verb)
+        if session.goal_revision > revision and goals.contrary(session.goal, desired):
+            raise Superseded(verb=desired.verb, token=token, by=session.goal.verb)
         return None
 
     return ready
@@ -153,7 +155,7 @@ def _outcome(view: View, former: Session, wish: Goal, seq: int, enough: goals.Sa
 
 
 def tear_down(scene: VerbContext, token: str, *, hurry: bool) -> Verb[None]:
-    """Wish the session gone and wait until it is. Raises NoSuchSession for an unknown token, BufferInUse for a buffer in use."""
+    """Set the goal that the session is gone, and wait until it is. Raises NoSuchSession for an unknown token, BufferInUse for a buffer in use."""
     if scene.subject is None:  # it takes several transactions, which must be about one session
         scene = replace(scene, subject=Subject())
     session = yield from find(scene, token)
@@ -169,22 +171,22 @@ def tear_down(scene: VerbContext, token: str, *, hurry: bool) -> Verb[None]:
 
 
 def _destroy(scene: VerbContext, name: str, *, hurry: bool) -> Verb[None]:
-    """Wish a persistent buffer gone while nobody is attached to it. Anyone there withdraws the barrier, or is evicted in a hurry."""
+    """Set the goal that a persistent buffer is gone, while nobody is attached to it. Anyone there withdraws the barrier, or is evicted in a hurry."""
     evicted: dict[str, Eviction] = {}
-    for attempt in range(1_000_000):
+    waits = backoffs(name)
+    while True:
         if not (yield from raise_barrier(scene, name)):
             return
         evicted |= yield from _clear(scene, name, hurry=hurry)
         session = present(scene, name)
         # Whoever took the barrier for one that a crash has left has written this record: then there may be new users.
         if session is not None and session.ending and not scene.view.users_of(name):
-            wish = msgspec.structs.replace(goals.gone(hurry=hurry), evict=tuple(evicted.values()))
-            wished = msgspec.structs.replace(session, goal=wish, goal_revision=session.goal_revision + 1)
-            result = yield TransactionBuilder(scene.view).put(wished, "sessions", name).commit()
+            desired = msgspec.structs.replace(goals.gone(hurry=hurry), evict=tuple(evicted.values()))
+            changed = msgspec.structs.replace(session, goal=desired, goal_revision=session.goal_revision + 1)
+            result = yield TransactionBuilder(scene.view).put(changed, "sessions", name).commit()
             if result.ok:
                 return
-        yield Sleep(jitter(name, attempt))
-    raise AssertionError("unreachable")
+        yield next(waits)
 
 
 def _clear(scene: VerbContext, name: str, *, hurry: bool) -> Verb[dict[str, Eviction]]:
@@ -209,7 +211,7 @@ def _in_use(view: View, name: str, users: tuple[str, ...]) -> BufferInUse:
 
 def raise_barrier(scene: VerbContext, name: str) -> Verb[bool]:
     """Let no new job attach to a buffer; false when it ends already."""
-    for attempt in range(1_000_000):
+    for wait in backoffs(name):
         session = present(scene, name)
         if session is None or session.goal.filesystem == "absent":
             return False
@@ -217,7 +219,7 @@ def raise_barrier(scene: VerbContext, name: str) -> Verb[bool]:
         if result.ok:
             _settle(scene, session)
             break
-        yield Sleep(jitter(name, attempt))
+        yield wait
     return True
 
 
@@ -230,15 +232,14 @@ def withdraw_barrier(scene: VerbContext, name: str) -> Verb[None]:
 
 def _detach(scene: VerbContext, name: str) -> Verb[None]:
     """Remove all attachments of a buffer behind its barrier, also while their jobs end and do the same."""
-    attempt = 0
+    waits = backoffs(name)
     while (users := scene.view.users_of(name)) and (session := present(scene, name)) is not None and session.ending:
         draft = TransactionBuilder(scene.view).expect("sessions", name)
         for user in users[: scene.most_changes]:
             draft.delete("attachments", f"{name}/{user}")
         result = yield draft.commit()
         if not result.ok:
-            yield Sleep(jitter(name, attempt))
-        attempt += 1
+            yield next(waits)
 
 
 def vanished(view: View, former: Session) -> Callable[[], bool | None]:
