@@ -155,7 +155,10 @@ def _outcome(view: View, former: Session, desired: Goal, revision: int, satisfie
 
 
 def tear_down(scene: VerbContext, token: str, *, hurry: bool) -> Verb[None]:
-    """Set the goal that the session is gone, and wait until it is. Raises NoSuchSession for an unknown token, BufferInUse for a buffer in use."""
+    """Set the goal that the session is gone, and wait until it is.
+
+    Raises NoSuchSession for an unknown token, BufferInUse for a buffer in use.
+    """
     if scene.subject is None:  # it takes several transactions, which must be about one session
         scene = replace(scene, subject=Subject())
     session = yield from find(scene, token)
@@ -171,7 +174,10 @@ def tear_down(scene: VerbContext, token: str, *, hurry: bool) -> Verb[None]:
 
 
 def _destroy(scene: VerbContext, name: str, *, hurry: bool) -> Verb[None]:
-    """Set the goal that a persistent buffer is gone, while nobody is attached to it. Anyone there withdraws the barrier, or is evicted in a hurry."""
+    """Set the goal that a persistent buffer is gone, while nobody is attached to it.
+
+    Anyone there withdraws the barrier, or is evicted in a hurry.
+    """
     evicted: dict[str, Eviction] = {}
     waits = backoffs(name)
     while True:

@@ -12,8 +12,7 @@ from dacc_core.cli.main import main
 from dacc_core.keystore.base import PutKey
 from dacc_core.keystore.sqlite.store import SqliteKeystore
 from dacc_core.registry import keys
-
-from ..registry.stores import store_of
+from tests.support.stores import store_of
 
 
 @pytest.fixture

@@ -16,8 +16,7 @@ from dacc_core.lifecycle.transitions import StepOutcome
 from dacc_core.registry.records import Failure, Running, Session, Status
 from dacc_core.sdk import hookspecs
 from dacc_core.values import Progress
-
-from ..registry.stores import add_session, store_of
+from tests.support.stores import add_session, store_of
 
 
 class Heard:

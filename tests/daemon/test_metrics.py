@@ -31,8 +31,7 @@ from dacc_core.lifecycle.transitions import StepOutcome
 from dacc_core.registry import keys
 from dacc_core.registry.records import Allocations, Running, Session, Status
 from dacc_core.values import Progress
-
-from ..registry.stores import OPERATOR, add_session, put, run, store_of, view_of
+from tests.support.stores import OPERATOR, add_session, put, run, store_of, view_of
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ VOLUME = Volume(name="a0010000", pool="default", provider="p", capacity=300, bri
 
 def session(number: int = 7, **more: Any) -> Session:
     """A job's session with a volume, unless told otherwise."""
-    values = {"id": number, "token": str(number), "kind": "job", "created_at": 1.5, "volume": VOLUME}
+    values = {"id": number, "token": str(number), "kind": "job", "created_at": 1_700_000_000.5, "volume": VOLUME}
     return Session(**{**values, "request": Request(owner=1001, group=1), **more})
 
 

@@ -13,8 +13,7 @@ from dacc_core.registry.records import Event, Failure, Goal, History, Running, S
 from dacc_core.values import Progress
 from dacc_core.verbs import goals
 from dacc_core.verbs.frontend import PeerCredentials
-
-from ..registry.stores import OPERATOR, STRANGER, add_session, put, run, store_of, view_of
+from tests.support.stores import OPERATOR, STRANGER, add_session, put, run, store_of, view_of
 
 ALIVE = {"coordinator": "s1", "incarnation": "s1.1"}
 

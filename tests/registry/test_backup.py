@@ -17,8 +17,7 @@ from dacc_core.lifecycle.engine import Engine
 from dacc_core.registry import keys
 from dacc_core.registry.backup import Backup, dump, parse, restore
 from dacc_core.registry.records import Alive, Allocations, Cluster, Counters, History, Status
-
-from .stores import add_session, driver, put, store_of, view_of
+from tests.support.stores import add_session, driver, put, store_of, view_of
 
 NOW = 1_800_000_000.0
 

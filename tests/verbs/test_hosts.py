@@ -10,8 +10,7 @@ from dacc_core.registry.records import Allocations, Status
 from dacc_core.verbs import hosts as brick_hosts
 from dacc_core.verbs import operators
 from dacc_core.verbs.hosts import Drained, drain
-
-from .stores import GIB, OPERATOR, STRANGER, add_session, driver, put, run, store_of, view_of
+from tests.support.stores import GIB, OPERATOR, STRANGER, add_session, driver, put, run, store_of, view_of
 
 
 def test_a_host_is_described_with_its_bricks_and_what_they_do() -> None:

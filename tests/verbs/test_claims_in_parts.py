@@ -18,8 +18,7 @@ from dacc_core.simulation.invariants import broken_rules
 from dacc_core.verbs.claims import Claim, set_up
 from dacc_core.verbs.operations import Wait
 from dacc_core.verbs.sessions import VerbContext
-
-from .stores import GIB, driver, store_of, view_of
+from tests.support.stores import GIB, driver, store_of, view_of
 
 
 def claim_of(bricks: int, token: str = "42", owner: int = 1000) -> Claim:

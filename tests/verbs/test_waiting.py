@@ -26,8 +26,7 @@ from dacc_core.verbs.operations import AcquireClaimSlot, Sleep, Verb
 from dacc_core.verbs.sessions import submit_goal
 from dacc_core.verbs.standalone import StandaloneRunner
 from tests.support.registries import Registry, write
-
-from .stores import CONFIG, GIB, add_session, put, store_of, view_of
+from tests.support.stores import CONFIG, GIB, add_session, put, store_of, view_of
 
 
 def claim_of(bricks: int, token: str = "42") -> Claim:

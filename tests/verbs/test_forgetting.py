@@ -19,8 +19,7 @@ from dacc_core.verbs import hosts as brick_hosts
 from dacc_core.verbs import operators
 from dacc_core.verbs.forgetting import forget, losses
 from dacc_core.verbs.frontend import PeerCredentials
-
-from .stores import OPERATOR, STRANGER, add_session, driver, put, run, store_of, view_of
+from tests.support.stores import OPERATOR, STRANGER, add_session, driver, put, run, store_of, view_of
 
 TODAY = time.strftime("%Y-%m-%d", time.gmtime())
 COPY = (StageRequest(source="$DW_JOB_STRIPED/a", destination="/a"),)

@@ -15,8 +15,7 @@ from dacc_core.registry.transaction import Commit, TransactionBuilder
 from dacc_core.verbs.claims import LONGEST_PAUSE, Claim, set_up
 from dacc_core.verbs.operations import Sleep, Wait
 from dacc_core.verbs.sessions import VerbContext, tear_down
-
-from .stores import add_session, put, store_of, view_of
+from tests.support.stores import add_session, put, store_of, view_of
 
 HOUR = 3600.0
 NOW = 1_700_000_000.0

@@ -1,0 +1,1 @@
+"""The verbs, run without a daemon or in the simulation."""
