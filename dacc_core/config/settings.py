@@ -242,4 +242,5 @@ class Settings(Section, frozen=True, kw_only=True):
     frontends: Annotated[tuple[Name, ...], doc("The front ends that dacd serves.")] = ("fakewarp", "dwstat", "dacc")
     log: LogSettings = LogSettings()
     metrics: MetricsSettings = MetricsSettings()
+    usage_interval: Annotated[Seconds, doc("The time between two questions to a provider how full a volume is.")] = 300.0
     max_pre_run_failures: Annotated[Count, doc("A job whose pre_run failed so often in a row is not tried again.")] = 3

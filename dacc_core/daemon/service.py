@@ -33,6 +33,7 @@ from .server import Reply, Server
 from .telemetry.events import Both, tell
 from .telemetry.hooks import Announcer
 from .telemetry.setup import Measuring
+from .usage import UsageMonitor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,6 +103,7 @@ class Service:
         self._observers = Observers(self._manager, self._measuring.observer.dropped)
         observer = Both(self._measuring.observer, Announcer(self._observers, host))
         self.executor = Executor(self.core, self.store, self._tools, on_exit=self._close, observer=observer)
+        self._usage = UsageMonitor(self.executor.inquire, self.store, self._tools, config.usage_interval)
         self._server = Server(config.socket, self._handle, trusted=self._trusted)
 
     def _open(self) -> tuple[Keystore, int]:
@@ -142,6 +144,7 @@ class Service:
         """Serve until stopped. Raises the error that ended it, if one did."""
         self._server.start()
         self._measuring.start(self.executor)
+        self._usage.start()
         log.info("dacd runs", extra={"host": self.host, "socket": self.config.socket, "store": self.store.where})
         error = self.executor.run()
         log.info("dacd ends", extra={"host": self.host, "why": str(error or "")})
@@ -153,6 +156,7 @@ class Service:
         self.executor.stop()
 
     def _close(self) -> None:
+        self._usage.stop()
         self._server.close(drain=True)
         self._observers.close()
         self._measuring.close()

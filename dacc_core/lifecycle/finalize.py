@@ -37,6 +37,8 @@ def ending(view: View, session: Session, status: Status, step: Step, at: float, 
     for name in session.request.persistent:
         _detach(view, draft, session, name, owner, at)
     draft.delete("sessions", session.token).delete("status", session.token)
+    if session.token in view.usages:
+        draft.delete("usage", session.token, expect=False)
     _remember(view, draft, session, status, step, at, owner)
     _prune(view, draft, session.token, at, rules)
     return draft

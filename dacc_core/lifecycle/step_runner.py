@@ -144,7 +144,7 @@ class _StepRunner:
         size = len(msgspec.json.encode(state))
         if size > sdk.MAX_STATE_BYTES:
             raise TooLarge(what=f"state of provider {volume.provider}", size=size, limit=sdk.MAX_STATE_BYTES, hint="store less")
-        return StepOutcome(state=state)
+        return StepOutcome(state=state, capacity=_checked_capacity(created.capacity, volume))
 
     def restore(self) -> StepOutcome:
         """Have the filesystem served again by hosts that were booted. A provider that cannot has nothing that a boot ends."""
@@ -349,6 +349,13 @@ class _StepRunner:
             if failed:
                 return failed[0]
         return None
+
+
+def _checked_capacity(capacity: int, volume: Volume) -> int:
+    """What a provider says that fits, as a record can hold it. Raises ProviderBug."""
+    if not isinstance(capacity, int) or not 0 <= capacity < 1 << 63:
+        raise ProviderBug(provider=volume.provider, where="create", why="the capacity that it returned is not a number of bytes")
+    return capacity
 
 
 def _may_be_in(request: StageRequest, variable: str) -> bool:

@@ -22,11 +22,15 @@ EVENT_TEXT = 400
 
 @dataclass(frozen=True, slots=True)
 class StepOutcome:
-    """How a step ended. ``hosts``: the outcome per compute node; ``state``: what create returned; ``unsure``: a command may still run."""
+    """How a step ended. ``hosts``: the outcome per compute node; ``unsure``: a command may still run.
+
+    ``state``, ``capacity``: what create returned.
+    """
 
     error: DaccError | None = None
     hosts: Mapping[str, DaccError | None] = field(default_factory=dict)
     state: Mapping[str, Any] | None = None
+    capacity: int = 0
     progress: Progress = field(default_factory=Progress)
     mover_left: bool = False
     unsure: bool = False
@@ -66,11 +70,12 @@ def finish(  # noqa: C901 - a table of the steps
     done = outcome.error is None
     match step.kind:
         case "create" if done:
-            changed |= {"filesystem": "ready", "provider_state": dict(outcome.state or {}), "boots": _boots(status)}
+            returned = {"provider_state": dict(outcome.state or {}), "capacity": outcome.capacity}
+            changed |= {"filesystem": "ready", "boots": _boots(status), **returned}
         case "restore" if done:
             changed["boots"] = status.boots | _boots(status)
         case "delete" if done:
-            changed |= {"filesystem": "absent", "provider_state": {}, "boots": {}}
+            changed |= {"filesystem": "absent", "provider_state": {}, "capacity": 0, "boots": {}}
         case "stage_in" | "stage_out":
             told = done or outcome.progress != Progress()  # a copy that failed early has told nothing, and changed nothing
             changed |= {step.kind: "done" if done else "failed", "progress": outcome.progress if told else status.progress}

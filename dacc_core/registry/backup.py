@@ -25,8 +25,8 @@ from .transaction import MOST_CHANGES
 
 FORMAT = 1
 SCHEMA = Cluster(id="").schema
-NEVER = ("alive",)
-"""Kinds that are neither backed up nor restored: they are bound to leases."""
+NEVER = ("alive", "usage")
+"""Kinds that are neither backed up nor restored: bound to leases, or measured anew."""
 
 MOST_BYTES = 512 * 1024
 """What one transaction of a restore holds at most, or little more: etcd refuses more than 1.5 MiB."""

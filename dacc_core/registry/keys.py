@@ -7,7 +7,7 @@ from typing import TypeVar
 import msgspec
 
 from ..values import Record
-from .records import Alive, Allocations, Attachment, BrickHost, Cluster, Counters, History, Pool, Session, Status
+from .records import Alive, Allocations, Attachment, BrickHost, Cluster, Counters, History, Pool, Session, Status, VolumeUsage
 
 PREFIX = "/dacc/1/"
 """Everything of schema version 1 lives under this prefix."""
@@ -24,6 +24,7 @@ KINDS: dict[str, type[Record]] = {
     "allocations": Allocations,
     "sessions": Session,
     "status": Status,
+    "usage": VolumeUsage,
     "attachments": Attachment,
     "history": History,
 }

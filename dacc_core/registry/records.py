@@ -245,8 +245,8 @@ class Status(Record, frozen=True, kw_only=True, omit_defaults=True):
     for which a teardown tried the owed stage-out. ``gave_up``: why it cannot end by itself.
 
     ``coordinator``, ``incarnation`` and ``generation`` say who acts for the session. ``provider_state`` is what the provider's create
-    returned; ``boots``, by brick host, under which of its boots (the beginning of the kernel's id) the filesystem is served. ``events`` are
-    the last lines of the timeline.
+    returned, ``capacity`` the usable bytes that it reported (0: it reported none); ``boots``, by brick host, under which of its boots
+    (the beginning of the kernel's id) the filesystem is served. ``events`` are the last lines of the timeline.
     """
 
     filesystem: Filesystem = "absent"
@@ -268,10 +268,19 @@ class Status(Record, frozen=True, kw_only=True, omit_defaults=True):
     incarnation: str = ""
     generation: int = 0
     provider_state: dict[str, Any] = {}
+    capacity: int = 0
     boots: dict[str, str] = {}
     buffers: tuple[Buffer, ...] = ()
     progress: Progress = Progress()
     events: tuple[Event, ...] = ()
+
+
+class VolumeUsage(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """``usage/<token>``: how full the volume of a session was, in bytes, when its provider was last asked (``at``)."""
+
+    capacity: int
+    used: int
+    at: float
 
 
 class Attachment(Record, frozen=True, kw_only=True, omit_defaults=True):

@@ -15,7 +15,7 @@ import msgspec
 from ..keystore.base import Batch, Item, Snapshot
 from ..values import Record
 from . import keys
-from .records import Alive, Allocations, Attachment, BrickHost, Cluster, Counters, History, Pool, Session, Status
+from .records import Alive, Allocations, Attachment, BrickHost, Cluster, Counters, History, Pool, Session, Status, VolumeUsage
 
 log = logging.getLogger("dacc.view")
 R = TypeVar("R", bound=Record)
@@ -81,6 +81,11 @@ class View:
     def statuses(self) -> dict[str, Entry[Status]]:
         """What is known of each session, by token."""
         return cast("dict[str, Entry[Status]]", self._tables["status"])
+
+    @property
+    def usages(self) -> dict[str, Entry[VolumeUsage]]:
+        """How full volumes were when that was last measured, by token; of some nothing is known."""
+        return cast("dict[str, Entry[VolumeUsage]]", self._tables["usage"])
 
     @property
     def attachments(self) -> dict[str, Entry[Attachment]]:

@@ -97,7 +97,8 @@ class UsageProvider(Protocol):
     """Optional: how full a volume is."""
 
     def usage(self, request: rq.VolumeRequest) -> Mapping[str, int]:
-        """``{"capacity": bytes, "used": bytes}``. dacc itself does not call it."""
+        """``{"capacity": bytes, "used": bytes}``. The coordinator asks now and then while no step of the session is under way
+        (setting ``usage_interval``), and shows it in ``dacc status``, the metrics and dwstat; an error leaves it unknown."""
         ...
 
 

@@ -151,6 +151,7 @@ def _session(view: View, token: str, caller: PeerCredentials) -> dict[str, Any]:
         "owner": session.request.owner,
         "created": session.created,
         "capacity": session.volume.capacity if session.volume else 0,
+        "usage": _usage(view, token),
         "goal": session.goal.verb,
         "met": goals.met(session, status),
         "waits_for": waiting.needs(view, session),
@@ -159,6 +160,12 @@ def _session(view: View, token: str, caller: PeerCredentials) -> dict[str, Any]:
         "running": status.running.step if status.running else "",
         "failure": failure,
     }
+
+
+def _usage(view: View, token: str) -> dict[str, Any] | None:
+    """How full the volume was when it was last measured; ``None``: unknown."""
+    entry = view.usages.get(token)
+    return msgspec.to_builtins(entry.record) if entry else None
 
 
 def show(scene: VerbContext, name: str, caller: PeerCredentials) -> Verb[dict[str, Any]]:
@@ -173,6 +180,7 @@ def show(scene: VerbContext, name: str, caller: PeerCredentials) -> Verb[dict[st
         "session": msgspec.to_builtins(session),
         "status": msgspec.to_builtins(status),
         "events": msgspec.to_builtins(status.events),
+        "usage": _usage(scene.view, session.token),
         "used_by": list(scene.view.users_of(session.token)),
     }
 

@@ -137,7 +137,8 @@ def _stage_in_seconds(config: Config) -> float:
 def _real_size(token: str, site: FrontEndContext) -> Verb[Answer]:
     session = yield from find(site.scene, token)
     check_waits_no_more(site.scene.view, session)
-    return answers.json({"units": "bytes", "capacity": session.volume.capacity if session.volume else 0})
+    reported = site.scene.view.status(token).capacity
+    return answers.json({"units": "bytes", "capacity": reported or (session.volume.capacity if session.volume else 0)})
 
 
 def _read_paths(arguments: Arguments, _: Files) -> str:

@@ -31,6 +31,7 @@ WHERE = {
     "allocations": "claims, endings of sessions, `dacc drain`, `dacc forget` and `dacc release`",
     "sessions": "the calls of Slurm and of operators; its coordinator when it ends",
     "status": "the session's coordinator only",
+    "usage": "the daemon of the session's coordinator",
     "attachments": "set-up and ending of the job; a destroy in a hurry",
     "history": "the session's coordinator",
 }
@@ -42,6 +43,7 @@ NAMES = {
     "allocations": "/<host>",
     "sessions": "/<token>",
     "status": "/<token>",
+    "usage": "/<token>",
     "attachments": "/<persistent>/<token>",
     "history": "/<token>",
 }

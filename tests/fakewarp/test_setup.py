@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dacc_core.sdk import Capabilities
+from dacc_core.sdk import Capabilities, Created
 from dacc_core.simulation.world import SimProvider
 
 from .driver import STAGED, STRIPED, Slurm, cluster, real_size, refused, slurm_json, succeeded
@@ -39,6 +39,21 @@ def test_setup_allocates_what_slurm_reserved(slurm: Slurm) -> None:
 def test_setup_allocates_what_the_script_asks_when_slurm_reserved_less(slurm: Slurm) -> None:
     slurm.setup("7", capacity="default:100")
     assert real_size(slurm, "7") == 200
+
+
+@pytest.mark.parametrize(("reported", "answered"), [(250, 250), (0, 200)], ids=["reported", "not reported"])
+def test_real_size_is_what_the_provider_reported_else_what_is_allocated(
+    monkeypatch: pytest.MonkeyPatch, reported: int, answered: int
+) -> None:
+    monkeypatch.setattr(SimProvider, "create", lambda *_: Created(capacity=reported))
+    slurm = cluster()
+    slurm.setup("7", capacity="default:100")
+    assert real_size(slurm, "7") == answered
+
+
+def test_a_capacity_that_is_no_number_of_bytes_is_the_providers_defect(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SimProvider, "create", lambda *_: Created(capacity=1 << 63))
+    assert "the capacity that it returned" in refused(cluster().setup("7", capacity="default:100"))
 
 
 def test_setup_counts_bricks_of_both_the_script_and_slurm(slurm: Slurm) -> None:
