@@ -62,4 +62,3 @@ def test_the_registries_that_are_measured_break_no_rule(registry: Registry) -> N
     view.load(store.range(PREFIX))
     assert (len(view.alive), len(view.sessions)) == (registry.hosts, registry.sessions)
     assert list(broken_rules(view)) == []
-

@@ -191,5 +191,3 @@ def test_a_monitor_that_is_stopped_asks_nobody(monitored: Monitored) -> None:
     monitored.monitor.stop()
     monitored.monitor.measure_all()
     assert monitored.provider.asked == []
-
-

@@ -21,6 +21,7 @@ from dacc_core.config import SYSTEM_FILE, parse_text
 from dacc_core.errors import BadConfig, BadDirectives
 from dacc_core.plugins import load_provider
 from fakewarp.directives import parse_script
+from tests.support.requirements import require
 
 from .pages import DOCS, ROOT, Block, blocks, shows
 
@@ -75,7 +76,7 @@ def printed_by(steps: list[Block], home: Path, programs: Path = PROGRAMS, **envi
 
 @pytest.fixture(scope="module")
 def walk() -> Iterator[Walk]:
-    need(not Path(SYSTEM_FILE).exists(), f"a machine without {SYSTEM_FILE}")
+    require(not Path(SYSTEM_FILE).exists(), f"a machine without {SYSTEM_FILE}")
     with users_home() as home:
         steps = blocks(FIRST_JOB, "sh")
         printed = printed_by(steps, home)
@@ -88,11 +89,6 @@ def as_documented(output: str) -> str:
     uid = NOBODY if os.geteuid() == 0 else os.geteuid()
     output = re.sub(rf"\b{uid}\b", "1000", output)
     return re.sub(rf"\b{re.escape(socket.gethostname().partition('.')[0])}\b", "node1", output)
-
-
-def need(condition: bool, what: str) -> None:
-    if not condition:
-        pytest.fail(f"needs {what}") if os.environ.get("DACC_REQUIRE_ALL") == "1" else pytest.skip(f"needs {what}")
 
 
 def run_as_user(script: str, home: Path, programs: Path = PROGRAMS, **more: str) -> str:

@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from .conftest import lacking
+from tests.support.requirements import require
 
 HOUR = 3600
 LIBRARY = r"""
@@ -54,7 +54,7 @@ time_t time(time_t *place)
 @functools.cache
 def _library() -> Path:
     if shutil.which("cc") is None:
-        lacking("a C compiler")
+        require(False, "a C compiler")
     directory = Path(tempfile.mkdtemp(prefix="wrong-clock-"))
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
     directory.chmod(0o755)  # programs of all users load it

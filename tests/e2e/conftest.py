@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from dacc_core.demo.site import LocalSite
+from tests.support.requirements import require
 
 from .installation import Installation, usable_by_everyone
 from .slurm import GAMES, NOBODY, WEB, Slurm
@@ -21,19 +22,10 @@ from .slurm import GAMES, NOBODY, WEB, Slurm
 OpenSite = Callable[..., AbstractContextManager[Slurm]]
 
 
-def lacking(what: str) -> None:
-    """Skip for what the machine lacks; fail where everything must run."""
-    if os.environ.get("DACC_REQUIRE_ALL") == "1":
-        pytest.fail(f"needs {what}, and DACC_REQUIRE_ALL=1 lets nothing be skipped")
-    pytest.skip(f"needs {what}")
-
-
 def require_root() -> None:
     """Tests with mounts and several users."""
-    if os.geteuid() != 0:
-        lacking("root, for mounts and other users")
-    if not Path("/dev/loop-control").exists():
-        lacking("loop devices")
+    require(os.geteuid() == 0, "root, for mounts and other users")
+    require(Path("/dev/loop-control").exists(), "loop devices")
 
 
 @contextmanager
@@ -81,7 +73,7 @@ def everyone() -> Iterator[Installation]:
     require_root()
     with usable_by_everyone() as (found, problem):
         if found is None:
-            lacking(problem)
+            require(False, problem)
             raise AssertionError
         yield found
 

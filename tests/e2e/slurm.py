@@ -9,7 +9,6 @@ import pwd
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from dacc_core.demo.site import LocalSite
+from tests.support.waiting import until
 
 MIB = 1 << 20
 BIN = Path(sys.executable).parent
@@ -62,15 +62,6 @@ def as_user(user: pwd.struct_passwd, *groups: int) -> list[str]:
     """The words before a command that run it as a user."""
     more = ["--groups", ",".join(map(str, groups))] if groups else ["--clear-groups"]
     return ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", *more, "--"]
-
-
-def until(come: Callable[[], Any], what: str, seconds: float = 20.0) -> Any:
-    """Wait until something is true, and what it is then."""
-    end = time.monotonic() + seconds
-    while not (found := come()):
-        assert time.monotonic() < end, f"it did not come in {seconds:g} s: {what}"
-        time.sleep(0.02)
-    return found
 
 
 @dataclass

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from .slurm import GAMES, MIB, Job, Slurm, finish, refused, succeeded, until
+from tests.support.waiting import until
+
+from .slurm import GAMES, MIB, Job, Slurm, finish, refused, succeeded
 
 SITE = {
     "provider": {"faults": [{"call": "create", "token": "slow", "delay": 1.5}]},

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.waiting import until
+
 from .clocks import HOUR, wrong_by
 from .conftest import open_site
-from .slurm import Job, Slurm, finish, succeeded, until
+from .slurm import Job, Slurm, finish, succeeded
 
 WRONG = [-HOUR, HOUR]
 BRICKS = 6

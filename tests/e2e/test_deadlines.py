@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 
-from .slurm import NOBODY, Slurm, finish, refused, succeeded, until
+from tests.support.waiting import until
+
+from .slurm import NOBODY, Slurm, finish, refused, succeeded
 
 SITE = {
     "backing": "none",

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.waiting import until
+
 from .conftest import leftovers, require_root
 from .installation import Installation
-from .slurm import BIN, NOBODY, as_user, until
+from .slurm import BIN, NOBODY, as_user
 
 
 @pytest.fixture

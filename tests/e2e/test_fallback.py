@@ -10,10 +10,11 @@ from collections.abc import Iterator
 import pytest
 
 from dacc_core.keystore.sqlite.store import SqliteKeystore
+from tests.support.waiting import until
 
 from .conftest import open_site
 from .installation import Installation
-from .slurm import NOBODY, Answer, Slurm, as_user, finish, refused, succeeded, until
+from .slurm import NOBODY, Answer, Slurm, as_user, finish, refused, succeeded
 
 READS = ("pools", "show_instances", "show_sessions", "show_configurations")
 

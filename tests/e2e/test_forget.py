@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from .slurm import NOBODY, Slurm, refused, succeeded, until
+from tests.support.waiting import until
+
+from .slurm import NOBODY, Slurm, refused, succeeded
 
 SITE = {"hosts": 3, "bricks": 1, "extra": {"lease_ttl": 2, "deadlines": {"teardown": 10}, "retries": {"first_wait": 0.05}}}
 

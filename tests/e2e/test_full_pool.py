@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 
-from .slurm import NOBODY, Slurm, finish, refused, succeeded, until
+from tests.support.waiting import until
+
+from .slurm import NOBODY, Slurm, finish, refused, succeeded
 
 SITE = {"backing": "none"}
 BRICKS = 6

@@ -10,9 +10,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from dacc_core.daemon.telemetry.definitions import METRICS
+from tests.support.waiting import until
 
 from .conftest import open_site
-from .slurm import MIB, NOBODY, Slurm, succeeded, until
+from .slurm import MIB, NOBODY, Slurm, succeeded
 
 Scrape = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 

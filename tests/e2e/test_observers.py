@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from tests.support.waiting import until
+
 from .conftest import open_site
-from .slurm import Slurm, until
+from .slurm import Slurm
 
 PROVIDER = """
 import json, os, sys, threading

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from .slurm import MIB, Slurm, finish, refused, succeeded, until
+from tests.support.waiting import until
+
+from .slurm import MIB, Slurm, finish, refused, succeeded
 
 SITE = {"backing": "none", "bricks": 30}
 BRICKS = 60

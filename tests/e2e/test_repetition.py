@@ -7,7 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from .slurm import Answer, Job, Slurm, finish, refused, succeeded, together, until
+from tests.support.waiting import until
+
+from .slurm import Answer, Job, Slurm, finish, refused, succeeded, together
 
 SITE = {
     "backing": "none",

@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 
+from tests.support.waiting import until
+
 from .conftest import processes
 from .installation import Installation
-from .slurm import GAMES, NOBODY, WEB, Answer, Job, Slurm, as_user, finish, refused, succeeded, until
+from .slurm import GAMES, NOBODY, WEB, Answer, Job, Slurm, as_user, finish, refused, succeeded
 from .trees import differences, picture, plant
 
 SITE = {"granularity": 64 << 20}

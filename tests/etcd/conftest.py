@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support import etcd
 from tests.support.etcd import EtcdCluster
 from tests.support.proxy import Proxy
+from tests.support.requirements import require
 
 if TYPE_CHECKING:
     from dacc_core.keystore.etcd.store import EtcdKeystore
@@ -26,26 +26,10 @@ MakeProxy = Callable[..., Proxy]
 Open = Callable[..., "EtcdKeystore"]
 
 
-def require(lacking: str) -> None:
-    """Skip for what the machine lacks; fail instead where everything must run (DACC_REQUIRE_ALL=1)."""
-    if lacking and os.environ.get("DACC_REQUIRE_ALL") == "1":
-        pytest.fail(f"needs {lacking}, and DACC_REQUIRE_ALL=1 lets nothing be skipped")
-    if lacking:
-        pytest.skip(f"needs {lacking}")
-
-
-def until(condition: Callable[[], Any], what: str = "it comes true", seconds: float = 20.0) -> Any:
-    """Wait until a condition holds; what it then is."""
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, f"not after {seconds:g} s: {what}"
-        time.sleep(0.01)
-    return found
-
-
 @pytest.fixture(scope="session", autouse=True)
 def needed() -> None:
-    require(etcd.lacking())
+    words = etcd.lacking()
+    require(not words, words)
 
 
 @pytest.fixture(scope="module")
@@ -123,8 +107,8 @@ def store(single: EtcdCluster, open_store: Open) -> EtcdKeystore:
 def network() -> Iterator[NetworkSite]:
     """A site whose machines have networks of their own. When it is closed, nothing of it may be left."""
     if os.geteuid() != 0 or not Path("/dev/loop-control").exists():
-        require("root and loop devices, for hosts with networks and mounts of their own")
-    require("" if Path("/usr/sbin/sshd").exists() else "sshd (Debian: openssh-server)")
+        require(False, "root and loop devices, for hosts with networks and mounts of their own")
+    require(Path("/usr/sbin/sshd").exists(), "sshd (Debian: openssh-server)")
     from .network import NetworkSite
 
     site = NetworkSite()

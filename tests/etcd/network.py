@@ -18,8 +18,9 @@ from dacc_core.keystore.etcd.access import Access
 from dacc_core.keystore.etcd.store import EtcdKeystore
 from dacc_core.registry import keys
 from tests.support.etcd import EtcdCluster
+from tests.support.waiting import until
 
-from ..e2e.crash.harness import CrashSite, until
+from ..e2e.crash.harness import CrashSite
 from .conftest import QUICK
 
 T = TypeVar("T")
@@ -176,7 +177,7 @@ class NetworkSite(CrashSite):
     def mend(self, host: str) -> None:
         """Plug its cable in, and see every daemon well."""
         self.site.machines.mend(host)
-        until("every daemon is well", lambda: all(map(self.is_well, self.site.daemons)), 30.0)
+        until(lambda: all(map(self.is_well, self.site.daemons)), "every daemon is well", 30.0)
 
     def is_well(self, daemon: str) -> bool:
         """Whether a daemon has heard from the store lately, and of every other daemon."""

@@ -21,8 +21,7 @@ from dacc_core.registry.view import View
 from dacc_core.simulation.invariants import broken_rules
 from tests.support.etcd import EtcdCluster
 from tests.support.registries import Registry, write
-
-from .conftest import until
+from tests.support.waiting import until
 
 SCRIPT = "#!/bin/sh\n#DW jobdw capacity=1GiB access_mode=striped type=scratch\n"
 OURS = (b"/dacc/", b"/dacc0")

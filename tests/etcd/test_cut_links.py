@@ -16,8 +16,9 @@ from dacc_core.registry import keys
 from dacc_core.registry.records import Status
 from dacc_core.registry.view import View
 from dacc_core.simulation.invariants import broken_rules
+from tests.support.waiting import until
 
-from ..e2e.crash.harness import CALLS, Called, Job, contents, until
+from ..e2e.crash.harness import CALLS, Called, Job, contents
 from .network import TTL, NetworkSite
 
 pytestmark = pytest.mark.long
@@ -89,7 +90,7 @@ class Outage:
         former = len(held(self.case.effect))
         with self.network.effects.hanging(self.case.effect):
             self.waiting = self.job.begin(self.case.call)
-            until("it hangs", lambda: len(held(self.case.effect)) > former, END_SECONDS)
+            until(lambda: len(held(self.case.effect)) > former, "it hangs", END_SECONDS)
             self.before = self.status
         self.held = held(self.case.effect)[former:]
 
@@ -97,14 +98,14 @@ class Outage:
         """See its steps stop, what it began on itself end, and another host take the session over; when each was."""
         network, host = self.network, self.host
         halts = len(network.logged(host, "steps stop"))
-        until("it stops its steps", lambda: len(network.logged(host, "steps stop")) > halts, END_SECONDS)
+        until(lambda: len(network.logged(host, "steps stop")) > halts, "it stops its steps", END_SECONDS)
         self.halted, self.halted_at = time.monotonic() - self.cut_at, network.logged(host, "steps stop")[halts]
-        until("what it began there ends", lambda: not any(one.running for one in self.held if one.host == host), END_SECONDS)
+        until(lambda: not any(one.running for one in self.held if one.host == host), "what it began there ends", END_SECONDS)
         self.ended = time.monotonic() - self.cut_at
-        until("another host takes over", lambda: self.status.coordinator not in ("", host), END_SECONDS)
+        until(lambda: self.status.coordinator not in ("", host), "another host takes over", END_SECONDS)
 
     def _end(self) -> Called:
-        return until("the call ends", lambda: self.waiting.ended(0.1), END_SECONDS)  # type: ignore[no-any-return]
+        return until(lambda: self.waiting.ended(0.1), "the call ends", END_SECONDS)  # type: ignore[no-any-return]
 
     @property
     def status(self) -> Status:
@@ -228,7 +229,7 @@ def test_while_the_controller_is_cut_off_slurm_is_told_nothing_rather_than_of_no
     live(job, CALLS[:2])
     shown = [network.call(show) for show in ("show_sessions", "show_instances", "show_configurations", "pools")]
     with network.cut("ctl"):
-        until("it is said", lambda: "has not been heard from" in network.call("pools").output)
+        until(lambda: "has not been heard from" in network.call("pools").output, "it is said")
         for show in ("show_sessions", "show_instances", "show_configurations", "pools"):
             answer = network.call(show)
             assert answer.rc != 0

@@ -10,8 +10,9 @@ import pytest
 
 from dacc_core.demo.site import LocalSite
 from tests.support.etcd import PASSWORD, EtcdCluster
+from tests.support.waiting import until
 
-from .conftest import QUICK, until
+from .conftest import QUICK
 from .sites import OURS, Site
 
 

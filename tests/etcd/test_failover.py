@@ -14,8 +14,9 @@ from dacc_core.errors import KeystoreUnavailable
 from dacc_core.keystore.base import Compare, PutKey
 from tests.support.etcd import EtcdCluster
 from tests.support.proxy import Proxy
+from tests.support.waiting import until
 
-from .conftest import MakeProxy, Open, until
+from .conftest import MakeProxy, Open
 
 if TYPE_CHECKING:
     from dacc_core.keystore.etcd.store import EtcdKeystore

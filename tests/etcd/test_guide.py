@@ -15,8 +15,9 @@ from dacc_core.config import parse_text
 from dacc_core.errors import KeystoreUnavailable
 from dacc_core.keystore.base import Compare, PutKey
 from tests.support.etcd import EtcdCluster
+from tests.support.requirements import require
 
-from .conftest import Open, require
+from .conftest import Open
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "etcd.md"
 
@@ -49,7 +50,7 @@ def member(tmp_path_factory: pytest.TempPathFactory, certificates: Path) -> Iter
 @pytest.fixture(scope="module")
 def guarded(member: EtcdCluster, certificates: Path) -> EtcdCluster:
     """The member with the guide's users."""
-    require("" if shutil.which("etcdctl") else "etcdctl (Debian: etcd-client)")
+    require(shutil.which("etcdctl") is not None, "etcdctl (Debian: etcd-client)")
     variables = {"API": "3", "ENDPOINTS": member.endpoints[0], "CACERT": "ca.pem", "CERT": "root.pem", "KEY": "root.key"}
     environment = {**os.environ, **{f"ETCDCTL_{name}": value for name, value in variables.items()}}
     subprocess.run(["bash", "-eu", "-c", block("sh users")], cwd=certificates, env=environment, check=True, capture_output=True)

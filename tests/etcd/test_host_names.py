@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
-from ..e2e.crash.harness import CALLS, Job, until
+from tests.support.waiting import until
+
+from ..e2e.crash.harness import CALLS, Job
 from .network import NetworkSite
 
 END_SECONDS = 60.0
@@ -56,7 +58,7 @@ class Elsewhere:
         site = self.network.site
         if "dac1" not in site.daemons or site.daemons["dac1"].poll() is not None:
             site.launch("dac1")
-        until("it runs", lambda: self.network.is_well("dac1"), END_SECONDS)
+        until(lambda: self.network.is_well("dac1"), "it runs", END_SECONDS)
 
 
 @pytest.fixture
@@ -82,7 +84,7 @@ def test_the_second_daemon_of_a_name_is_refused_and_the_first_goes_on(network: N
 def test_of_two_daemons_that_start_at_the_same_moment_one_gets_the_name(network: NetworkSite, elsewhere: Elsewhere) -> None:
     network.site.stop("dac1")
     pair: list[subprocess.Popen[Any]] = [network.site.launch("dac1"), elsewhere.launch("dac1")]
-    until("one is refused", lambda: any(one.poll() is not None for one in pair), END_SECONDS)
+    until(lambda: any(one.poll() is not None for one in pair), "one is refused", END_SECONDS)
     (winner,) = (one for one in pair if one.poll() is None)
     assert sorted(one.poll() or 0 for one in pair) == [0, 43]
     assert network.records().alive["dac1"].record.who.startswith(f"pid {winner.pid} ")
@@ -92,5 +94,5 @@ def test_a_name_whose_daemon_died_on_another_machine_is_had_when_its_lease_has_e
     before = elsewhere.incarnation
     network.site.kill("dac1")
     daemon = elsewhere.launch("dac1")
-    until("it has the name", lambda: elsewhere.incarnation not in ("", before), END_SECONDS)
+    until(lambda: elsewhere.incarnation not in ("", before), "it has the name", END_SECONDS)
     assert daemon.poll() is None

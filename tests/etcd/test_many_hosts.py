@@ -18,8 +18,7 @@ from dacc_core.registry.view import View
 from dacc_core.simulation.invariants import broken_rules
 from tests.support.etcd import EtcdCluster
 from tests.support.registries import BRICKS, Registry, revive, write
-
-from .conftest import until
+from tests.support.waiting import until
 
 HOSTS = 2400
 REGISTRY = Registry(hosts=HOSTS)

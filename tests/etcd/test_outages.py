@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.etcd import EtcdCluster
+from tests.support.waiting import until
 
-from .conftest import until
 from .sites import BEGINNING, CALM_SECONDS, END, Job, Site, running
 
 LIFE = (*BEGINNING, *END)

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 import pytest
 
 from tests.support.etcd import EtcdCluster
+from tests.support.waiting import until
 
-from .conftest import QUICK, until
+from .conftest import QUICK
 from .sites import POLLED, Answer, Site, running
 
 READ_SECONDS = 3.0

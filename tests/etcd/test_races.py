@@ -9,8 +9,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from tests.support.etcd import EtcdCluster
+from tests.support.waiting import until
 
-from .conftest import QUICK, until
+from .conftest import QUICK
 from .sites import Answer, Job, Site, running
 
 HOSTS, BRICKS = 4, 25

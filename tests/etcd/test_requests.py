@@ -20,8 +20,8 @@ from dacc_core.verbs.standalone import StandaloneRunner
 from fakewarp.frontend import FRONTEND
 from tests.support.etcd import EtcdCluster
 from tests.support.registries import Registry, write
+from tests.support.waiting import until
 
-from .conftest import until
 from .sites import POLLED, Site, running
 
 CALLER = PeerCredentials(uid=0, trusted=True)

@@ -11,8 +11,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from tests.support.etcd import EtcdCluster
+from tests.support.waiting import until
 
-from .conftest import QUICK, until
+from .conftest import QUICK
 from .sites import BEGINNING, CALM_SECONDS, END, Site, running
 
 REPEATS = 5

@@ -11,8 +11,9 @@ import pytest
 from dacc_core.errors import KeystoreUnavailable
 from dacc_core.keystore.base import Compare, PutKey
 from tests.support.etcd import PASSWORD, EtcdCluster
+from tests.support.waiting import until
 
-from .conftest import Open, until
+from .conftest import Open
 
 OURS = (b"/dacc/", b"/dacc0")
 

@@ -28,7 +28,6 @@ class Wait(Protocol):
     def __call__(self, condition: Callable[[], bool], seconds: float = 10.0) -> None: ...
 
 
-
 MakeRemote = Callable[..., RemoteRunner]
 
 

@@ -58,7 +58,6 @@ def test_a_copy_whose_mover_mount_fails_is_given_up_after_its_attempts(staging: 
     assert type(again).__name__ == "Answer"  # a new call has attempts of its own
 
 
-
 @pytest.mark.parametrize("kind", ["mount", "create", "delete", "unmount_mover"])
 def test_only_an_unmount_gives_up_a_node_that_is_lost_each_time(kind: str) -> None:
     outcome = StepOutcome(error=StepFailed(step=kind, token="1", why="lost"), hosts={"c2": lost()})

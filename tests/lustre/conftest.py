@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -11,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.requirements import require
+
 from .cluster import LustreCluster, lacking
 
 OpenCluster = Callable[..., LustreCluster]
@@ -18,11 +19,8 @@ OpenCluster = Callable[..., LustreCluster]
 
 @pytest.fixture(scope="session", autouse=True)
 def needed() -> None:
-    """Skip for what the machine lacks; fail instead where everything must run (DACC_REQUIRE_ALL=1)."""
-    if what := lacking("zfs-fuse"):
-        if os.environ.get("DACC_REQUIRE_ALL") == "1":
-            pytest.fail(f"needs {what}, and DACC_REQUIRE_ALL=1 lets nothing be skipped")
-        pytest.skip(f"needs {what}")
+    what = lacking("zfs-fuse")
+    require(not what, what)
 
 
 @pytest.fixture(scope="module")

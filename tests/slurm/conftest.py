@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.support.requirements import require
 
 from ..e2e.conftest import leftovers
 from ..e2e.installation import usable_by_everyone
@@ -22,10 +23,7 @@ OpenCluster = Callable[..., AbstractContextManager[Cluster]]
 def require_slurm() -> None:
     """Skip where Slurm cannot run; fail where everything must."""
     words = configuration.lacking()
-    if words and os.environ.get("DACC_REQUIRE_ALL") == "1":
-        pytest.fail(f"needs {words}, and DACC_REQUIRE_ALL=1 lets nothing be skipped")
-    if words:
-        pytest.skip(f"needs {words}")
+    require(not words, words)
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.waiting import until
+
 from ..e2e.conftest import leftovers
-from ..e2e.slurm import until
 from .conftest import require_slurm
 
 ROOT = Path(__file__).parents[2]

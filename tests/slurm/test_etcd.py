@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
 from tests.support import etcd
+from tests.support.requirements import require
 
 from .conftest import opened
 
 
 @pytest.fixture
 def needed() -> None:
-    """Skip without etcd; fail where everything must run."""
-    if words := etcd.lacking():
-        assert os.environ.get("DACC_REQUIRE_ALL") != "1", f"needs {words}"
-        pytest.skip(f"needs {words}")
+    words = etcd.lacking()
+    require(not words, words)
 
 
 @pytest.mark.usefixtures("needed")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 from dacc_gluster import testing
 
 from tests.support import etcd
+from tests.support.requirements import require
 
 from .cluster import Cluster
 from .conftest import opened
@@ -26,10 +26,8 @@ srun sh -c 'until cat $DW_JOB_STRIPED/input > $DW_JOB_STRIPED/again-$SLURMD_NODE
 
 @pytest.fixture
 def needed() -> None:
-    """Skip without etcd or GlusterFS; fail where everything must run."""
-    if words := etcd.lacking() or testing.lacking():
-        assert os.environ.get("DACC_REQUIRE_ALL") != "1", f"needs {words}"
-        pytest.skip(f"needs {words}")
+    words = etcd.lacking() or testing.lacking()
+    require(not words, words)
 
 
 @pytest.mark.usefixtures("needed")

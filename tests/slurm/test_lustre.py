@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
 from tests.support import etcd
+from tests.support.requirements import require
 
 from ..lustre.cluster import lacking
 from .cluster import Cluster
@@ -25,10 +25,8 @@ TARGETS = ["MDT0000", "MDT0001", "OST0000", "OST0001"]
 
 @pytest.fixture
 def needed() -> None:
-    """Skip without etcd or what the stand-ins need; fail where everything must run."""
-    if words := etcd.lacking() or lacking():
-        assert os.environ.get("DACC_REQUIRE_ALL") != "1", f"needs {words}"
-        pytest.skip(f"needs {words}")
+    words = etcd.lacking() or lacking()
+    require(not words, words)
 
 
 @pytest.mark.usefixtures("needed")

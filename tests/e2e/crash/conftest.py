@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from dacc_fake.checks import has_loop_devices
 
-from .harness import CrashSite, Job, require
+from tests.support.requirements import require
+
+from .harness import CrashSite, Job
 
 Build = Callable[..., CrashSite]
 

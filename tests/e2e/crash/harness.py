@@ -26,6 +26,7 @@ from dacc_core.keystore.sqlite.store import SqliteKeystore
 from dacc_core.registry import keys
 from dacc_core.registry.view import View
 from dacc_core.simulation.invariants import broken_rules
+from tests.support.waiting import until
 
 T = TypeVar("T")
 MIB = 1 << 20
@@ -40,27 +41,9 @@ CALLS = ("setup", "data_in", "paths", "pre_run", "post_run", "data_out", "teardo
 tokens = count(101)
 
 
-def require(fits: bool, lacking: str) -> None:
-    """Skip for what the machine lacks; fail instead where everything must run (DACC_REQUIRE_ALL=1)."""
-    if fits:
-        return
-    if os.environ.get("DACC_REQUIRE_ALL") == "1":
-        pytest.fail(f"DACC_REQUIRE_ALL=1, but this needs {lacking}")
-    pytest.skip(f"needs {lacking}")
-
-
 def user() -> pwd.struct_passwd:
     """Who owns the jobs: root may not, so it lends them to nobody."""
     return pwd.getpwnam("nobody") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
-
-
-def until(what: str, condition: Callable[[], Any], seconds: float = SETTLE_SECONDS) -> Any:
-    """What the condition returns, once that is true."""
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, f"not within {seconds:g} s: {what}"
-        time.sleep(0.01)
-    return found
 
 
 @dataclass(frozen=True)
@@ -153,7 +136,7 @@ class CrashSite:
         with closing(sqlite3.connect(self.store, timeout=10.0, isolation_level=None)) as database:
             database.execute("BEGIN IMMEDIATE")
             daemon.send_signal(signal.SIGSTOP)
-            until("it stands still", lambda: Path(f"/proc/{daemon.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
+            until(lambda: Path(f"/proc/{daemon.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T", "it stands still")
 
     def fault(self, **fault: Any) -> None:
         """One fault of the fake provider, for daemons started from now on; none without arguments."""
@@ -177,7 +160,7 @@ class CrashSite:
             self.revive()
             return self.killed.count(host) >= number
 
-        until(f"{host} is killed", enough)
+        until(enough, f"{host} is killed")
 
     def log(self, host: str) -> str:
         return "\n".join(self.site.log(host).splitlines()[-30:])
@@ -261,7 +244,7 @@ class CrashSite:
                 self.complain(f"left: {left}")
             time.sleep(0.02)
         total = self.site.hosts * self.site.bricks
-        until("the pool is whole", lambda: self.free() == (total, total))
+        until(lambda: self.free() == (total, total), "the pool is whole")
 
     def close(self) -> None:
         """End everything; that nothing is left is part of every test. What a test that failed left is ended, too."""
@@ -275,7 +258,7 @@ class CrashSite:
                 os.kill(int(line.split()[1].rstrip(":")), signal.SIGKILL)
         self.site.close()
         assert not left, f"processes stay behind: {left}"
-        until("no mounts stay behind", lambda: not list(_mounts(str(directory))))  # what was on a host may take a moment to end
+        until(lambda: not list(_mounts(str(directory))), "no mounts stay behind")  # what was on a host may take a moment to end
         assert not list(_loops(directory)), "loop devices stay behind"
         assert not directory.exists(), "files stay behind"
 

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from .harness import CALLS, Job, until
+from tests.support.waiting import until
+
+from .harness import CALLS, Job
 
 
 @pytest.mark.parametrize("place", ["server.received", "server.answers"])
@@ -37,7 +39,7 @@ def survives(job: Job, calls: Sequence[str], **places: str) -> None:
         for host, place in deadly.items():
             crash.arm(host, place)
         for host in deadly:
-            until(f"{host} listens, or the call would do without it", lambda host=host: _listens(crash.site.socket(host)))
+            until(lambda host=host: _listens(crash.site.socket(host)), f"{host} listens, or the call would do without it")
         job.do(call)
         for host in deadly:
             crash.await_deaths(host)

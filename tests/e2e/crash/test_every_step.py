@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from .harness import AFTER_RESTART, MIB, CrashSite, Job, Rsync, until
+from tests.support.waiting import until
+
+from .harness import AFTER_RESTART, MIB, CrashSite, Job, Rsync
 
 STEPS = ("create", "stage_in", "mount", "unmount", "stage_out", "delete")
 PLACES = [f"step.{step}.{moment}" for step in STEPS for moment in ("before", "after")]
@@ -79,11 +81,11 @@ def test_a_job_ends_well_although_the_daemon_is_killed_in_the_middle_of_a_file(d
     job.until(call)
     crash.arm("dac1", "", PATH=rsync.path)
     waiting = job.begin(call)
-    begun = until("a file is half there", lambda: [path for path in crash.site.directory.glob(copies) if path.stat().st_size])
+    begun = until(lambda: [path for path in crash.site.directory.glob(copies) if path.stat().st_size], "a file is half there")
     crash.site.kill("dac1")
     assert begun[0].stat().st_size < job.size
     crash.site.launch("dac1")
-    assert until("the call ends", lambda: waiting.ended(0.1), AFTER_RESTART).rc == 0
+    assert until(lambda: waiting.ended(0.1), "the call ends", AFTER_RESTART).rc == 0
     job.after(call)
     rsync.close()
     job.assert_results()
@@ -98,13 +100,13 @@ def test_what_a_copy_has_finished_is_not_copied_again_after_a_kill(directory_job
     job.until(call)
     crash.arm("dac1", f"stage_{call.removeprefix('data_')}.copied:pause", DACC_FAILPOINT_FILE=str(mark))
     waiting = job.begin(call)
-    until("all is copied, and written down what was cleared", lambda: mark.exists() and crash.records().status(job.token).progress.cleared)
+    until(lambda: mark.exists() and crash.records().status(job.token).progress.cleared, "all is copied, and written down what was cleared")
     before = identities(crash, copies)
     assert len(before) == job.files
     crash.site.kill("dac1")
     mark.unlink()
     crash.site.launch("dac1")
-    assert until("the call ends", lambda: waiting.ended(0.1), AFTER_RESTART).rc == 0
+    assert until(lambda: waiting.ended(0.1), "the call ends", AFTER_RESTART).rc == 0
     assert identities(crash, copies) == before
     job.after(call)
     job.assert_results()

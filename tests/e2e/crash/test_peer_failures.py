@@ -11,8 +11,10 @@ from functools import partial
 
 import pytest
 
+from tests.support.waiting import until
+
 from .conftest import Build
-from .harness import CrashSite, Job, until
+from .harness import CrashSite, Job
 
 OUTAGE = 3.0
 HOLD = """
@@ -100,7 +102,7 @@ def test_row_10_daemons_live_on_after_an_outage_of_the_store_that_outlasts_their
     job.compute()
     with locked(crash):
         waiting = [job.begin("post_run"), Job(crash, staged=False).begin("setup")]
-    done = [until("the call ends", partial(call.ended, 0.1), 20.0) for call in waiting]
+    done = [until(partial(call.ended, 0.1), "the call ends", 20.0) for call in waiting]
     assert [one.rc for one in done] == [0, 0]
     job.do("data_out", "teardown")
     crash.succeed("teardown", "--token", waiting[1].args[2], "--job", waiting[1].args[4])
@@ -114,7 +116,7 @@ def test_row_10_while_the_store_is_out_of_reach_slurm_is_told_nothing_rather_tha
     state = crash.site.directory / "state"
     state.rename(state.with_name("away"))
     try:
-        refused = until("it notices", lambda: (done := crash.call("pools")).rc and done)
+        refused = until(lambda: (done := crash.call("pools")).rc and done, "it notices")
         sessions = crash.call("show_sessions")
     finally:
         state.with_name("away").rename(state)
@@ -122,7 +124,7 @@ def test_row_10_while_the_store_is_out_of_reach_slurm_is_told_nothing_rather_tha
         assert done.rc != 0
         with pytest.raises(ValueError):
             json.loads(done.output)
-    until("the pool is whole again", lambda: (done := crash.call("pools")).rc == 0 and '"free":4' in done.output)
+    until(lambda: (done := crash.call("pools")).rc == 0 and '"free":4' in done.output, "the pool is whole again")
     assert not crash.killed
     job = Job(crash)
     job.live()
@@ -135,6 +137,6 @@ def test_row_10_while_the_store_is_out_of_reach_slurm_is_told_nothing_rather_tha
 def test_row_12_three_daemons_that_start_together_on_an_empty_store_all_live(build: Build, attempt: int) -> None:
     # There: one of them dies in a quarter of the tries. `build` launches all daemons before it waits for any.
     crash = build(hosts=2, backing="none", nodes=0)
-    until("all are members", lambda: crash.records().alive.keys() == {"ctl", "dac1", "dac2"})
+    until(lambda: crash.records().alive.keys() == {"ctl", "dac1", "dac2"}, "all are members")
     assert all(daemon.poll() is None for daemon in crash.site.daemons.values())
     assert crash.free() == (4, 4)

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from .harness import CrashSite, Job, Rsync, until
+from tests.support.waiting import until
+
+from .harness import CrashSite, Job, Rsync
 
 
 @pytest.fixture
@@ -41,12 +43,12 @@ def test_a_daemon_that_stops_lets_a_short_step_end_and_records_it(directory_job:
     crash.fault(call="create", delay=0.7)
     crash.arm("dac1")
     waiting = job.begin("setup")
-    until("it is built", lambda: building(job))
+    until(lambda: building(job), "it is built")
     terminate(crash, "dac1")
     status = crash.records().status(job.token)
     assert (status.filesystem, status.running) == ("ready", None)
     crash.site.launch("dac1")
-    assert until("the call ends", lambda: waiting.ended(0.1), 20.0).rc == 0
+    assert until(lambda: waiting.ended(0.1), "the call ends", 20.0).rc == 0
     assert [event.what for event in status.events] == ["create"]
     finish(job)
 
@@ -56,11 +58,11 @@ def test_a_daemon_that_stops_ends_a_copy_and_the_next_one_does_it_anew(directory
     crash.arm("dac1", "", PATH=rsync.path)
     job.do("setup")
     waiting = job.begin("data_in")
-    until("the copy hangs", rsync.hangs)
+    until(rsync.hangs, "the copy hangs")
     terminate(crash, "dac1")
     assert not rsync.hangs()
     crash.site.launch("dac1")
-    assert until("the call ends", lambda: waiting.ended(0.1), 20.0).rc == 0
+    assert until(lambda: waiting.ended(0.1), "the call ends", 20.0).rc == 0
     assert not rsync.went_on
     finish(job)
 
@@ -70,8 +72,8 @@ def test_a_call_that_waits_comes_through_the_stop_of_the_daemon_that_it_asked(di
     crash.fault(call="create", delay=0.7)
     crash.arm("dac1")
     waiting = job.begin("setup")
-    until("it is built", lambda: building(job))
+    until(lambda: building(job), "it is built")
     terminate(crash, "ctl")
     crash.site.launch("ctl")
-    assert until("the call ends", lambda: waiting.ended(0.1), 20.0).rc == 0
+    assert until(lambda: waiting.ended(0.1), "the call ends", 20.0).rc == 0
     finish(job)

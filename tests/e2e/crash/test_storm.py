@@ -8,8 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.support.waiting import until
+
 from .conftest import Build
-from .harness import CALLS, Called, CrashSite, Job, until
+from .harness import CALLS, Called, CrashSite, Job
 
 JOBS = 4
 KILLS = 20
@@ -43,7 +45,7 @@ class Caller:
                 return
             errors.append(done.output)
             # A host that is just starting has no bricks to give.
-            until("all hosts live", lambda: self.job.crash.records().alive.keys() == {"ctl", "dac1", "dac2"}, 30.0)
+            until(lambda: self.job.crash.records().alive.keys() == {"ctl", "dac1", "dac2"}, "all hosts live", 30.0)
         pytest.fail(f"{function} of {self.job.token}: {errors}")
 
     def _once(self, function: str) -> Called:

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from .harness import Job, Rsync, until
+from tests.support.waiting import until
+
+from .harness import Job, Rsync
 
 PLACES = [
     ("setup", "step.create.after"),
@@ -38,7 +40,7 @@ def rsync(pair_job: Job) -> Iterator[Rsync]:
 
 def coordinator(job: Job) -> str:
     """The host that pursues the job's session."""
-    return until("somebody pursues it", lambda: job.crash.records().status(job.token).coordinator)  # type: ignore[no-any-return]
+    return until(lambda: job.crash.records().status(job.token).coordinator, "somebody pursues it")  # type: ignore[no-any-return]
 
 
 def up_to(job: Job, call: str) -> str:
@@ -74,7 +76,7 @@ def test_another_host_takes_over_when_the_coordinator_is_killed_and_stays_away(p
     job.do(call)
     assert call == "teardown" or coordinator(job) != host
     job.after(call)
-    until("it was killed", lambda: crash.site.daemons[host].poll() == -signal.SIGKILL)
+    until(lambda: crash.site.daemons[host].poll() == -signal.SIGKILL, "it was killed")
     crash.left_dead.clear()
     crash.arm(host)
     crash.site.await_daemon(host)
@@ -89,9 +91,9 @@ def test_a_takeover_ends_a_command_that_the_dead_coordinator_left_hanging(pair_j
     crash.site.await_daemon(host)
     crash.left_dead.add(host)
     waiting = job.begin("data_in")
-    until("the copy hangs", rsync.hangs)
+    until(rsync.hangs, "the copy hangs")
     crash.site.daemons[host].kill()
-    done = until("the call ends", lambda: waiting.ended(0.1), 30.0)
+    done = until(lambda: waiting.ended(0.1), "the call ends", 30.0)
     assert (done.rc, done.output) == (0, "")
     assert not rsync.hangs()
     rsync.let_go()
@@ -113,10 +115,10 @@ def test_a_coordinator_that_stood_still_for_longer_than_its_lease_writes_nothing
     since, there = crash.records().revision, crash.site.directory / f"there.{job.token}"
     host = arm_coordinator(job, call, f"{place}:pause", DACC_FAILPOINT_FILE=str(there))
     waiting = job.begin(call)
-    until("it comes there", there.exists)
+    until(there.exists, "it comes there")
     crash.stand_still(host)
     there.unlink()
-    done = until("the call ends", lambda: waiting.ended(0.1), 30.0)
+    done = until(lambda: waiting.ended(0.1), "the call ends", 30.0)
     assert (done.rc, done.output) == (0, "")
     crash.site.daemons[host].send_signal(signal.SIGCONT)
     crash.site.await_daemon(host)
@@ -133,9 +135,9 @@ def test_a_copy_of_a_coordinator_that_stood_still_ends_with_the_takeover(pair_jo
     crash.arm(host, "", PATH=rsync.path)
     crash.site.await_daemon(host)
     waiting = job.begin("data_in")
-    until("the copy hangs", rsync.hangs)
+    until(rsync.hangs, "the copy hangs")
     crash.stand_still(host)
-    done = until("the call ends", lambda: waiting.ended(0.1), 30.0)
+    done = until(lambda: waiting.ended(0.1), "the call ends", 30.0)
     assert (done.rc, done.output) == (0, "")
     assert not rsync.hangs()
     crash.site.daemons[host].send_signal(signal.SIGCONT)

@@ -11,22 +11,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pytest
-
 from fakewarp.slurm.files import make_files
 from fakewarp.slurm.site import TIMEOUTS, SlurmSite
+from tests.support.requirements import require
 
 MIB = 1 << 20
 SECONDS = 60.0
-
-
-def require(fits: bool, lacking: str) -> None:
-    """Skip for what the machine lacks; fail instead where everything must run (DACC_REQUIRE_ALL=1)."""
-    if fits:
-        return
-    if os.environ.get("DACC_REQUIRE_ALL") == "1":
-        pytest.fail(f"DACC_REQUIRE_ALL=1, but this needs {lacking}")
-    pytest.skip(f"needs {lacking}")
 
 
 def make_site(mount_root: str = "/mnt/dac") -> SlurmSite:

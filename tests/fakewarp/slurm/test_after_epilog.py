@@ -14,8 +14,9 @@ import pytest
 from dacc_core.hosts.local import LocalRunner
 from dacc_core.plugins import load_provider
 from dacc_core.sdk import BrickRef, Context, Create, Deadline, Delete, Mount, Swap, Unmount, Volume
+from tests.support.requirements import require
 
-from .node import MIB, Node, require
+from .node import MIB, Node
 
 
 @dataclass

@@ -12,7 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from .node import Node, require, text_of
+from tests.support.requirements import require
+
+from .node import Node, text_of
 
 OTHERS = ["1_job", "1_persistent_a", "123_job", "123_persistent_12_job", "112_job", "12_jobs", "12", "x/12_job", "012_job"]
 BUSY = "given up after {1} tries: umount {0}: umount: {0}: target is busy."

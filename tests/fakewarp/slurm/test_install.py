@@ -19,8 +19,9 @@ import pytest
 from dacc_core.config import parse_text
 from fakewarp.slurm import files
 from fakewarp.slurm.site import read_site
+from tests.support.requirements import require
 
-from .node import make_site, require
+from .node import make_site
 
 BIN = Path(os.path.abspath(sys.executable)).parent  # noqa: PTH100 - not where a link leads
 NAMES = list(files.FILES)
