@@ -37,8 +37,8 @@ def choose(view: View, token: str, pool: str, size: int, held: tuple[BrickRef, .
     """
     entry = view.pools.get(pool)
     if entry is None:
-        known = names(view.pools)
-        raise NoSuchPool(pool=pool, hint=f"there are {known}" if known else "no brick host has registered one yet")
+        available = names(view.pools)
+        raise NoSuchPool(pool=pool, hint=f"there are {available}" if available else "no brick host has registered one yet")
     needed = bricks_needed(size, entry.record.granularity)
     free = {host: view.free_devices(host, pool) for host in view.hosts}
     if sum(map(len, free.values())) + len(held) < needed:
@@ -66,7 +66,7 @@ def _arranged(token: str, bricks: tuple[BrickRef, ...]) -> tuple[BrickRef, ...]:
     for brick in bricks:
         keyed.append(((turns[brick.host], rendezvous(token, brick.host), brick.host), brick))
         turns[brick.host] += 1
-    return tuple(brick for _, brick in sorted(keyed, key=lambda one: one[0]))
+    return tuple(brick for _, brick in sorted(keyed, key=lambda pair: pair[0]))
 
 
 def is_full(view: View, pool: str, size: int, held: int) -> bool:
@@ -145,12 +145,12 @@ def claim(view: View, draft: TransactionBuilder, session: Session, size: int, mo
     held = session.bricks
     chosen = choose(view, session.token, session.request.pool, size, held)
     hosts = dict.fromkeys(list(dict.fromkeys(brick.host for brick in chosen))[:most_hosts])
-    some = tuple(brick for brick in chosen if brick.host in hosts)
+    part = tuple(brick for brick in chosen if brick.host in hosts)
     volume = session.volume or _new_volume(view, session.request.pool, size, chosen[0].host)
     for host in hosts:
-        draft.put(_taken(view, host, volume.name, some, count=not held and host == chosen[0].host), "allocations", host)
-    bricks = _arranged(session.token, held + some)
-    return msgspec.structs.replace(volume, bricks=bricks), len(some) == len(chosen)
+        draft.put(_taken(view, host, volume.name, part, count=not held and host == chosen[0].host), "allocations", host)
+    bricks = _arranged(session.token, held + part)
+    return msgspec.structs.replace(volume, bricks=bricks), len(part) == len(chosen)
 
 
 def _new_volume(view: View, pool: str, size: int, first: str) -> Volume:

@@ -116,8 +116,8 @@ def parse(data: bytes, name: str) -> Backup:
     if checksum != hashlib.sha256(body).hexdigest():
         raise InvalidRequest(why=f"backup {name} is cut off or was changed: its checksum is wrong")
     if header.format != FORMAT or header.schema != SCHEMA:
-        found = f"format {header.format}, schema {header.schema}"
-        raise InvalidRequest(why=f"backup {name} is of {found}; this version of dacc reads format {FORMAT}, schema {SCHEMA}")
+        written = f"format {header.format}, schema {header.schema}"
+        raise InvalidRequest(why=f"backup {name} is of {written}; this version of dacc reads format {FORMAT}, schema {SCHEMA}")
     values = dict(_value(line) for line in lines[1:-1])
     if len(values) != header.records or "cluster" not in values:
         raise InvalidRequest(why=f"backup {name} has {len(values)} records instead of {header.records}, or no cluster")
@@ -136,10 +136,10 @@ def _header(line: bytes, name: str) -> BackupHeader:
 
 def _decoded(line: bytes) -> dict[str, Any]:
     try:
-        found = msgspec.json.decode(line)
+        value = msgspec.json.decode(line)
     except msgspec.DecodeError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def _value(line: bytes) -> tuple[str, bytes]:
@@ -183,10 +183,10 @@ def restore(store: Keystore, backup: Backup, *, cluster: str, force: bool, trust
 
 
 def _check(before: Snapshot, where: str, backup: Backup, *, force: bool) -> None:
-    found = _cluster(before)
-    if found is not None and found.id != backup.header.cluster:
-        raise WrongCluster(where=where, found=found.id, wanted=backup.header.cluster)
-    begun = found is not None and found.restoring
+    present = _cluster(before)
+    if present is not None and present.id != backup.header.cluster:
+        raise WrongCluster(where=where, found=present.id, wanted=backup.header.cluster)
+    begun = present is not None and present.restoring
     if before.items and not force and not begun:
         why = f"keystore {where} is not empty ({len(before.items)} records): --force replaces them all, when no host is alive"
         raise AlreadyExists(why=why)
@@ -201,9 +201,9 @@ def _check_dead(snapshot: Snapshot) -> None:
 
 def _mark(store: Keystore, before: Snapshot, backup: Backup) -> int:
     """Make the store unusable for every program but this one; the revision of the mark, on which every later write depends."""
-    found = next((item.mod_revision for item in before.items if item.key == keys.CLUSTER), 0)
+    revision = next((item.mod_revision for item in before.items if item.key == keys.CLUSTER), 0)
     marked = Cluster(id=backup.header.cluster, restoring=True)
-    result = store.txn((Compare(keys.CLUSTER, found),), (PutKey(keys.CLUSTER, keys.encode(marked)),), timeout=SECONDS)
+    result = store.txn((Compare(keys.CLUSTER, revision),), (PutKey(keys.CLUSTER, keys.encode(marked)),), timeout=SECONDS)
     if not result.ok:
         raise Busy(why=f"keystore {store.where} was changed by somebody else at this moment: look, then call again")
     return result.revision
@@ -288,7 +288,7 @@ def _moved(record: Record | None) -> Record | None:
 def _put_aside(held: Allocations, host: Record | None, backup: Backup, at: float) -> tuple[Allocations, tuple[str, ...]]:
     """Bricks that were free then may hold a newer session's data now: a person looks before they are given out."""
     bricks = host.bricks if isinstance(host, BrickHost) else ()
-    devices = tuple(one.device for one in bricks if one.device not in held.taken and one.device not in held.quarantined)
+    devices = tuple(brick.device for brick in bricks if brick.device not in held.taken and brick.device not in held.quarantined)
     reason = f"restored on {_day(at)} from a backup of {backup.day}: may be in use"
     return msgspec.structs.replace(held, quarantined=held.quarantined | dict.fromkeys(devices, reason)), devices
 

@@ -85,16 +85,16 @@ def _forget_some(scene: VerbContext, host: str, agreed: Collection[str]) -> Verb
     _check(view, host)
     _check_agreed(view, host, agreed)
     sessions = _sessions_on(view, host)
-    some = _some(view, sessions, scene.most_changes)
+    part = _first_part(view, sessions, scene.most_changes)
     draft = TransactionBuilder(view).expect("alive", host)
-    for session in some:
+    for session in part:
         _give_up(view, draft, session, host, scene.most_changes)
-    if len(some) == len(sessions):
+    if len(part) == len(sessions):
         _remove(view, draft, host, scene.now())
     else:
-        _put_aside(view, draft, host, {session.token for session in some}, scene.now())
+        _put_aside(view, draft, host, {session.token for session in part}, scene.now())
     result = yield draft.commit()
-    return result.ok and len(some) == len(sessions)
+    return result.ok and len(part) == len(sessions)
 
 
 def _put_aside(view: View, draft: TransactionBuilder, host: str, tokens: Collection[str], at: float) -> None:
@@ -135,16 +135,16 @@ def _sessions_on(view: View, host: str) -> list[Session]:
     return [session for session in entries if host in session.brick_hosts]
 
 
-def _some(view: View, sessions: list[Session], most: int) -> list[Session]:
+def _first_part(view: View, sessions: list[Session], most: int) -> list[Session]:
     """The first sessions that fit into one transaction, one of them at least."""
-    some: list[Session] = []
+    part: list[Session] = []
     ops = 2
     for session in sessions:
         ops += 1 + len(view.users_of(session.token))
-        if some and ops > most:
+        if part and ops > most:
             break
-        some.append(session)
-    return some
+        part.append(session)
+    return part
 
 
 def _check(view: View, host: str) -> None:

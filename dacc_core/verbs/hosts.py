@@ -124,8 +124,8 @@ def drain(scene: VerbContext, folded: str, caller: PeerCredentials, *, draining:
     check_operator(caller, "drain hosts" if draining else "undrain hosts")
     hosts = select(scene.view, folded)
     changed: set[str] = set()
-    for some in _parts(hosts, scene.most_changes):
-        changed |= yield from _set(scene, some, draining)
+    for part in _parts(hosts, scene.most_changes):
+        changed |= yield from _set(scene, part, draining)
     return tuple(Drained(host, host in changed, tuple(sorted(set(scene.view.owners_on(host).values())))) for host in hosts)
 
 

@@ -22,15 +22,15 @@ def resolve(view: View, name: str) -> str:
 
     Raises NotFound, or InvalidRequest when several sessions are meant.
     """
-    found = [token for token, entry in view.sessions.items() if name in _names(entry.record)]
-    kept = [token for token in found if view.sessions[token].record.kind == "kept"]
-    if len(found) > 1 and kept:
-        found = kept
-    if len(found) > 1:
-        raise InvalidRequest(why=f"{name} means several sessions: {', '.join(sorted(found))}; name one of them")
-    if not found:
+    tokens = [token for token, entry in view.sessions.items() if name in _names(entry.record)]
+    kept = [token for token in tokens if view.sessions[token].record.kind == "kept"]
+    if len(tokens) > 1 and kept:
+        tokens = kept
+    if len(tokens) > 1:
+        raise InvalidRequest(why=f"{name} means several sessions: {', '.join(sorted(tokens))}; name one of them")
+    if not tokens:
         raise NotFound(why=f"no session is called {name}: see dacc status")
-    return found[0]
+    return tokens[0]
 
 
 def _names(session: Session) -> tuple[str, ...]:
@@ -86,10 +86,10 @@ def release(scene: VerbContext, host: str, device: str, caller: PeerCredentials)
             raise NotFound(why=f"host {host} has never registered: see dacc status")
         if device and entry.record.forgotten:
             raise InvalidRequest(why=f"host {host} is forgotten: release all of it, or one brick when it is back")
-        freed = tuple(one for one in entry.record.quarantined if device in ("", one))
+        freed = tuple(brick for brick in entry.record.quarantined if device in ("", brick))
         if not freed:
             raise NotFound(why=f"host {host} has no such brick in quarantine")
-        left = {one: why for one, why in entry.record.quarantined.items() if one not in freed}
+        left = {brick: why for brick, why in entry.record.quarantined.items() if brick not in freed}
         released = msgspec.structs.replace(entry.record, quarantined=left, forgotten=0.0)
         result = yield TransactionBuilder(scene.view).put(released, "allocations", host).commit()
         if result.ok:

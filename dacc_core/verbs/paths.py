@@ -36,11 +36,11 @@ def persistent_variable(name: str) -> str:
 
 def environment(session: Session, root: str) -> dict[str, str]:
     """The variables that a job of this session gets."""
-    request, found = session.request, {}
+    request, variables = session.request, {}
     if session.volume is not None and request.striped:
-        found["DW_JOB_STRIPED"] = f"{job_path(root, session.token)}/{GLOBAL}"
+        variables["DW_JOB_STRIPED"] = f"{job_path(root, session.token)}/{GLOBAL}"
     if session.volume is not None and request.private:
-        found["DW_JOB_PRIVATE"] = private_link(root, session.token)
+        variables["DW_JOB_PRIVATE"] = private_link(root, session.token)
     for name in request.persistent:
-        found[persistent_variable(name)] = f"{persistent_path(root, session.token, name)}/{GLOBAL}"
-    return found
+        variables[persistent_variable(name)] = f"{persistent_path(root, session.token, name)}/{GLOBAL}"
+    return variables

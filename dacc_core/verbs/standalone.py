@@ -106,11 +106,11 @@ class StandaloneRunner:
         return result
 
     def _await(self, ready: Callable[[], Any], doing: str, token: str) -> Any:
-        while (found := ready()) is None:
+        while (value := ready()) is None:
             if not self._left():
                 raise StillWorking(doing=doing, token=token)
             self._follow(min(1.0, self._left()))
-        return found
+        return value
 
     def _follow(self, seconds: float) -> None:
         if self._watch is None:
