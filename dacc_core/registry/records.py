@@ -117,7 +117,7 @@ class Eviction(Record, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Goal(Record, frozen=True, kw_only=True, omit_defaults=True):
-    """The wished facts. ``verb`` is for people: the call that wished them.
+    """The desired state of a session. ``verb`` is for people: the call that set it.
 
     ``stage_in``, ``stage_out``: whether the data is to be copied by then. ``hosts``: where it is to be mounted, and nowhere else.
     ``hurry``: delete without copying out what is owed. ``evict``: what a destroy in a hurry must unmount first.
@@ -235,7 +235,7 @@ class Buffer(Record, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Status(Record, frozen=True, kw_only=True, omit_defaults=True):
-    """``status/<token>``: what is known to be true; written by the session's coordinator only.
+    """``status/<token>``: the observed state; written by the session's coordinator only.
 
     ``mounts`` are the hosts that have the session's mounts; ``touched`` those that may have some;
     ``dirty`` those that could not be reached to unmount. ``used``: a compute node had it mounted, so it may
