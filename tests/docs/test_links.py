@@ -40,6 +40,6 @@ def test_every_page_is_linked_from_the_table_of_contents() -> None:
     assert set(DOCS.rglob("*.md")) - linked == {DOCS / "README.md"}
 
 
-def test_pages_lie_in_one_of_the_four_kinds() -> None:
+def test_pages_lie_in_one_of_the_five_kinds() -> None:
     kinds = {path.relative_to(DOCS).parts[0] for path in DOCS.rglob("*.md")}
-    assert kinds == {"README.md", "getting-started", "guides", "concepts", "reference"}
+    assert kinds == {"README.md", "getting-started", "guides", "concepts", "reference", "development"}
