@@ -5,18 +5,18 @@ Every effect that has an outcome (:data:`Asked`) carries ``ref``; exactly one ev
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import msgspec
 
 from ..errors import DaccError
 from ..keystore.base import Batch, Compare, Op, Snapshot, TxnResult
 from ..registry.records import Session, Status
-from ..registry.transaction import MOST_CHANGES
 from ..values import Progress
 from ..verbs.frontend import Answer
 from ..verbs.operations import User, Verb
 from .plan import Step
+from .rules import Rules as Rules
 from .transitions import StepOutcome
 
 
@@ -174,14 +174,11 @@ class ResolveUser:
 
 @dataclass(frozen=True, slots=True)
 class StepOrder:
-    """All that is needed to run a step. ``buffers``: the persistent sessions that this one uses, with their facts."""
+    """A step of a session, with the status that was recorded when it began: its generation is the step's fencing token."""
 
     step: Step
     session: Session
     status: Status
-    seconds: float
-    mover: str = ""
-    buffers: tuple[tuple[Session, Status], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,26 +242,3 @@ def broken(effect: Asked, error: DaccError) -> Event:
             return StepEnded(effect.ref, StepOutcome(error=error, mover_left=True, unsure=True))
         case FenceHosts():
             return Fenced(effect.ref, dict.fromkeys(effect.hosts, error))
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """The site's numbers that the core goes by (seconds). ``most_changes``: what one transaction changes at most."""
-
-    lease_ttl: float = 10.0
-    deadlines: dict[str, float] = field(default_factory=dict)
-    teardown_budget: float = 240.0
-    attempts: int = 3
-    first_wait: float = 1.0
-    cancel_grace: float = 10.0
-    fence_seconds: float = 15.0
-    stop_grace: float = 10.0
-    history_days: float = 7.0
-    history_number: int = 1000
-    max_pre_run_failures: int = 3
-    mover_host: str = ""
-    most_changes: int = MOST_CHANGES
-
-    def deadline(self, step: str) -> float:
-        """How long a step may take."""
-        return self.deadlines.get(step, 120.0)

@@ -1,4 +1,4 @@
-"""A session in words: what was done, what is wished of it now, and what that waits for. Pure."""
+"""A session in words: what was done, its desired state, and what that waits for. Pure."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from ..verbs.frontend import PeerCredentials
 from ..verbs.operations import Verb
 from ..verbs.operators import look_up
 from ..verbs.sessions import VerbContext
-from . import orders
-from .plan import plan
+from .plan import look_around, plan
 
 WORDS = {
     "create": ("built the filesystem", "building the filesystem"),
@@ -39,8 +38,8 @@ _ENDINGS = ("release", "keep", "quarantine")
 
 def why(scene: VerbContext, name: str, caller: PeerCredentials) -> Verb[dict[str, Any]]:
     """The timeline of a session for its owner or an operator, also of one that has ended. Raises NotFound and Denied."""
-    found = yield from look_up(scene, name, caller)
-    return ended(found) if isinstance(found, History) else explain(scene.view, found, scene.now())
+    record = yield from look_up(scene, name, caller)
+    return ended(record) if isinstance(record, History) else explain(scene.view, record, scene.now())
 
 
 def ended(record: History) -> dict[str, Any]:
@@ -53,7 +52,7 @@ def ended(record: History) -> dict[str, Any]:
         "reason": record.status,
         "kept": record.kept,
         "pre_run_failures": record.pre_run_failures,
-        "events": _told(record.events),
+        "events": _lines(record.events),
     }
 
 
@@ -68,16 +67,16 @@ def explain(view: View, session: Session, now: float) -> dict[str, Any]:
         "kind": session.kind,
         "bricks": bricks,
         "goal": session.goal.verb,
-        "wished": wished(session.goal),
+        "wished": desired(session.goal),
         "waits_for": waits_for(view, session, now),
         "used_by": list(view.users_of(session.token)),
-        "events": [_line(begun, _beginning(session, bricks)), *_told(status.events)],
+        "events": [_line(begun, _beginning(session, bricks)), *_lines(status.events)],
         "before": ended(former.record) if former else None,
     }
 
 
-def wished(goal: Goal) -> str:
-    """The facts that a goal wishes, in words."""
+def desired(goal: Goal) -> str:
+    """The desired state of a goal, in words."""
     if goal.filesystem == "absent":
         return "its end, without copying out what is owed" if goal.hurry else "its end"
     words = ["a filesystem"]
@@ -110,12 +109,12 @@ def waits_for(view: View, session: Session, now: float) -> str:
 
 
 def _next(view: View, session: Session, status: Status) -> str:
-    step = plan(session, status, orders.rebooted(view, session, status), detached=orders.detached(view, session))
+    step = plan(session, status, look_around(view, session, status))
     if step is None:
-        return "nothing" if status.observed_revision >= session.goal_revision else "its coordinator to write down that it is reached"
+        return "nothing" if status.observed_revision >= session.goal_revision else "its coordinator to record that it is reached"
     last = status.events[-1] if status.events else None
     again = f", again: {last.error}" if last is not None and last.error and last.what == step.kind else ""
-    return WORDS[step.kind][1] + (f" on {step.hosts}" if step.hosts else "") + again
+    return WORDS[step.kind][1] + (f" on {step.targets}" if step.targets else "") + again
 
 
 def _copied(progress: Progress) -> str:
@@ -132,7 +131,7 @@ def _beginning(session: Session, bricks: list[str]) -> str:
     return f"got {format_size(session.volume.capacity)} of pool {session.volume.pool}: {', '.join(bricks)}"
 
 
-def _told(events: Iterable[Event]) -> list[dict[str, Any]]:
+def _lines(events: Iterable[Event]) -> list[dict[str, Any]]:
     return [_line(event, sentence(event)) for event in events]
 
 

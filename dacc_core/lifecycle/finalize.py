@@ -11,8 +11,8 @@ from ..registry.transaction import TransactionBuilder
 from ..registry.view import View
 from ..verbs import goals
 from . import transitions
-from .effects import Rules
 from .plan import Step
+from .rules import Rules
 
 
 def ending(view: View, session: Session, status: Status, step: Step, at: float, rules: Rules) -> TransactionBuilder:
@@ -75,8 +75,8 @@ def _keep(draft: TransactionBuilder, session: Session, status: Status, token: st
         origin=session.token,
     )
     # What stopped the teardown is the history's; the kept session begins without it, or nobody could finish it.
-    facts_kept = msgspec.structs.replace(status, observed_revision=kept.goal_revision, running=None, gave_up="", failure=None)
-    draft.put(kept, "sessions", token).put(facts_kept, "status", token)
+    kept_status = msgspec.structs.replace(status, observed_revision=kept.goal_revision, running=None, gave_up="", failure=None)
+    draft.put(kept, "sessions", token).put(kept_status, "status", token)
 
 
 def _detach(view: View, draft: TransactionBuilder, session: Session, name: str, owner: str, at: float) -> None:
@@ -115,20 +115,13 @@ def _prune(view: View, draft: TransactionBuilder, token: str, at: float, rules: 
             draft.delete("history", name)
 
 
-def after_success(step: Step, session: Session, status: Status) -> Status:
-    """Facts that follow from a success: an error of an earlier goal is no longer one."""
-    if status.failure is not None and not goals.failed(session, status):
-        return msgspec.structs.replace(status, failure=None)
-    return status
-
-
 def count_pre_run(view: View, draft: TransactionBuilder, session: Session, status: Status, at: float) -> None:
     """Count a failed pre_run across requeues, which Slurm itself forgets at each teardown; a success forgets them."""
     if session.goal.verb != "pre_run" or session.kind != "job":
         return
-    known, former = view.histories.get(session.token), view.status(session.token)
-    record = known.record if known else History(token=session.token, owner=session.request.owner)
-    if goals.failed(session, status) and not goals.failed(session, former) and status.failure is not None:
+    remembered, recorded = view.histories.get(session.token), view.status(session.token)
+    record = remembered.record if remembered else History(token=session.token, owner=session.request.owner)
+    if goals.failed(session, status) and not goals.failed(session, recorded) and status.failure is not None:
         counted = msgspec.structs.replace(record, pre_run_failures=record.pre_run_failures + 1, status=status.failure.text[:400], ended=at)
         draft.put(counted, "history", session.token)
     elif status.observed_revision >= session.goal_revision and record.pre_run_failures:

@@ -1,20 +1,18 @@
-"""Runs the verbs of front ends: generators that commit, wait and answer. One of the core's parts."""
+"""Runs the verbs of front ends: generators that commit, wait and answer. One of the engine's parts."""
 
 from __future__ import annotations
 
 import logging
 from collections import defaultdict, deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import DaccError, StillWorking
 from ..registry.transaction import Commit
 from ..verbs.frontend import Answer
 from ..verbs.operations import AcquireClaimSlot, LookupUser, Sleep, Wait, grace
 from . import effects as fx
-
-if TYPE_CHECKING:
-    from .engine import Engine
+from .reactor import Reactor
 
 log = logging.getLogger("dacc.call")
 
@@ -22,14 +20,14 @@ log = logging.getLogger("dacc.call")
 class PendingCall:
     """One call under way."""
 
-    def __init__(self, owner: PendingCalls, event: fx.Called) -> None:
+    def __init__(self, owner: PendingCalls, reactor: Reactor, event: fx.Called) -> None:
         self.ref, self.verb, self.token = event.ref, event.verb, event.token
-        self._owner, self._core = owner, owner.core
+        self._owner, self._reactor = owner, reactor
         self._wait: Wait | None = None
         self._done = False
         self._operations = 0
         self._grace = grace(event.seconds)
-        self._deadline = self._core.at(self._core.now.mono + event.seconds, self._overdue)
+        self._deadline = self._reactor.after(event.seconds, self._overdue)
 
     def step(self, reply: Any = None, error: Exception | None = None) -> None:
         """Resume the verb and do what it asks next."""
@@ -54,18 +52,18 @@ class PendingCall:
     def _do(self, operation: Any) -> None:
         match operation:
             case Commit():
-                self._core.transact(operation, self._unless_late(self._committed), self._unless_late(self._refused))
+                self._reactor.transact(operation, self._unless_late(self._committed), self._unless_late(self._refused))
             case Wait():
                 self._wait = operation
                 self._owner.park(self, operation.token)
                 self.look()
             case Sleep():
                 resume = self._unless_late(self.step)
-                self._core.at(self._core.now.mono + operation.seconds, lambda: resume(None))
+                self._reactor.after(operation.seconds, lambda: resume(None))
             case AcquireClaimSlot():
                 self._owner.queue(self, self._unless_late(self.step))
             case LookupUser():
-                self._core.ask(lambda ref: fx.ResolveUser(ref, operation.uid, operation.name), self._unless_late(self._found))
+                self._reactor.ask(lambda ref: fx.ResolveUser(ref, operation.uid, operation.name), self._unless_late(self._user_resolved))
 
     def _unless_late(self, resume: Callable[[Any], None]) -> Callable[[Any], None]:
         """What resumes the verb, unless its deadline came first and it is at something else by then."""
@@ -80,7 +78,7 @@ class PendingCall:
         self._owner.leave(self)
         self.step(error=error)
 
-    def _found(self, event: fx.UserResolved) -> None:
+    def _user_resolved(self, event: fx.UserResolved) -> None:
         if isinstance(event.user, DaccError):
             self.step(error=event.user)
         else:
@@ -91,14 +89,14 @@ class PendingCall:
         if self._wait is None or self._done:
             return
         try:
-            found = self._wait.ready()
+            result = self._wait.ready()
         except Exception as failure:  # the verb raises it on, and so answers its caller
             self._unpark()
             self.step(error=failure)
             return
-        if found is not None:
+        if result is not None:
             self._unpark()
-            self.step(found)
+            self.step(result)
 
     def _unpark(self) -> None:
         if self._wait is not None:
@@ -111,7 +109,7 @@ class PendingCall:
         late = StillWorking(doing=self._wait.doing if self._wait else "writing", token=self.token)
         self._unpark()
         self._owner.leave(self)
-        self._deadline = self._core.at(self._core.now.mono + self._grace, lambda: self._cut_off(late))
+        self._deadline = self._reactor.after(self._grace, lambda: self._cut_off(late))
         self.step(error=late)
 
     def _cut_off(self, late: StillWorking) -> None:
@@ -130,14 +128,14 @@ class PendingCall:
         self._deadline.cancel()
         self._owner.leave(self)
         self._owner.ended(self)
-        self._core.emit(fx.Reply(self.ref, answer))
+        self._reactor.emit(fx.Reply(self.ref, answer))
 
 
 class PendingCalls:
     """All calls under way, by what they wait for."""
 
-    def __init__(self, core: Engine) -> None:
-        self.core = core
+    def __init__(self, reactor: Reactor) -> None:
+        self._reactor = reactor
         self._waiting: dict[str, list[PendingCall]] = defaultdict(list)
         self._turns: deque[tuple[PendingCall, Callable[[Any], None]]] = deque()
         self._early: list[PendingCall] = []
@@ -145,58 +143,58 @@ class PendingCalls:
 
     def begin(self, event: fx.Called) -> None:
         """Start a verb; before the store was first read it only waits for that."""
-        caller = PendingCall(self, event)
-        self.active.add(caller)
-        if self.core.loaded:
-            caller.step()
+        call = PendingCall(self, self._reactor, event)
+        self.active.add(call)
+        if self._reactor.loaded:
+            call.step()
         else:
-            self._early.append(caller)
+            self._early.append(call)
 
     def changed(self, tokens: set[str] | None) -> None:
         """These sessions changed (``None``: anything may have)."""
         early, self._early = self._early, []
-        for caller in early:
-            caller.step()
+        for call in early:
+            call.step()
         for token in list(self._waiting) if tokens is None else sorted(tokens):
-            for caller in tuple(self._waiting.get(token, ())):
-                caller.look()
+            for call in tuple(self._waiting.get(token, ())):
+                call.look()
 
-    def park(self, caller: PendingCall, token: str) -> None:
+    def park(self, call: PendingCall, token: str) -> None:
         """Look again whenever this session changes."""
-        self._waiting[token].append(caller)
+        self._waiting[token].append(call)
 
-    def unpark(self, caller: PendingCall, token: str) -> None:
+    def unpark(self, call: PendingCall, token: str) -> None:
         """It no longer waits."""
         waiting = self._waiting.get(token, [])
-        if caller in waiting:
-            waiting.remove(caller)
+        if call in waiting:
+            waiting.remove(call)
         if not waiting:
             self._waiting.pop(token, None)
 
-    def queue(self, caller: PendingCall, resume: Callable[[Any], None]) -> None:
+    def queue(self, call: PendingCall, resume: Callable[[Any], None]) -> None:
         """Wait for the turn to claim; the first in the queue has it."""
-        self._turns.append((caller, resume))
-        if self._turns[0][0] is caller:
+        self._turns.append((call, resume))
+        if self._turns[0][0] is call:
             resume(None)
 
-    def leave(self, caller: PendingCall) -> None:
+    def leave(self, call: PendingCall) -> None:
         """Give up the turn, or the place in the queue for it."""
-        found = [turn for turn in self._turns if turn[0] is caller]
-        if not found:
+        turns = [turn for turn in self._turns if turn[0] is call]
+        if not turns:
             return
-        first = self._turns[0][0] is caller
-        self._turns.remove(found[0])
+        first = self._turns[0][0] is call
+        self._turns.remove(turns[0])
         if first and self._turns:
             following = self._turns[0][1]
-            self.core.at(self.core.now.mono, lambda: following(None))
+            self._reactor.after(0.0, lambda: following(None))
 
-    def ended(self, caller: PendingCall) -> None:
+    def ended(self, call: PendingCall) -> None:
         """It was answered."""
-        self.active.discard(caller)
+        self.active.discard(call)
 
     def stop(self) -> None:
         """The daemon stops: calls are left unanswered, so that their clients repeat them with the next one."""
-        for caller in tuple(self.active):
-            caller.abandon()
+        for call in tuple(self.active):
+            call.abandon()
         self.active.clear()
         self._waiting.clear()

@@ -1,14 +1,21 @@
-"""What to do next for a session: a pure function of its goal and its facts, with an answer for every combination."""
+"""What to do next for a session: a pure function of its goal, its observed state and its surroundings, with an answer for each combination.
+
+A :class:`Step` is resolved: it names everything that is recorded of it, that its runner needs and that must be fenced after a crash.
+Nothing is added to it later.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from ..names import fold, minus
-from ..registry.records import Session, Status
+from ..names import expand, fold, minus
+from ..registry.records import Buffer, Request, Session, Status
+from ..registry.view import View
 from ..verbs import goals
 from ..verbs.goals import owes_stage_out
+from .rules import Rules
 
 StepKind = Literal[
     "create",
@@ -28,30 +35,71 @@ StepKind = Literal[
 
 STORE_ONLY = frozenset({"release", "keep", "quarantine", "refuse"})
 """Steps without effects on hosts: one transaction each."""
+BOOT_ID = 8
+"""Characters of a boot's id that tell it from a host's other boots."""
+
+UsedBuffer = tuple[Session, Status]
+"""A persistent session that a step mounts or unmounts beside the session's own filesystem, with its observed state."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step. ``hosts`` (folded) are the compute nodes it concerns; ``reason`` is for people."""
+    """One step. ``reason`` is for people; hosts are folded.
+
+    ``targets``: the hosts it is for, where that is not the whole filesystem: compute nodes to mount on or to unmount, brick hosts to
+    restore. ``hosts``: every host on which it acts, to be fenced if its coordinator dies. ``mover``: where data is copied. ``buffers``: the
+    persistent sessions that it mounts or unmounts. ``boots``: the present boots of brick hosts that it makes serve the filesystem.
+    ``seconds``: how long it may take.
+    """
 
     kind: StepKind
-    hosts: str = ""
+    targets: str = ""
     reason: str = ""
+    hosts: str = ""
+    mover: str = ""
+    buffers: tuple[UsedBuffer, ...] = ()
+    boots: Mapping[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
 
 
-def plan(session: Session, status: Status, rebooted: str = "", *, detached: bool = False) -> Step | None:
-    """The next step towards the session's goal; ``None`` when the goal is met, or failed and waits for a new one.
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a plan depends on beside the session's own records.
 
-    ``rebooted`` (folded): brick hosts that were booted since they last served the filesystem. ``detached``: all data of the session
-    was in persistent buffers, and those were destroyed, which needed someone to say --hurry.
+    ``rebooted`` (folded): brick hosts that were booted since they last served the filesystem. ``detached``: all data of the session was in
+    persistent buffers, and those were destroyed, which needed someone to say --hurry. ``mover``: the host for copies. ``boots``: the
+    present boot of each brick host. ``buffers``: the persistent sessions of the request that exist. ``in_use``: those whose mounts belong
+    to the next run of a kept session's job. ``spent``: for how long this host has been at the session's teardown.
     """
-    if detached and session.kind == "kept":
-        return Step("release", reason=_loss(session, detached))  # there is nothing left that could be copied out
+
+    rebooted: str = ""
+    detached: bool = False
+    mover: str = ""
+    boots: Mapping[str, str] = field(default_factory=dict)
+    buffers: tuple[UsedBuffer, ...] = ()
+    in_use: tuple[str, ...] = ()
+    spent: float = 0.0
+    rules: Rules = field(default_factory=Rules)
+
+
+def plan(session: Session, status: Status, around: Surroundings | None = None) -> Step | None:
+    """The next step towards the session's goal, resolved; ``None`` when the goal is reached, or failed and waits for a new one."""
+    around = around or Surroundings()
+    step = _choose(session, status, around)
+    return step if step is None or step.kind in STORE_ONLY else _resolve(step, session, status, around)
+
+
+# --- which step ---
+
+
+def _choose(session: Session, status: Status, around: Surroundings) -> Step | None:
+    if around.detached and session.kind == "kept":
+        return Step("release", reason=_loss(session, detached=True))  # there is nothing left that could be copied out
     if goals.failed(session, status):
         return None
     if session.goal.filesystem == "absent":
-        return _towards_absence(session, status, rebooted, detached)
-    return _towards_presence(session, status, rebooted)
+        return _towards_absence(session, status, around.rebooted, around.detached)
+    return _towards_presence(session, status, around.rebooted)
 
 
 def _towards_presence(session: Session, status: Status, rebooted: str) -> Step | None:
@@ -60,18 +108,18 @@ def _towards_presence(session: Session, status: Status, rebooted: str) -> Step |
     if session.volume is not None and status.filesystem != "ready":
         return Step("create")
     if rebooted:
-        return Step("restore", hosts=rebooted)
-    wanted = session.goal.hosts if session.mountable else ""
+        return Step("restore", targets=rebooted)
+    desired = session.goal.hosts if session.mountable else ""
     staging = _staging(session, status)
     # Data moves before any compute node has the mount and after the last one gave it back.
-    if excess := (status.touched if staging else minus(status.touched, wanted)):
-        return Step("unmount", hosts=excess)
+    if excess := (status.touched if staging else minus(status.touched, desired)):
+        return Step("unmount", targets=excess)
     if status.mover and not (staging and _under_way(status, staging)):
         return Step("unmount_mover")
     if staging:
         return staging
-    if missing := minus(wanted, status.mounts):
-        return Step("mount", hosts=missing)
+    if missing := minus(desired, status.mounts):
+        return Step("mount", targets=missing)
     return None
 
 
@@ -96,19 +144,19 @@ def _towards_absence(session: Session, status: Status, rebooted: str, detached: 
     if session.goal.evict and not status.evicted:
         return Step("evict")
     if touched := minus(status.touched, fold(session.lost)):
-        return Step("unmount", hosts=touched)
+        return Step("unmount", targets=touched)
     payment = _pay(session, status) if owed and not detached else None
     if status.mover and status.mover not in session.lost and not (payment and _under_way(status, payment)):
         return Step("unmount_mover")
     if payment:
         # What is deleted anyway need not be served again.
-        return Step("restore", hosts=rebooted) if payment.kind == "stage_out" and rebooted else payment
+        return Step("restore", targets=rebooted) if payment.kind == "stage_out" and rebooted else payment
     if session.bricks and status.filesystem in ("creating", "ready", "deleting"):
         return Step("delete")
-    return Step("release", reason=_loss(session, owed and detached))
+    return Step("release", reason=_loss(session, detached=owed and detached))
 
 
-def _loss(session: Session, detached: bool = False) -> str:
+def _loss(session: Session, *, detached: bool = False) -> str:
     if session.lost:
         return f"its data is lost: brick host {fold(session.lost)} was forgotten"
     return f"its data is lost: persistent buffer {', '.join(session.request.persistent)} was destroyed" if detached else ""
@@ -127,3 +175,109 @@ def _pay(session: Session, status: Status) -> Step:
     if session.kind == "kept":
         return Step("refuse", reason="its stage-out failed again")
     return Step("keep", reason="its stage-out failed")
+
+
+# --- what it needs ---
+
+
+def _resolve(step: Step, session: Session, status: Status, around: Surroundings) -> Step:
+    mover = status.mover or around.mover if step.kind in ("stage_in", "stage_out", "unmount_mover") else ""
+    return replace(
+        step,
+        hosts=_hosts(session, step, mover),
+        mover=mover,
+        buffers=_buffers(session, status, step, around),
+        boots=dict(around.boots) if step.kind in ("create", "restore") else {},
+        seconds=_seconds(session, step, around),
+    )
+
+
+def _hosts(session: Session, step: Step, mover: str) -> str:
+    match step.kind:
+        case "create" | "restore" | "delete":
+            return fold(session.brick_hosts)
+        case "stage_in" | "stage_out" | "unmount_mover":
+            return mover
+        case "evict":
+            return fold(host for eviction in session.goal.evict for host in expand(eviction.hosts))
+        case _:
+            return step.targets
+
+
+def _seconds(session: Session, step: Step, around: Surroundings) -> float:
+    """Its own deadline, and no more than what is left of a teardown's budget."""
+    limit = around.rules.deadline("stage" if step.kind.startswith("stage") else step.kind)
+    if session.goal.filesystem == "absent":
+        return max(1.0, min(limit, around.rules.teardown_budget - around.spent))
+    return limit
+
+
+def _buffers(session: Session, status: Status, step: Step, around: Surroundings) -> tuple[UsedBuffer, ...]:
+    """The persistent sessions that a step needs; to unmount one that is gone, as it was when it was mounted."""
+    if step.kind in ("mount", "stage_in", "stage_out"):
+        return around.buffers
+    if step.kind not in ("unmount", "unmount_mover"):
+        return ()
+    present = {buffer.token: (buffer, facts) for buffer, facts in around.buffers}
+    mounted = {buffer.token: buffer for buffer in status.buffers}
+    used: list[UsedBuffer] = []
+    for name in session.request.persistent:
+        if step.kind == "unmount" and name in around.in_use:
+            continue
+        if name in present and (name not in mounted or present[name][0].volume == mounted[name].volume):
+            used.append(present[name])
+        elif name in mounted:
+            used.append(_as_it_was(mounted[name], session))
+    return tuple(used)
+
+
+def _as_it_was(buffer: Buffer, job: Session) -> UsedBuffer:
+    request = Request(owner=job.request.owner, group=job.request.group)
+    former = Session(token=buffer.token, id=0, kind="persistent", created_at=0.0, request=request, volume=buffer.volume)
+    return former, Status(filesystem="ready", provider_state=buffer.provider_state)
+
+
+# --- the surroundings, as a view has them ---
+
+
+def look_around(
+    view: View, session: Session, status: Status, *, rules: Rules | None = None, host: str = "", spent: float = 0.0
+) -> Surroundings:
+    """The surroundings of a session that ``host`` coordinates."""
+    rules = rules or Rules()
+    buffers = filter(None, map(view.session, session.request.persistent))
+    return Surroundings(
+        rebooted=rebooted_hosts(view, session, status),
+        detached=is_detached(view, session),
+        mover=rules.mover_host or host,
+        boots=present_boots(view, session),
+        buffers=tuple((buffer, view.status(buffer.token)) for buffer in buffers),
+        in_use=_used_by_the_next_run(view, session),
+        spent=spent,
+        rules=rules,
+    )
+
+
+def present_boots(view: View, session: Session) -> dict[str, str]:
+    """The present boot of each brick host whose daemon names it; the beginning of its id, since a volume may have thousands of hosts."""
+    alive = {host: view.alive[host].record.boot for host in session.brick_hosts if host in view.alive}
+    return {host: boot[:BOOT_ID] for host, boot in alive.items() if boot}
+
+
+def rebooted_hosts(view: View, session: Session, status: Status) -> str:
+    """The brick hosts (folded) that are up, but were booted since they last served the session's filesystem."""
+    if status.filesystem != "ready":
+        return ""
+    return fold(host for host, boot in present_boots(view, session).items() if status.boots.get(host) != boot)
+
+
+def is_detached(view: View, session: Session) -> bool:
+    """Whether a session without a filesystem of its own uses none of its persistent buffers any more: they were destroyed in a hurry."""
+    names = session.request.persistent
+    return session.volume is None and bool(names) and not any(session.token in view.users_of(name) for name in names)
+
+
+def _used_by_the_next_run(view: View, session: Session) -> tuple[str, ...]:
+    """The job of a kept session may run again under its former token: what is mounted at these paths is its, if it uses the same buffer."""
+    heir = view.session(session.origin) if session.kind == "kept" else None
+    return heir.request.persistent if heir is not None else ()

@@ -1,18 +1,28 @@
-"""Pursues the sessions that this host coordinates: plan, record, do, record. One of the core's parts.
+"""Brings one session to its goal: plan, record, act, record. One of the engine's parts.
 
-A :class:`SessionReconciler` is one session's. It is in one of four states: *idle*, *writing* (a transaction is under way), *acting*
-(a step is) or *fencing* (older commands are being ended). Whatever happens, it comes back to :meth:`SessionReconciler.consider`, which
-looks at the records and
-decides anew; so a lost answer, a lost lease or a crash needs no path of its own. Neither does a defect of ours: what was under way is
-given up and fenced, and the session goes on, at worst with that defect as the error of its goal (:meth:`SessionReconciler._recover`).
+A :class:`SessionReconciler` is in one of five states::
+
+            +--------------------- nothing to do -----------------------+
+            v                                                           |
+          Idle -- plan() --> Committing -- step --> RunningStep -- outcome: plan() again
+            ^                    |  ^                    |
+            |                    |  +-- begin, result ---+-- unsure, cancelled: record a higher generation,
+         Backoff <-- retry ------+-- older commands --> Fencing -- enforced --> Idle
+
+Every state but :class:`Idle` has a deadline. When it passes, what was asked for is abandoned and a late answer to it is ignored.
+
+Whatever happens, the session comes back to :meth:`SessionReconciler.consider`, which looks at the records and decides anew; so a lost
+answer, a lost lease or a crash needs no path of its own. Neither does a defect of ours: what was under way is given up and fenced, and the
+session goes on, at worst with that defect as the error of its goal.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeAlias, assert_never
 
 import msgspec
 
@@ -22,370 +32,588 @@ from ..names import clean_text, expand, fold
 from ..registry.records import Running, Session, Status
 from ..registry.transaction import TransactionBuilder
 from ..values import Progress
-from ..verbs import goals
 from . import effects as fx
-from . import finalize, orders, transitions
-from . import policy as judge
-from .plan import STORE_ONLY, Step, plan
+from . import finalize, policy, transitions
+from .plan import STORE_ONLY, Step, Surroundings, look_around, plan
+from .reactor import Reactor, Timer
 from .transitions import StepOutcome
-
-if TYPE_CHECKING:
-    from .engine import Engine, Timer
 
 log = logging.getLogger("dacc.session")
 PROGRESS_SECONDS = 10.0
-MAX_WAIT = 15.0
+CONFLICT_SECONDS = 0.005
+"""After a transaction that met another one of the same record."""
 _DEFECT, _FENCE = "defect", "fence"  # counted among the kinds of steps
 
 
+class Lease(Protocol):
+    """This daemon's proof that it is alive, on which all that it does for sessions depends."""
+
+    host: str
+    incarnation: str
+
+    @property
+    def sure(self) -> bool:
+        """Whether this incarnation certainly still holds it."""
+        ...
+
+    def may_act(self) -> bool:
+        """Whether this daemon may change anything of sessions now."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Tenure:
+    """As what this host acts for a session: for this very session, under this generation."""
+
+    created_at: float
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Considered:
+    """What a plan was made from, as far as it decides: as long as nothing of it changes, the plan does not either.
+
+    ``status`` is 0 while a step runs: what is written of it meanwhile does not change what is to be done.
+    """
+
+    session: int
+    status: int
+    rebooted: str
+    detached: bool
+
+
+# --- what follows when a transaction was done ---
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """Run the step whose beginning was recorded."""
+
+    step: Step
+    session: Session
+    considered: Considered
+
+
+@dataclass(frozen=True, slots=True)
+class Enforce:
+    """Fence these hosts: the higher generation was recorded."""
+
+    key: str
+    hosts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Try this kind of step again after a while."""
+
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Nothing more, unless something changed meanwhile; ``considered``, if the plan was to do nothing more."""
+
+    considered: Considered | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """The session has ended. ``revisions``: of its records, when that was decided."""
+
+    session: Session
+    status: Status
+    step: Step
+    revisions: tuple[int, int]
+
+
+Next: TypeAlias = Act | Enforce | Retry | Rest | Release
+
+
+# --- states ---
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """Nothing is under way. ``considered``: what was looked at when there was nothing to do."""
+
+    considered: Considered | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Waits before it looks again; ``again``: the ending that another transaction got in the way of."""
+
+    until: float
+    again: Release | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Committing:
+    """A transaction is under way, and ``then`` follows."""
+
+    ref: int
+    then: Next
+    tenure: Tenure
+    deadline: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunningStep:
+    """A step is under way. ``lost``: the hosts that had been forgotten when it was planned; ``cancelled``: why it was cancelled.
+
+    ``overran``: it passed its deadline. ``saving``: the transaction that saves its progress, which ``ended`` waits for: of two writes of
+    one status at once, one would be lost.
+    """
+
+    step: Step
+    ref: int
+    tenure: Tenure
+    deadline: float
+    considered: Considered
+    lost: tuple[str, ...]
+    saved_at: float
+    saving: int = 0
+    cancelled: str = ""
+    overran: bool = False
+    ended: StepOutcome | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fencing:
+    """Commands of lower generations are being ended on these hosts."""
+
+    ref: int
+    tenure: Tenure
+    hosts: tuple[str, ...]
+    deadline: float
+
+
+State: TypeAlias = Idle | Backoff | Committing | RunningStep | Fencing
+
+
+def deadline_of(state: State) -> float | None:
+    """When (monotonic) a state is left even if nothing happens."""
+    match state:
+        case Idle():
+            return None
+        case Backoff():
+            return state.until
+        case Committing() | RunningStep() | Fencing():
+            return state.deadline
+        case _:
+            assert_never(state)
+
+
+def awaited_by(state: State) -> frozenset[int]:
+    """The effects whose answers a state waits for."""
+    match state:
+        case Idle() | Backoff():
+            return frozenset()
+        case Committing() | Fencing():
+            return frozenset({state.ref})
+        case RunningStep():
+            return frozenset({state.ref, state.saving})
+        case _:
+            assert_never(state)
+
+
 class SessionReconciler:
-    """One session's way to its goal."""
+    """One session's way to its goal. ``on_rest`` is called with its token when nothing is under way any more."""
 
-    def __init__(self, core: Engine, token: str) -> None:
-        self.core, self.token = core, token
-        self._busy = ""
-        self._ref = 0
-        self._acting: Step | None = None
-        self._without: tuple[str, ...] = ()
-        self._cancelling = ""
-        self._late_step = False
-        self._cleared = -1
-        self._tenure = (0.0, -1)
+    def __init__(self, token: str, reactor: Reactor, lease: Lease, on_rest: Callable[[str], None]) -> None:
+        self.token = token
+        self._reactor, self._lease, self._on_rest = reactor, lease, on_rest
+        self._state: State = Idle()
+        self._timer: Timer | None = None
         self._attempts: Counter[str] = Counter()  # failed ones since the last success, by the kind of step
-        self._epoch = 0  # answers to what was asked before a defect are not for what is under way now
+        self._goal = (0.0, -1)  # of which session and goal these attempts are
+        self._cleared = -1  # the generation below which nothing runs any more
         self._defect = ""
-        self._goal = (0.0, -1)
-        self._budget = judge.Budget()
-        self._wake: Timer | None = None
-        self._guard: Timer | None = None
-        self._saved_at = 0.0
-        self._saving = False
-        self._late: fx.StepEnded | None = None
+        self._teardown = ("", 0.0)  # since when this host has been at it: a record could hold only another host's clock
 
-    # --- deciding ---
+    @property
+    def state(self) -> State:
+        """What is under way."""
+        return self._state
 
-    def consider(self) -> None:
-        """Look at the records and do what is next, if anything and if it is ours to do."""
-        self._safe(self._consider)()
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is under way."""
+        return isinstance(self._state, Idle | Backoff)
 
-    def _safe(self, act: Callable[..., None]) -> Callable[..., None]:
-        """``act``, after whose defect the session goes on; nothing is done once another defect has ended what it belonged to."""
-        epoch = self._epoch
+    @property
+    def copying(self) -> bool:
+        """Whether a copy runs, which may take long."""
+        return isinstance(self._state, RunningStep) and self._state.step.kind in ("stage_in", "stage_out")
+
+    def close(self) -> None:
+        """The session is gone: do nothing more."""
+        self._enter(Idle())
+
+    # --- states ---
+
+    def _enter(self, state: State) -> None:
+        for ref in awaited_by(self._state) - awaited_by(state):
+            self._reactor.forget(ref)
+        self._state = state
+        if self._timer is not None:
+            self._timer.cancel()
+        deadline = deadline_of(state)
+        self._timer = None if deadline is None else self._reactor.at(deadline, self._safely(self._expired))
+
+    def _expired(self) -> None:
+        """The state's deadline passed: abandon what it waits for, and recover."""
+        state = self._state
+        match state:
+            case Idle():
+                pass
+            case Backoff():
+                self._enter(Idle())
+                self._release(state.again) if state.again else self._rest()
+            case Committing():
+                log.warning("transaction without an answer", extra={"session": self.token})
+                self._rest()  # it may have been done, or be done yet: what follows compares revisions
+            case RunningStep():
+                self._step_expired(state)
+            case Fencing():
+                why = f"no answer within {self._reactor.rules.fence_deadline(len(state.hosts)):g} s"
+                self._fence_ended(state, dict.fromkeys(state.hosts, Unavailable(why=why)))
+            case _:
+                assert_never(state)
+
+    def _rest(self, considered: Considered | None = None) -> None:
+        self._enter(Idle(considered))
+        self._on_rest(self.token)
+
+    def _back_off(self, kind: str) -> None:
+        """Try again after a while, longer each time that this kind of step failed."""
+        self._enter(Backoff(self._reactor.now.mono + policy.wait(self._attempts[kind], self._reactor.rules)))
+
+    # --- defects ---
+
+    def _safely(self, act: Callable[..., None]) -> Callable[..., None]:
+        """``act``, after whose defect the session goes on."""
 
         def run(*args: Any) -> None:
-            if epoch == self._epoch and (bug := self.core.guarded(act, *args)) is not None:
+            if (bug := self._reactor.guarded(act, *args)) is not None:
                 self._recover(bug)
 
         return run
 
     def _recover(self, bug: Exception) -> None:
         """Nobody knows what is half done here: give up what is under way, have it fenced, and look at the records anew in a while."""
-        if self._busy == "acting":
-            self.core.emit(fx.CancelStep(self._ref))
-        self.core.forget(self._ref)
-        if self._guard is not None:
-            self._guard.cancel()
-        self._epoch += 1
-        self._acting, self._saving, self._late, self._cleared = None, False, None, -1
+        if isinstance(self._state, RunningStep):
+            self._reactor.emit(fx.CancelStep(self._state.ref))
+        self._cleared = -1
         self._attempts[_DEFECT] += 1
-        if self._attempts[_DEFECT] >= self.core.rules.attempts:
+        if self._attempts[_DEFECT] >= self._reactor.rules.attempts:
             self._defect = clean_text(f"a defect of dacd, see its log: {type(bug).__name__}: {bug}")
-        self._later(_DEFECT)
+        self._back_off(_DEFECT)
 
     def _give_up(self, session: Session, status: Status) -> None:
-        """The same defect again and again: the goal fails with it, so that who waits hears of it and a new goal begins anew.
+        """The same defect again and again: the goal fails with it, so that its caller gets an answer and a new goal begins anew.
 
         A teardown is given up as one that used its time: what is owed is kept, and else its bricks are put into quarantine.
         """
         ending = session.goal.filesystem == "absent" and not status.gave_up
-        if ending and status.running is not None and self._cleared != status.generation:
-            self._go_on(session, status)  # which fences first
+        if ending and self._may_run_elsewhere(status):
+            self._pursue(session, status)  # which fences first
             return
         why, self._defect = self._defect, ""
         if status.observed_revision >= session.goal_revision:  # nobody waits, and what was reached stays true
-            self._go_on(session, status)
-            return
-        owned = self._own(session, status, raised=status.incarnation != self.core.incarnation)
-        if ending:
-            self._advance(session, msgspec.structs.replace(owned, running=None, gave_up=why))
-            return
-        error = StepFailed(step=session.goal.verb, token=self.token, why=why)
-        self._write(session, transitions.fail(owned, session, error, "dacd"), self._idle)
+            self._pursue(session, status)
+        elif ending:
+            self._advance(session, transitions.give_up(status, why))
+        else:
+            error = StepFailed(step=session.goal.verb, token=self.token, why=why)
+            self._write(session, transitions.fail(session, self._own(status), error, "dacd"), Rest())
+
+    # --- deciding ---
+
+    def consider(self) -> None:
+        """Look at the records and do what is next, if anything and if it is ours to do."""
+        self._safely(self._consider)()
 
     def _consider(self) -> None:
-        session = self.core.view.session(self.token)
-        if session is None or not self.core.may_act() or (session.claiming and session.goal.filesystem == "ready"):
+        view, lease = self._reactor.view, self._lease
+        session, status = view.session(self.token), view.status(self.token)
+        if session is None or not lease.may_act() or policy.is_waiting_for_bricks(session):
             return
-        status = self.core.view.status(self.token)
-        if (session.created_at, session.goal_revision) != self._goal:
-            self._notice(session)
-        if self._busy == "acting":
-            self._reconsider(session, status)
-        elif not self._busy and self._wake is None and self._ours(session, status):
-            (self._give_up if self._defect else self._go_on)(session, status)
+        self._note_goal(session)
+        state = self._state
+        match state:
+            case Idle():
+                if policy.coordinates(view, session, status, lease.host, lease.incarnation):
+                    (self._give_up if self._defect else self._pursue)(session, status)
+            case RunningStep():
+                self._reconsider(state, session, status)
+            case Backoff() | Committing() | Fencing():
+                pass  # their ends lead here
+            case _:
+                assert_never(state)
 
-    def _notice(self, session: Session) -> None:
+    def _note_goal(self, session: Session) -> None:
         """A new goal, perhaps of another session under the same token: earlier attempts do not count against it."""
+        if (session.created_at, session.goal_revision) == self._goal:
+            return
         if session.created_at != self._goal[0]:
             self._cleared = -1
         self._goal, self._defect = (session.created_at, session.goal_revision), ""
         self._attempts.clear()
-        self._sleep_no_more()
+        if isinstance(self._state, Backoff):
+            self._enter(Idle())
 
-    def _ours(self, session: Session, status: Status) -> bool:
-        if status.coordinator and self.core.view.is_alive(status.coordinator, status.incarnation):
-            return status.coordinator == self.core.host and status.incarnation == self.core.incarnation
-        return self.core.pursuits.desired(session) == self.core.host
+    def _pursue(self, session: Session, status: Status) -> None:
+        if status.running is None:
+            self._advance(session, status)
+        elif self._may_run_elsewhere(status):
+            self._fence(session, self._raise_generation(status), status.running)
+        else:
+            self._advance(session, msgspec.structs.replace(status, running=None))
 
-    def _go_on(self, session: Session, status: Status) -> None:
-        adopted = status.coordinator == self.core.host and status.incarnation == self.core.incarnation
-        if status.running is not None and self._cleared != status.generation:
-            # Its effects may still be under way somewhere, and not by us: end them first.
-            self._fence(session, self._own(session, status, raised=True), status.running)
-            return
-        if self._plan(session, status) is None and (status.observed_revision >= session.goal_revision or goals.failed(session, status)):
-            return
-        clean = msgspec.structs.replace(status, running=None)
-        self._advance(session, clean if adopted else self._own(session, clean, raised=True))
-
-    def _own(self, session: Session, status: Status, *, raised: bool) -> Status:
-        return msgspec.structs.replace(
-            status, coordinator=self.core.host, incarnation=self.core.incarnation, generation=status.generation + raised
-        )
-
-    def _plan(self, session: Session, status: Status) -> Step | None:
-        view = self.core.view
-        return plan(session, status, orders.rebooted(view, session, status), detached=orders.detached(view, session))
+    def _may_run_elsewhere(self, status: Status) -> bool:
+        """Whether effects of a step may still be under way somewhere, and not by us: they must be ended first."""
+        return status.running is not None and self._cleared != status.generation
 
     def _advance(self, session: Session, status: Status) -> None:
-        """Record facts that are known, together with the beginning of whatever they call for."""
-        status = judge.within_budget(
-            session, judge.asked(session, status), self._budget.spent(session, self.core.now.mono), self.core.rules
-        )
-        step = self._plan(session, status)
+        """Record what was observed, together with the beginning of whatever it calls for."""
+        spent, rules = self._spent(session), self._reactor.rules
+        status = policy.within_budget(session, transitions.expect_staging(session, status), spent, rules)
+        around = self._look_around(session, status, spent)
+        considered = self._considered(around)
+        if self._state == Idle(considered):
+            return  # nothing changed since there was nothing to do
+        step = plan(session, status, around)
         if step is None:
-            del self._attempts[_DEFECT]
-            self._write(session, judge.reached(session, status), self._idle)
+            self._reach(session, status, considered)
         elif step.kind in STORE_ONLY:
-            self._end(session, status, step)
+            self._end(session, self._own(status), step)
         else:
-            self._begin(session, status, step)
+            begun = transitions.begin(step, self._own(status), at=self._reactor.now.wall)
+            self._write(session, begun, Act(step, session, replace(considered, status=0)))
 
-    # --- beginning a step ---
+    def _reach(self, session: Session, status: Status, considered: Considered) -> None:
+        del self._attempts[_DEFECT]
+        reached = transitions.reach(session, status)
+        if reached == self._reactor.view.status(self.token):
+            self._enter(Idle(considered))
+        else:
+            self._write(session, self._own(reached), Rest(considered))
 
-    def _begin(self, session: Session, status: Status, step: Step) -> None:
-        mover = status.mover or self.core.rules.mover_host or self.core.host
-        hosts = orders.hosts_of(session, step, mover)
-        boots = orders.boots_of(self.core.view, session)
-        begun = transitions.begin(step, session, status, hosts=hosts, mover=mover, at=self.core.now.wall, boots=boots)
-        begun = orders.with_buffers(self.core.view, session, begun, step)
-        self._write(session, begun, lambda: self._act(step, session.lost))
+    def _look_around(self, session: Session, status: Status, spent: float) -> Surroundings:
+        reactor = self._reactor
+        return look_around(reactor.view, session, status, rules=reactor.rules, host=self._lease.host, spent=spent)
 
-    def _act(self, step: Step, without: tuple[str, ...]) -> None:
-        """The beginning is recorded: now the effect, ``without`` the hosts that had been forgotten when it was planned."""
-        session, status = self.core.view.session(self.token), self.core.view.status(self.token)
-        if session is None or session.lost != without or not self.core.may_act():
-            self._idle()
+    def _considered(self, around: Surroundings) -> Considered:
+        session, status = self._revisions()
+        return Considered(session, status, around.rebooted, around.detached)
+
+    def _revisions(self) -> tuple[int, int]:
+        view = self._reactor.view
+        return view.revision_of("sessions", self.token), view.revision_of("status", self.token)
+
+    def _spent(self, session: Session) -> float:
+        """The seconds since this was first asked of the session while it was to end: how long this host has been at its teardown."""
+        now = self._reactor.now.mono
+        if session.goal.filesystem != "absent":
+            return 0.0
+        if session.key != self._teardown[0]:
+            self._teardown = session.key, now
+        return now - self._teardown[1]
+
+    # --- a step ---
+
+    def _act(self, act: Act, tenure: Tenure) -> None:
+        """The beginning is recorded: now the effect."""
+        view, now = self._reactor.view, self._reactor.now.mono
+        session, status = view.session(self.token), view.status(self.token)
+        if session is None or session.lost != act.session.lost or not self._lease.may_act():
+            self._rest()
             return
-        self._busy, self._acting, self._cancelling, self._late_step = "acting", step, "", False
-        self._cleared, self._without = -1, without
-        seconds = judge.seconds(session, step, self._budget.spent(session, self.core.now.mono), self.core.rules)
-        order = fx.StepOrder(step, session, status, seconds, status.mover, orders.buffers_of(self.core.view, session, status, step))
-        self._ref = self.core.ask(lambda ref: fx.RunStep(ref, order), self._safe(self._ended))
-        self._saved_at = self.core.now.mono
-        self.core.on_progress(self._ref, self._safe(self._progressed))
-        self._guard = self._after(order.seconds + self.core.rules.cancel_grace, self._overran)
-        log.info("step begins", extra={"session": self.token, "step": step.kind, "hosts": step.hosts})
-        self._reconsider(session, status)  # the goal may have changed while the beginning was written
+        order = fx.StepOrder(act.step, act.session, status)
+        ref = self._reactor.ask(lambda ref: fx.RunStep(ref, order), self._safely(self._step_ended))
+        self._reactor.on_progress(ref, self._safely(self._progressed))
+        deadline = now + act.step.seconds + self._reactor.rules.cancel_grace
+        running = RunningStep(act.step, ref, tenure, deadline, act.considered, act.session.lost, saved_at=now)
+        self._cleared = -1
+        self._enter(running)
+        log.info("step begins", extra={"session": self.token, "step": act.step.kind, "hosts": act.step.hosts})
+        self._reconsider(running, session, status)  # the goal may have changed while the beginning was written
 
-    def _progressed(self, progress: Progress) -> None:
-        """Progress reaches the store now and then only, but at once what the next try must know."""
-        news = progress.cleared != self.core.view.status(self.token).progress.cleared
-        due = news or self.core.now.mono - self._saved_at >= PROGRESS_SECONDS
-        if self._busy == "acting" and due and not self._saving and self.core.may_act() and self._holds():
-            status = msgspec.structs.replace(self.core.view.status(self.token), progress=progress)
-            commit = self._draft(status).commit()
-            self._saved_at, self._saving = self.core.now.mono, True
-            self.core.transact(commit, self._safe(lambda _: self._saved()))
-
-    def _saved(self) -> None:
-        self._saving = False
-        late, self._late = self._late, None
-        if late is not None:
-            self._ended(late)
-
-    # --- while it runs ---
-
-    def _reconsider(self, session: Session, status: Status) -> None:
-        """A step is under way: does the goal still want it?"""
-        if self._cancelling or self._acting is None:
+    def _reconsider(self, state: RunningStep, session: Session, status: Status) -> None:
+        """A step is under way: does the goal still call for it?"""
+        if state.cancelled:
             return
-        if session.lost != self._without:
+        if session.lost != state.lost:
             self.cancel(f"host {fold(session.lost)} was forgotten")
             return
-        wanted, acting = self._plan(session, status), self._acting
-        # An unmount or a restore that has become larger or smaller may end first; what it did is wanted or will be done again.
-        lenient = acting.kind in ("unmount", "restore")
-        if wanted is None or wanted.kind != acting.kind or not (lenient or wanted.hosts == acting.hosts):
+        around = self._look_around(session, status, self._spent(session))
+        considered = replace(self._considered(around), status=0)
+        if considered == state.considered:
+            return
+        self._state = replace(state, considered=considered)
+        if not policy.still_desired(state.step, plan(session, status, around)):
             self.cancel(f"the goal is now {session.goal.verb}")
 
     def cancel(self, why: str) -> None:
         """Stop the running step; what it started is fenced before anything else is done."""
-        if self._busy != "acting" or self._cancelling:
+        state = self._state
+        if isinstance(state, RunningStep) and not state.cancelled:
+            log.info("step is cancelled", extra={"session": self.token, "step": state.step.kind, "why": why})
+            self._reactor.emit(fx.CancelStep(state.ref))
+            self._enter(replace(state, cancelled=why, deadline=self._reactor.now.mono + self._reactor.rules.cancel_grace))
+
+    def _step_expired(self, state: RunningStep) -> None:
+        if state.ended is not None:
+            self._settle(state, state.ended, sure=False)
+        elif not state.cancelled:
+            self._state = replace(state, overran=True)
+            self.cancel("it passed its deadline")
+        else:
+            # It does not end although it was cancelled: go on without it; its commands are fenced, its late outcome is ignored.
+            self._settle(state, StepOutcome(error=Unavailable(why=f"{state.step.kind} did not end after it was cancelled")), sure=False)
+
+    def _progressed(self, progress: Progress) -> None:
+        """Progress reaches the store now and then only, but at once what the next try must know."""
+        state, now, recorded = self._state, self._reactor.now.mono, self._reactor.view.status(self.token)
+        if not isinstance(state, RunningStep) or state.saving or state.ended is not None:
             return
-        self._cancelling = why
-        log.info("step is cancelled", extra={"session": self.token, "step": self._acting and self._acting.kind, "why": why})
-        self.core.emit(fx.CancelStep(self._ref))
-        if self._guard is not None:
-            self._guard.cancel()
-        self._guard = self._after(self.core.rules.cancel_grace, self._abandon)
+        due = progress.cleared != recorded.progress.cleared or now - state.saved_at >= PROGRESS_SECONDS
+        if due and self._lease.may_act() and self._holds(state.tenure):
+            commit = self._draft(msgspec.structs.replace(recorded, progress=progress)).commit()
+            saving = self._reactor.transact(commit, self._safely(self._saved))
+            self._state = replace(state, saving=saving, saved_at=now)
 
-    def _overran(self) -> None:
-        self._late_step = True
-        self.cancel("it passed its deadline")
+    def _saved(self, _: TxnResult) -> None:
+        if isinstance(self._state, RunningStep):
+            self._state = replace(self._state, saving=0)
+            if self._state.ended is not None:
+                self._judge_end(self._state, self._state.ended)
 
-    def _abandon(self) -> None:
-        """The step does not end although it was told to: go on without it; its commands are fenced, its late outcome is ignored."""
-        if self._busy == "acting":
-            self.core.forget(self._ref)
-            step = self._acting.kind if self._acting else "step"
-            self._settle(StepOutcome(error=Unavailable(why=f"{step} did not end after it was told to stop")), sure=False)
-
-    def _ended(self, event: fx.StepEnded) -> None:
-        if self._saving:  # two writes of one status at once: one would be lost
-            self._late = event
+    def _step_ended(self, event: fx.StepEnded) -> None:
+        state = self._state
+        if not isinstance(state, RunningStep):
             return
-        self._settle(event.outcome, sure=not isinstance(event.outcome.error, Cancelled) and not self._cancelling)
+        if state.saving:
+            self._enter(replace(state, ended=event.outcome, deadline=self._reactor.now.mono + self._reactor.rules.commit_seconds))
+        else:
+            self._judge_end(state, event.outcome)
 
-    # --- judging its outcome ---
+    def _judge_end(self, state: RunningStep, outcome: StepOutcome) -> None:
+        self._settle(state, outcome, sure=not isinstance(outcome.error, Cancelled) and not state.cancelled)
 
-    def _settle(self, outcome: StepOutcome, *, sure: bool) -> None:
-        """The step has ended. ``sure``: it was not told to; its commands have ended too, unless the outcome says that this is not sure.
+    # --- its outcome ---
+
+    def _settle(self, state: RunningStep, outcome: StepOutcome, *, sure: bool) -> None:
+        """The step has ended. ``sure``: by itself; its commands have ended too, unless the outcome says that this is not sure.
 
         Otherwise they are fenced before anything else is done.
         """
-        step, self._acting = self._acting, None
-        self.core.forget(self._ref)
-        if self._guard is not None:
-            self._guard.cancel()
-        self._busy = ""
-        session, status = self.core.view.session(self.token), self.core.view.status(self.token)
-        if session is None or step is None or not self._holds():
-            self._idle()
+        self._enter(Idle())
+        step, session, status = state.step, self._reactor.view.session(self.token), self._reactor.view.status(self.token)
+        if session is None or not self._holds(state.tenure):
+            self._rest()
             return
         log.info("step ends", extra={"session": self.token, "step": step.kind, "error": str(outcome.error or "")})
-        outcome = judge.resigned(step, outcome, self._attempts[step.kind] + 1, self.core.rules)
-        known = transitions.finish(step, session, status, outcome, at=self.core.now.wall)
-        if (sure or outcome.error is None) and not outcome.unsure:
-            self._judge(session, known, step, outcome)
-        else:
-            self._unsure(session, status, known, step, outcome, failed=sure or self._late_step)
-
-    def _unsure(self, session: Session, status: Status, known: Status, step: Step, outcome: StepOutcome, *, failed: bool) -> None:
-        """Fence the step's hosts before anything else. One that was told to stop in time has not ``failed``."""
+        outcome = policy.resigned(step, outcome, self._attempts[step.kind] + 1, self._reactor.rules)
+        finished = transitions.finish(step, status, outcome, at=self._reactor.now.wall)
         if outcome.error is None:
-            known = finalize.after_success(step, session, known)
-            self._succeeded(step)
-        elif failed:
-            late = Unavailable(why=f"{step.kind} did not end within its deadline")
-            known = self._failing(session, known, step, late if self._late_step else outcome.error)
-        running = status.running or Running(step=step.kind)
-        if self.core.stopping:
-            self._write(session, msgspec.structs.replace(known, running=running), self._idle)
+            finished = transitions.clear_old_failure(session, finished)
+            del self._attempts[step.kind]  # only of its own kind: what cleans up after a failed copy may succeed each time
+        if (not sure and outcome.error is not None) or outcome.unsure:
+            self._settle_unsure(state, session, finished, outcome, status.running or Running(step=step.kind), failed=sure or state.overran)
+        elif outcome.error is not None:
+            self._settle_failure(session, finished, step, outcome.error)
+        elif self._reactor.stopping:
+            self._write(session, finished, Rest())
         else:
-            self._fence(session, self._own(session, known, raised=True), running)
+            self._advance(session, finished)
 
-    def _judge(self, session: Session, known: Status, step: Step, outcome: StepOutcome) -> None:
-        if outcome.error is None:
-            self._succeeded(step)
-            if self.core.stopping:
-                self._write(session, known, self._idle)
-            else:
-                self._advance(session, finalize.after_success(step, session, known))
-            return
-        failing = self._failing(session, known, step, outcome.error)
-        if failing.failure is not None and goals.failed(session, failing):
-            log.error("goal failed", extra={"session": self.token, "step": step.kind, "why": str(outcome.error)})
-            self._write(session, failing, self._idle)
-        elif failing is known:
-            self._write(session, known, lambda: self._later(step.kind))
+    def _settle_unsure(
+        self, state: RunningStep, session: Session, finished: Status, outcome: StepOutcome, running: Running, *, failed: bool
+    ) -> None:
+        """Fence the step's hosts before anything else. One that was cancelled in time has not ``failed``."""
+        if outcome.error is not None and failed:
+            late = Unavailable(why=f"{state.step.kind} did not end within its deadline")
+            error = late if state.overran else outcome.error
+            finished = policy.conclude(self._judge(session, finished, state.step, error), session, finished, state.step, error)
+        if self._reactor.stopping:
+            self._write(session, msgspec.structs.replace(finished, running=running), Rest())
         else:
-            self._advance(session, failing)
+            self._fence(session, self._raise_generation(finished), running)
 
-    def _succeeded(self, step: Step) -> None:
-        # Only of its own kind: what cleans up after a failed copy may succeed each time, and the copy would be tried for ever.
-        del self._attempts[step.kind]
+    def _settle_failure(self, session: Session, finished: Status, step: Step, error: DaccError) -> None:
+        verdict = self._judge(session, finished, step, error)
+        concluded = policy.conclude(verdict, session, finished, step, error)
+        match verdict:
+            case "retry":
+                self._write(session, concluded, Retry(step.kind))
+            case "fail":
+                log.error("goal failed", extra={"session": self.token, "step": step.kind, "why": str(error)})
+                self._write(session, concluded, Rest())
+            case "give up" | "stop paying":
+                self._advance(session, concluded)
+            case _:
+                assert_never(verdict)
 
-    def _failing(self, session: Session, known: Status, step: Step, error: DaccError) -> Status:
+    def _judge(self, session: Session, status: Status, step: Step, error: DaccError) -> policy.Verdict:
         self._attempts[step.kind] += 1
-        return judge.failing(session, known, step, error, self._attempts[step.kind], self.core.rules)
-
-    def _later(self, kind: str) -> None:
-        """Try again after a while, longer each time that this kind of step failed."""
-        self._busy = ""
-        wait = min(self.core.rules.first_wait * 2 ** min(max(0, self._attempts[kind] - 1), 30), MAX_WAIT)
-        self._sleep_no_more()
-        self._wake = self._after(wait, self._awake)
-
-    def _after(self, seconds: float, then: Callable[[], None]) -> Timer:
-        return self.core.at(self.core.now.mono + seconds, self._safe(then))
-
-    def _awake(self) -> None:
-        self._wake = None
-        self.consider()
-
-    def _sleep_no_more(self) -> None:
-        if self._wake is not None:
-            self._wake.cancel()
-            self._wake = None
+        return policy.judge(session, status, step, error, self._attempts[step.kind], self._reactor.rules)
 
     # --- fencing ---
 
     def _fence(self, session: Session, status: Status, running: Running) -> None:
         """Record the higher generation, then enforce it where the older one may be acting."""
         hosts = tuple(host for host in expand(running.hosts) if host not in session.lost)
-        status = msgspec.structs.replace(status, running=running)
-        self._write(session, status, lambda: self._fence_hosts(session.key, status.generation, hosts))
+        self._write(session, msgspec.structs.replace(status, running=running), Enforce(session.key, hosts))
 
-    def _fence_hosts(self, key: str, generation: int, hosts: tuple[str, ...]) -> None:
-        self._busy = "fencing"
+    def _enforce(self, enforce: Enforce, tenure: Tenure) -> None:
+        key, hosts, generation = enforce.key, enforce.hosts, tenure.generation
+        deadline = self._reactor.now.mono + self._reactor.rules.fence_deadline(len(hosts))
         if not hosts:
-            self._fenced(fx.Fenced(0, {}), generation)
+            self._fence_ended(Fencing(0, tenure, hosts, deadline), {})
             return
         log.info("fencing", extra={"session": self.token, "generation": generation, "hosts": fold(hosts)})
-        self.core.ask(lambda ref: fx.FenceHosts(ref, key, generation, hosts), self._safe(lambda event: self._fenced(event, generation)))
+        ref = self._reactor.ask(lambda ref: fx.FenceHosts(ref, key, generation, hosts), self._safely(self._fenced))
+        self._enter(Fencing(ref, tenure, hosts, deadline))
 
-    def _fenced(self, event: fx.Fenced, generation: int) -> None:
-        self._busy = ""
-        current = self.core.view.session(self.token)
-        if current is None or self.core.stopping or not self._holds():
-            self._idle()
-        elif event.failures:
-            self._unfenced(current, event.failures)
+    def _fenced(self, event: fx.Fenced) -> None:
+        if isinstance(self._state, Fencing):
+            self._fence_ended(self._state, event.failures)
+
+    def _fence_ended(self, fencing: Fencing, failures: Mapping[str, DaccError]) -> None:
+        self._enter(Idle())
+        session = self._reactor.view.session(self.token)
+        if session is None or self._reactor.stopping or not self._holds(fencing.tenure):
+            self._rest()
+        elif failures:
+            self._unfenced(session, fencing.tenure.generation, failures)
         else:
-            self._cleared = generation
-            del self._attempts[_FENCE]
-            self.consider()
+            self._go_on_from(fencing.tenure.generation)
 
-    def _unfenced(self, session: Session, failures: dict[str, DaccError]) -> None:
-        host, error = sorted(failures.items())[0]
-        status = self.core.view.status(self.token)
+    def _go_on_from(self, generation: int) -> None:
+        """Nothing older than this generation is waited for any more."""
+        self._cleared = generation
+        del self._attempts[_FENCE]
+        self.consider()
+
+    def _unfenced(self, session: Session, generation: int, failures: Mapping[str, DaccError]) -> None:
         self._attempts[_FENCE] += 1
-        why = StepFailed(step=f"fencing {host}", token=self.token, why=str(error))
-        lost = set(failures) - set(session.brick_hosts)
-        # A teardown waits for a storage host that it must fence as long as its budget lasts.
-        patient = lost != set(failures) and judge.has_budget(session, self._budget.spent(session, self.core.now.mono), self.core.rules)
-        if self._attempts[_FENCE] < self.core.rules.attempts or patient:
-            self._later(_FENCE)
-        elif lost == set(failures):
-            # Compute nodes and movers that are gone hold nobody up; whatever ran there cannot reach the storage hosts' state.
-            self._cleared = status.generation
-            self.consider()
-        elif session.goal.filesystem == "absent":
-            self._cleared = status.generation
-            self._advance(session, msgspec.structs.replace(status, running=None, gave_up=str(why)[:400]))
-        else:
-            self._write(session, transitions.fail(status, session, why, "fence"), self._idle)
+        host, cause = sorted(failures.items())[0]
+        status, error = self._reactor.view.status(self.token), StepFailed(step=f"fencing {host}", token=self.token, why=str(cause))
+        verdict = policy.judge_fence(session, failures, self._attempts[_FENCE], self._spent(session), self._reactor.rules)
+        match verdict:
+            case "retry":
+                self._back_off(_FENCE)
+            case "go on":
+                self._go_on_from(generation)
+            case "give up":
+                self._cleared = generation
+                self._advance(session, transitions.give_up(status, str(error)))
+            case "fail":
+                self._write(session, transitions.fail(session, status, error, "fence"), Rest())
+            case _:
+                assert_never(verdict)
 
     # --- ending the session ---
 
@@ -394,76 +622,77 @@ class SessionReconciler:
         if step.kind == "refuse":
             last = next((event.error for event in reversed(status.events) if event.error), "")
             error = StepFailed(step=session.goal.verb, token=self.token, why=f"{step.reason}: {last}" if last else step.reason)
-            self._write(session, transitions.fail(status, session, error, "plan"), self._idle)
+            self._write(session, transitions.fail(session, status, error, "plan"), Rest())
             return
         log.info("session ends", extra={"session": self.token, "how": step.kind, "why": step.reason})
-        self._release(session, status, step, self._revisions())
+        self._release(Release(session, status, step, self._revisions()))
 
-    def _release(self, session: Session, status: Status, step: Step, seen: tuple[int, int]) -> None:
+    def _release(self, release: Release) -> None:
         """The transaction that ends the session. Claims and other endings write the same hosts' bricks, so it may have to be made anew.
 
-        What ``status`` has more than the store is known here only: dropped, the last step would be fenced and run again.
+        What ``release.status`` has more than the store is observed here only: dropped, the last step would be fenced and run again.
         """
-        if self._revisions() != seen or not self.core.may_act():
-            self._idle()
+        if self._revisions() != release.revisions or not self._lease.may_act():
+            self._rest()
             return
-        draft = finalize.ending(self.core.view, session, status, step, self.core.now.wall, self.core.rules)
-        self._transact(
-            draft.expect("alive", self.core.host),
-            self._idle,
-            lambda: self._release(session, status, step, seen),
-        )
-
-    def _revisions(self) -> tuple[int, int]:
-        view = self.core.view
-        return view.revision_of("sessions", self.token), view.revision_of("status", self.token)
+        session, status = release.session, release.status
+        draft = finalize.ending(self._reactor.view, session, status, release.step, self._reactor.now.wall, self._reactor.rules)
+        self._commit(draft.expect("alive", self._lease.host), release, Tenure(session.created_at, status.generation))
 
     # --- writing ---
 
-    def _draft(self, status: Status) -> TransactionBuilder:
-        return TransactionBuilder(self.core.view).put(status, "status", self.token).expect("alive", self.core.host)
+    def _own(self, status: Status) -> Status:
+        """The status as ours; of another coordinator's with a higher generation."""
+        ours = (status.coordinator, status.incarnation) == (self._lease.host, self._lease.incarnation)
+        return status if ours else self._raise_generation(status)
 
-    def _write(self, session: Session, status: Status, then: Callable[[], None]) -> None:
-        draft = self._draft(status)
-        finalize.count_pre_run(self.core.view, draft, session, status, self.core.now.wall)
-        self._tenure = session.created_at, status.generation
-        self._transact(draft, lambda: then() if self._holds() else self._idle())
+    def _raise_generation(self, status: Status) -> Status:
+        return transitions.adopt(status, self._lease.host, self._lease.incarnation)
 
-    def _holds(self) -> bool:
+    def _holds(self, tenure: Tenure) -> bool:
         """Whether this host acts for the session as it did when it last wrote so.
 
-        A daemon that stood still may have lost its lease and have a new one by the time it hears how its step ended; what it knows then
+        A daemon that stood still may have lost its lease and have a new one by the time it learns how its step ended; what it knows then
         is of the past, and not to be written over what the one that took over did.
         """
-        session, status = self.core.view.session(self.token), self.core.view.status(self.token)
-        same = session is not None and (session.created_at, status.generation) == self._tenure
-        return same and status.incarnation == self.core.incarnation and self.core.membership.sure
+        session, status = self._reactor.view.session(self.token), self._reactor.view.status(self.token)
+        same = session is not None and Tenure(session.created_at, status.generation) == tenure
+        return same and status.incarnation == self._lease.incarnation and self._lease.sure
 
-    def _transact(self, draft: TransactionBuilder, then: Callable[[], None], otherwise: Callable[[], None] | None = None) -> None:
-        """Write, ``then`` go on; when a record was changed meanwhile go on ``otherwise``, or look at everything anew."""
-        self._busy = "writing"
+    def _draft(self, status: Status) -> TransactionBuilder:
+        return TransactionBuilder(self._reactor.view).put(status, "status", self.token).expect("alive", self._lease.host)
 
-        def written(result: TxnResult) -> None:
-            if self._busy != "writing":
-                return
-            if result.ok:
-                self._busy = ""
-                then()
-            else:
-                self._after(0.005, otherwise or self._idle)
+    def _write(self, session: Session, status: Status, then: Next) -> None:
+        draft = self._draft(status)
+        finalize.count_pre_run(self._reactor.view, draft, session, status, self._reactor.now.wall)
+        self._commit(draft, then, Tenure(session.created_at, status.generation))
 
-        self.core.transact(draft.commit(), self._safe(written))
+    def _commit(self, draft: TransactionBuilder, then: Next, tenure: Tenure) -> None:
+        ref = self._reactor.transact(draft.commit(), self._safely(self._committed))
+        self._enter(Committing(ref, then, tenure, self._reactor.now.mono + self._reactor.rules.commit_seconds))
 
-    def _idle(self) -> None:
-        self._busy = ""
-        self.core.pursuits.changed({self.token})
+    def _committed(self, result: TxnResult) -> None:
+        state = self._state
+        if not isinstance(state, Committing):
+            return
+        self._enter(Idle())
+        if not result.ok:  # a record was changed meanwhile
+            again = state.then if isinstance(state.then, Release) else None
+            self._enter(Backoff(self._reactor.now.mono + CONFLICT_SECONDS, again))
+        elif isinstance(state.then, Release) or not self._holds(state.tenure):
+            self._rest()
+        else:
+            self._follow(state.then, state.tenure)
 
-    @property
-    def copying(self) -> bool:
-        """Whether a copy runs, which may take long."""
-        return self._acting is not None and self._acting.kind in ("stage_in", "stage_out")
-
-    @property
-    def idle(self) -> bool:
-        """Whether nothing is under way."""
-        return not self._busy
+    def _follow(self, then: Act | Enforce | Retry | Rest, tenure: Tenure) -> None:
+        match then:
+            case Act():
+                self._act(then, tenure)
+            case Enforce():
+                self._enforce(then, tenure)
+            case Retry():
+                self._back_off(then.kind)
+            case Rest():
+                self._rest(then.considered and replace(then.considered, status=self._revisions()[1]))
+            case _:
+                assert_never(then)

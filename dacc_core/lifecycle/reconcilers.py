@@ -1,77 +1,71 @@
-"""All sessions that this host coordinates, or may have to. One of the core's parts."""
+"""All sessions that this host coordinates, or may have to. One of the engine's parts."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
-from ..registry.records import Session
-from . import effects as fx
-from .reconciler import SessionReconciler
+from . import policy
+from .reactor import Reactor
+from .reconciler import Lease, SessionReconciler
 
-if TYPE_CHECKING:
-    from .engine import Engine
+STOP_CHECK_SECONDS = 0.05
 
 
 class Reconcilers:
-    """All sessions that this host coordinates or may have to."""
+    """The reconcilers of the sessions that this host coordinates, or has coordinated."""
 
-    def __init__(self, core: Engine) -> None:
-        self.core = core
+    def __init__(self, reactor: Reactor, lease: Lease) -> None:
+        self._reactor, self._lease = reactor, lease
         self._by_token: dict[str, SessionReconciler] = {}
 
     def changed(self, tokens: set[str] | None) -> None:
         """These sessions changed (``None`` or a member ``""``: all must be looked at)."""
-        if not self.core.may_act():
+        if not self._lease.may_act():
             return
         if tokens is None or "" in tokens:
-            tokens = set(self.core.view.sessions) | self._by_token.keys()
+            tokens = set(self._reactor.view.sessions) | self._by_token.keys()
         for token in sorted(tokens):
-            self.core.guarded(self._look, token)
+            self._reactor.guarded(self._look, token)
 
     def _look(self, token: str) -> None:
-        pursuit = self._by_token.get(token)
-        if token in self.core.view.sessions:
-            if pursuit is None:
-                pursuit = self._by_token[token] = SessionReconciler(self.core, token)
-            pursuit.consider()
-        elif pursuit is not None:
-            if pursuit.idle:
+        reconciler = self._by_token.get(token)
+        if token in self._reactor.view.sessions:
+            if reconciler is None and self._is_ours(token):
+                reconciler = self._by_token[token] = SessionReconciler(token, self._reactor, self._lease, self._rested)
+            if reconciler is not None:
+                reconciler.consider()
+        elif reconciler is not None:
+            if reconciler.idle:
+                reconciler.close()
                 del self._by_token[token]
             else:
-                pursuit.cancel("the session is gone")
+                reconciler.cancel("the session is gone")
 
-    def desired(self, session: Session) -> str:
-        """Which host should coordinate a session that has no living coordinator."""
-        alive, hosts = self.core.view.alive, self.core.view.hosts
-        for host in session.brick_hosts:
-            if host in alive:
-                return host
-        pool = session.volume.pool if session.volume else session.request.pool
-        serving = sorted(host for host in alive if host in hosts and hosts[host].record.bricks)
-        for host in serving:
-            if any(brick.pool == pool for brick in hosts[host].record.bricks):
-                return host
-        return min(serving, default=min(alive, default=""))
+    def _is_ours(self, token: str) -> bool:
+        view = self._reactor.view
+        session = view.sessions[token].record
+        if policy.is_waiting_for_bricks(session):
+            return False
+        return policy.coordinates(view, session, view.status(token), self._lease.host, self._lease.incarnation)
+
+    def _rested(self, token: str) -> None:
+        self.changed({token})
 
     def halt(self) -> None:
         """The lease cannot be relied on: stop every step now."""
-        for pursuit in self._by_token.values():
-            pursuit.cancel("this host may have lost its lease")
+        for reconciler in self._by_token.values():
+            reconciler.cancel("this host may have lost its lease")
 
-    def stop(self) -> None:
-        """The daemon stops: end copies, let short steps finish, then leave."""
-        for pursuit in self._by_token.values():
-            if pursuit.copying:
-                pursuit.cancel("this daemon stops")
-        self.core.at(self.core.now.mono + self.core.rules.stop_grace, self._leave)
-        self._check()
+    def stop(self, then: Callable[[], None]) -> None:
+        """The daemon stops: end copies, let short steps finish, ``then`` go on; at the latest when the grace is over."""
+        for reconciler in self._by_token.values():
+            if reconciler.copying:
+                reconciler.cancel("this daemon stops")
+        self._reactor.after(self._reactor.rules.stop_grace, then)
+        self._check(then)
 
-    def _check(self) -> None:
-        if all(pursuit.idle for pursuit in self._by_token.values()):
-            self._leave()
+    def _check(self, then: Callable[[], None]) -> None:
+        if all(reconciler.idle for reconciler in self._by_token.values()):
+            then()
         else:
-            self.core.at(self.core.now.mono + 0.05, self._check)
-
-    def _leave(self) -> None:
-        self.core.membership.leave()
-        self.core.emit(fx.Exit())
+            self._reactor.after(STOP_CHECK_SECONDS, lambda: self._check(then))

@@ -45,7 +45,7 @@ class StepEnvironment:
 
 
 @dataclass(frozen=True, slots=True)
-class _Mounted:
+class UsedVolume:
     """A volume that the session uses, and where its nodes have it. ``variable``: how stage requests name it."""
 
     owner: Session
@@ -56,12 +56,12 @@ class _Mounted:
     own: bool
 
 
-def run_step(order: StepOrder, tools: StepEnvironment, cancel: sdk.CancelToken, progress: Callable[[Progress], None]) -> StepOutcome:
+def run_step(order: StepOrder, environment: StepEnvironment, cancel: sdk.CancelToken, report: Callable[[Progress], None]) -> StepOutcome:
     """Run a step to its end. Never raises: any exception is the outcome's error, one that is no DaccError a provider's bug."""
     failpoint(f"step.{order.step.kind}.before")
-    performer = _StepRunner(order, tools, cancel, progress)
+    runner = StepRunner(order, environment, cancel, report)
     try:
-        outcome = performer.run()
+        outcome = runner.run()
     except DaccError as error:
         outcome = StepOutcome(error=error, mover_left=order.step.kind.startswith("stage"))
     except Exception as error:
@@ -70,7 +70,7 @@ def run_step(order: StepOrder, tools: StepEnvironment, cancel: sdk.CancelToken, 
         bug = ProviderBug(provider=provider, where=order.step.kind, why=f"{type(error).__name__}: {error}")
         outcome = StepOutcome(error=bug, mover_left=True)
     failpoint(f"step.{order.step.kind}.after")
-    return replace(_cleaned(outcome), unsure=performer.hosts.unsure)
+    return replace(_cleaned(outcome), unsure=runner.hosts.unsure)
 
 
 def _cleaned(outcome: StepOutcome) -> StepOutcome:
@@ -80,43 +80,36 @@ def _cleaned(outcome: StepOutcome) -> StepOutcome:
     return outcome
 
 
-def _checked(progress: Callable[[Progress], None]) -> Callable[[Progress], None]:
-    """Only what a record can hold is passed on: providers and movers report it."""
+class StepRunner:
+    """One run of one step: it calls the provider and the mover, and makes their answers an outcome."""
 
-    def report(news: Progress) -> None:
-        try:
-            checked = msgspec.json.decode(msgspec.json.encode(news), type=Progress)
-        except (msgspec.MsgspecError, TypeError, ValueError, OverflowError):
-            log.warning("progress that is none is dropped", extra={"why": clean_text(repr(news))})
-        else:
-            progress(checked)
-
-    return report
-
-
-class _StepRunner:
-    def __init__(self, order: StepOrder, tools: StepEnvironment, cancel: sdk.CancelToken, progress: Callable[[Progress], None]) -> None:
-        self.order, self.tools = order, tools
-        self.session, self.status = order.session, order.status
-        self.hosts = tools.runner.fenced(self.session.key, self.status.generation, cancel)
-        self.told = self.status.progress
-        self.tell = progress
+    def __init__(self, order: StepOrder, environment: StepEnvironment, cancel: sdk.CancelToken, report: Callable[[Progress], None]) -> None:
+        self.step, self.session, self.status = order.step, order.session, order.status
+        self.environment = environment
+        self.hosts = environment.runner.fenced(self.session.key, self.status.generation, cancel)
+        self.progress = self.status.progress
+        self._report = report
         self.context = sdk.Context(
             hosts=Without(self.hosts, self.session.lost) if self.session.lost else self.hosts,
-            deadline=sdk.Deadline.after(order.seconds),
+            deadline=sdk.Deadline.after(self.step.seconds),
             cancel=cancel,
             generation=self.status.generation,
             token=self.session.token,
             log=logging.getLogger("dacc.provider"),
-            progress=_checked(self.progressed),
+            progress=self._on_progress,
         )
 
-    def progressed(self, progress: Progress) -> None:
-        """Pass progress on, and know it: a try that fails may be over before the record has it."""
-        self.told = progress
-        self.tell(progress)
+    def _on_progress(self, progress: Progress) -> None:
+        """Pass on what a record can hold, and remember it: a try that fails may be over before the record has it."""
+        try:
+            self.progress = msgspec.json.decode(msgspec.json.encode(progress), type=Progress)
+        except (msgspec.MsgspecError, TypeError, ValueError, OverflowError):
+            log.warning("progress that no record could hold is dropped", extra={"why": clean_text(repr(progress))})
+        else:
+            self._report(self.progress)
 
     def run(self) -> StepOutcome:
+        """Run it. Raises DaccError, and whatever a provider raises."""
         steps: dict[str, Callable[[], StepOutcome]] = {
             "create": self.create,
             "restore": self.restore,
@@ -128,13 +121,16 @@ class _StepRunner:
             "unmount_mover": self.unmount_mover,
             "evict": self.evict,
         }
-        return steps[self.order.step.kind]()
+        return steps[self.step.kind]()
+
+    def _provider(self, volume: Volume) -> sdk.Provider:
+        return self.environment.providers(volume.provider)
 
     # --- the filesystem ---
 
     def create(self) -> StepOutcome:
         volume, request = self._volume(), self.session.request
-        provider = self.tools.providers(volume.provider)
+        provider = self._provider(volume)
         if request.swap and not provider.capabilities.swap:
             raise Unsupported(why=f"provider {volume.provider} of pool {volume.pool} cannot serve swap files: leave out #DW swap")
         created = provider.create(
@@ -149,7 +145,7 @@ class _StepRunner:
     def restore(self) -> StepOutcome:
         """Have the filesystem served again by hosts that were booted. A provider that cannot has nothing that a boot ends."""
         volume = self._volume()
-        provider = self.tools.providers(volume.provider)
+        provider = self._provider(volume)
         if isinstance(provider, sdk.RestoreProvider):
             provider.restore(sdk.VolumeRequest(context=self.context, volume=volume, state=self.status.provider_state))
         return StepOutcome()
@@ -157,7 +153,7 @@ class _StepRunner:
     def delete(self) -> StepOutcome:
         volume = self._volume()
         request = sdk.Delete(context=self.context, volume=volume, state=self.status.provider_state, gone=self.session.lost)
-        self.tools.providers(volume.provider).delete(request)
+        self._provider(volume).delete(request)
         return StepOutcome()
 
     def _volume(self) -> Volume:
@@ -169,7 +165,7 @@ class _StepRunner:
 
     def mount(self) -> StepOutcome:
         self._require_buffers()
-        hosts = expand(self.order.step.hosts)
+        hosts = expand(self.step.targets)
         results: dict[str, DaccError | None] = dict.fromkeys(hosts)
         for mounted in self._volumes():
             _merge(results, self._mount(mounted, _well(results)))
@@ -178,7 +174,7 @@ class _StepRunner:
         return _per_host(results, "mount", self.session)
 
     def unmount(self) -> StepOutcome:
-        hosts = expand(self.order.step.hosts)
+        hosts = expand(self.step.targets)
         results: dict[str, DaccError | None] = dict.fromkeys(hosts)
         if self.session.request.swap and self.session.volume:
             _merge(results, self._swap(hosts, on=False))
@@ -191,35 +187,35 @@ class _StepRunner:
         volume, name = self._volume(), self.session.token
         results: dict[str, DaccError | None] = {}
         for eviction in self.session.goal.evict:
-            path = paths.persistent_path(self.tools.mount_root, eviction.token, name)
-            mounted = _Mounted(self.session, volume, self.status.provider_state, path, "", own=False)
+            path = paths.persistent_path(self.environment.mount_root, eviction.token, name)
+            mounted = UsedVolume(self.session, volume, self.status.provider_state, path, "", own=False)
             _merge(results, self._unmount(mounted, expand(eviction.hosts)))
         return _per_host(results, "unmount", self.session, tolerate_gone=True)
 
     def _require_buffers(self) -> None:
         """A job never runs or copies without a buffer that it uses: it may have been destroyed in a hurry a moment ago."""
-        there = {buffer.token for buffer, _ in self.order.buffers}
+        there = {buffer.token for buffer, _ in self.step.buffers}
         for name in self.session.request.persistent:
             if name not in there:
                 raise NoSuchBuffer(name=name)
 
-    def _volumes(self) -> list[_Mounted]:
-        root, token, found = self.tools.mount_root, self.session.mounted_as, []
+    def _volumes(self) -> list[UsedVolume]:
+        root, token, used = self.environment.mount_root, self.session.mounted_as, list[UsedVolume]()
         if self.session.volume is not None:
             path = paths.job_path(root, token)
-            found.append(_Mounted(self.session, self.session.volume, self.status.provider_state, path, "DW_JOB_STRIPED", own=True))
-        for buffer, status in self.order.buffers:
+            used.append(UsedVolume(self.session, self.session.volume, self.status.provider_state, path, "DW_JOB_STRIPED", own=True))
+        for buffer, status in self.step.buffers:
             if buffer.volume is not None:
                 path, name = paths.persistent_path(root, token, buffer.token), paths.persistent_variable(buffer.token)
-                found.append(_Mounted(buffer, buffer.volume, status.provider_state, path, name, own=False))
-        return found
+                used.append(UsedVolume(buffer, buffer.volume, status.provider_state, path, name, own=False))
+        return used
 
-    def _mount(self, mounted: _Mounted, hosts: tuple[str, ...]) -> Mapping[str, DaccError | None]:
+    def _mount(self, mounted: UsedVolume, hosts: tuple[str, ...]) -> Mapping[str, DaccError | None]:
         if not hosts:
             return {}
         request = mounted.owner.request
         private = mounted.own and request.private
-        result = self.tools.providers(mounted.volume.provider).mount(
+        result = self._provider(mounted.volume).mount(
             sdk.Mount(
                 context=self.context,
                 volume=mounted.volume,
@@ -230,24 +226,24 @@ class _StepRunner:
                 group=request.group,
                 mode=request.mode,
                 private=private,
-                link=paths.private_link(self.tools.mount_root, self.session.mounted_as) if private else "",
+                link=paths.private_link(self.environment.mount_root, self.session.mounted_as) if private else "",
             )
         )
         return _complete(result, hosts, mounted.volume.provider, "mount")
 
-    def _unmount(self, mounted: _Mounted, hosts: tuple[str, ...]) -> Mapping[str, DaccError | None]:
+    def _unmount(self, mounted: UsedVolume, hosts: tuple[str, ...]) -> Mapping[str, DaccError | None]:
         if not hosts:
             return {}
         private = mounted.own and mounted.owner.request.private
-        link = paths.private_link(self.tools.mount_root, self.session.mounted_as) if private else ""
-        result = self.tools.providers(mounted.volume.provider).unmount(
+        link = paths.private_link(self.environment.mount_root, self.session.mounted_as) if private else ""
+        result = self._provider(mounted.volume).unmount(
             sdk.Unmount(context=self.context, volume=mounted.volume, state=mounted.state, hosts=hosts, path=mounted.path, link=link)
         )
         return _complete(result, hosts, mounted.volume.provider, "unmount")
 
     def _swap(self, hosts: tuple[str, ...], *, on: bool) -> Mapping[str, DaccError | None]:
         volume = self._volume()
-        provider = self.tools.providers(volume.provider)
+        provider = self._provider(volume)
         if not isinstance(provider, sdk.SwapProvider) or not hosts:
             return {}
         request = sdk.Swap(
@@ -255,7 +251,7 @@ class _StepRunner:
             volume=volume,
             state=self.status.provider_state,
             hosts=hosts,
-            path=paths.job_path(self.tools.mount_root, self.session.mounted_as),
+            path=paths.job_path(self.environment.mount_root, self.session.mounted_as),
             size=self.session.request.swap,
         )
         result = provider.swap_on(request) if on else provider.swap_off(request)
@@ -267,33 +263,33 @@ class _StepRunner:
         requests, gone = self._requests(direction)
         if gone and not requests:
             raise gone
-        host, volumes = self.order.mover, self._volumes()
+        host, volumes = self.step.mover, self._volumes()
         for mounted in volumes:
             self._mount_mover(mounted, host, read_only=direction == "out")
         failpoint(f"stage_{direction}.mounted")
         error: DaccError | None = gone  # what else is owed is delivered all the same
         try:
             report = self._copy(direction, requests, host, volumes)
-            self.told = Progress(files=report.files, bytes=report.bytes, total_files=report.files, total_bytes=report.bytes)
+            self.progress = Progress(files=report.files, bytes=report.bytes, total_files=report.files, total_bytes=report.bytes)
         except DaccError as failure:
             error = failure
         failpoint(f"stage_{direction}.copied")
-        return StepOutcome(error=error, progress=self.told, mover_left=self._unmount_all(volumes, host) is not None)
+        return StepOutcome(error=error, progress=self.progress, mover_left=self._unmount_all(volumes, host) is not None)
 
     def _requests(self, direction: str) -> tuple[tuple[StageRequest, ...], NoSuchBuffer | None]:
-        """What is to be copied, and the error for what cannot be: the buffer that it is in was destroyed, or this is not known of it."""
+        """What is to be copied, and the error for what cannot be: its buffer was destroyed, or may have been."""
         if direction == "in":
             self._require_buffers()
             return self.session.request.stage_in, None
-        there = {buffer.token for buffer, _ in self.order.buffers}
+        there = {buffer.token for buffer, _ in self.step.buffers}
         gone = {name: paths.persistent_variable(name) for name in self.session.request.persistent if name not in there}
         lost = [name for name, variable in gone.items() for request in self.session.request.stage_out if _may_be_in(request, variable)]
-        left = tuple(one for one in self.session.request.stage_out if not any(_may_be_in(one, variable) for variable in gone.values()))
+        left = tuple(each for each in self.session.request.stage_out if not any(_may_be_in(each, variable) for variable in gone.values()))
         return left, NoSuchBuffer(name=lost[0]) if lost else None
 
-    def _mount_mover(self, mounted: _Mounted, host: str, *, read_only: bool) -> None:
+    def _mount_mover(self, mounted: UsedVolume, host: str, *, read_only: bool) -> None:
         request = mounted.owner.request
-        result = self.tools.providers(mounted.volume.provider).mount(
+        result = self._provider(mounted.volume).mount(
             sdk.Mount(
                 context=self.context,
                 volume=mounted.volume,
@@ -309,33 +305,33 @@ class _StepRunner:
         )
         _raise_first(_complete(result, (host,), mounted.volume.provider, "mount"))
 
-    def _mover_path(self, mounted: _Mounted) -> str:
+    def _mover_path(self, mounted: UsedVolume) -> str:
         # By the session that copies: two jobs may stage through one persistent buffer at once.
-        return paths.mover_path(self.tools.mover_root, f"{self.session.key}-{mounted.volume.name}")
+        return paths.mover_path(self.environment.mover_root, f"{self.session.key}-{mounted.volume.name}")
 
-    def _copy(self, direction: str, requests: tuple[StageRequest, ...], host: str, volumes: list[_Mounted]) -> CopyReport:
+    def _copy(self, direction: str, requests: tuple[StageRequest, ...], host: str, volumes: list[UsedVolume]) -> CopyReport:
         request = self.session.request
         own = self.session.volume
-        enforced = own is None or self.tools.providers(own.provider).capabilities.capacity_enforced
+        enforced = own is None or self._provider(own).capabilities.capacity_enforced
         order = CopyOrder(
             context=self.context,
             host=host,
             uid=request.owner,
             gid=request.group,
             requests=requests,
-            roots={one.variable: Root(self._mover_path(one), paths.GLOBAL, one.owner.request.owner) for one in volumes},
+            roots={used.variable: Root(self._mover_path(used), paths.GLOBAL, used.owner.request.owner) for used in volumes},
             direction="in" if direction == "in" else "out",
             limit=0 if enforced or own is None else own.capacity,
             resumed=self.status.progress.cleared,
         )
-        return self.tools.mover.copy(order)
+        return self.environment.mover.copy(order)
 
     def unmount_mover(self) -> StepOutcome:
-        return StepOutcome(error=self._unmount_all(self._volumes(), self.status.mover))
+        return StepOutcome(error=self._unmount_all(self._volumes(), self.step.mover))
 
-    def _unmount_all(self, volumes: list[_Mounted], host: str) -> DaccError | None:
+    def _unmount_all(self, volumes: list[UsedVolume], host: str) -> DaccError | None:
         for mounted in volumes:
-            result = self.tools.providers(mounted.volume.provider).unmount(
+            result = self._provider(mounted.volume).unmount(
                 sdk.Unmount(
                     context=self.context,
                     volume=mounted.volume,
@@ -367,10 +363,10 @@ def _complete(result: sdk.PerHost, hosts: tuple[str, ...], provider: str, where:
     """The provider's answer for the hosts that it was asked for, if it names every one."""
     missing = [host for host in hosts if host not in result.hosts]
     if missing:
-        raise ProviderBug(provider=provider, where=where, why=f"it says nothing about {missing[0]}")
+        raise ProviderBug(provider=provider, where=where, why=f"its answer lacks {missing[0]}")
     wrong = [host for host in hosts if not isinstance(result.hosts[host], DaccError | None)]
     if wrong:
-        raise ProviderBug(provider=provider, where=where, why=f"what it says about {wrong[0]} is neither None nor an error of the SDK")
+        raise ProviderBug(provider=provider, where=where, why=f"its answer for {wrong[0]} is neither None nor an error of the SDK")
     return {host: result.hosts[host] for host in hosts}
 
 
@@ -396,5 +392,5 @@ def _per_host(results: Mapping[str, DaccError | None], what: str, session: Sessi
     host, error = sorted(bad.items())[0]
     more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
     failed = StepFailed(step=f"{what} on {host}{more}", token=session.token, why=str(error))
-    failed.retryable = all(one.retryable for one in bad.values())
+    failed.retryable = all(cause.retryable for cause in bad.values())
     return StepOutcome(hosts=results, error=failed)

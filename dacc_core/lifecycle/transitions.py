@@ -1,4 +1,4 @@
-"""How a step changes what is known: before it starts, and by its outcome. Pure."""
+"""How the observed state of a session changes: by a step that begins, by its outcome, by what is concluded from it. Pure."""
 
 from __future__ import annotations
 
@@ -10,14 +10,18 @@ import msgspec
 
 from ..errors import DaccError, HostLost, HostUnreachable
 from ..names import fold, minus, shorten, union
-from ..registry.records import Event, Failure, Running, Session, Status
+from ..registry.records import Buffer, Event, Failure, Running, Session, Status
 from ..values import Progress
+from ..verbs import goals
 from .plan import Step
 
 MAX_EVENTS = 60
 """Events kept in a session's timeline; older ones make room."""
 EVENT_TEXT = 400
 """Characters of an event's hosts, and of its error: many events are kept, and a set of hosts may have as many as a record can take."""
+
+GAVE_UP_TEXT = 400
+"""Characters of why a teardown was given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +40,25 @@ class StepOutcome:
     unsure: bool = False
 
 
-def begin(
-    step: Step, session: Session, status: Status, *, hosts: str, mover: str, at: float, boots: Mapping[str, str] | None = None
-) -> Status:
-    """The facts while a step's effects may be under way. ``hosts``: every host on which it acts, to be fenced after a crash.
+def expect_staging(session: Session, status: Status) -> Status:
+    """Staging that the request asks for counts as pending from the beginning."""
+    request = session.request
+    changed: dict[str, Any] = {}
+    if request.stage_in and status.stage_in == "none":
+        changed["stage_in"] = "pending"
+    if request.stage_out and status.stage_out == "none":
+        changed["stage_out"] = "pending"
+    return msgspec.structs.replace(status, **changed) if changed else status
 
-    ``boots``: the present boots of the brick hosts, for a step that makes them serve the filesystem.
-    """
-    serving = dict(boots or {}) if step.kind in ("create", "restore") else {}
-    changed: dict[str, Any] = {"running": Running(step=step.kind, hosts=hosts, started=at, boots=serving)}
+
+def adopt(status: Status, host: str, incarnation: str) -> Status:
+    """The status as that of another coordinator, or of the same one with a new fencing token: the generation is higher."""
+    return msgspec.structs.replace(status, coordinator=host, incarnation=incarnation, generation=status.generation + 1)
+
+
+def begin(step: Step, status: Status, *, at: float) -> Status:
+    """The status while a step's effects may be under way."""
+    changed: dict[str, Any] = {"running": Running(step=step.kind, hosts=step.hosts, started=at, boots=dict(step.boots))}
     match step.kind:
         case "create":
             changed["filesystem"] = "creating"
@@ -53,19 +67,30 @@ def begin(
         case "stage_in" | "stage_out":
             # Only a copy that has begun before may go on where it was.
             again = getattr(status, step.kind) not in ("none", "pending")
-            changed |= {step.kind: "running", "mover": mover, "progress": status.progress if again else Progress()}
+            changed |= {step.kind: "running", "mover": step.mover, "progress": status.progress if again else Progress()}
+            changed["buffers"] = _mounted(step)
         case "mount":
             # What nodes write from now on is not what a copy that failed has finished of the same files.
-            changed |= {"touched": union(status.touched, step.hosts), "used": True, "progress": Progress()}
+            changed |= {"touched": union(status.touched, step.targets), "used": True, "progress": Progress(), "buffers": _mounted(step)}
             if status.stage_out == "done":  # what was copied out before is not what nodes write from now on
                 changed["stage_out"] = "pending"
     return msgspec.structs.replace(status, **changed)
 
 
-def finish(  # noqa: C901 - a table of the steps
-    step: Step, session: Session, status: Status, outcome: StepOutcome, *, at: float
-) -> Status:
-    """The facts that a step's outcome shows, successful or not. The failure itself is the caller's to judge."""
+def _mounted(step: Step) -> tuple[Buffer, ...]:
+    """The persistent volumes that a step is about to mount.
+
+    They are recorded because a buffer may be destroyed in a hurry while jobs use it: its records are gone then, its mounts perhaps not.
+    """
+    return tuple(
+        Buffer(token=buffer.token, volume=buffer.volume, provider_state=status.provider_state)
+        for buffer, status in step.buffers
+        if buffer.volume is not None
+    )
+
+
+def finish(step: Step, status: Status, outcome: StepOutcome, *, at: float) -> Status:  # noqa: C901 - a table of the steps
+    """The status that a step's outcome shows, successful or not. What a failure means is :mod:`.policy`'s to judge."""
     changed: dict[str, Any] = {"running": None, "events": _with_event(step, status, outcome, at)}
     done = outcome.error is None
     match step.kind:
@@ -77,8 +102,8 @@ def finish(  # noqa: C901 - a table of the steps
         case "delete" if done:
             changed |= {"filesystem": "absent", "provider_state": {}, "capacity": 0, "boots": {}}
         case "stage_in" | "stage_out":
-            told = done or outcome.progress != Progress()  # a copy that failed early has told nothing, and changed nothing
-            changed |= {step.kind: "done" if done else "failed", "progress": outcome.progress if told else status.progress}
+            reported = done or outcome.progress != Progress()  # a copy that failed early has reported nothing, and changed nothing
+            changed |= {step.kind: "done" if done else "failed", "progress": outcome.progress if reported else status.progress}
             if not outcome.mover_left:
                 changed["mover"] = ""
         case "mount":
@@ -122,21 +147,40 @@ def _with_event(step: Step, status: Status, outcome: StepOutcome, at: float) -> 
     started = status.running.started if status.running else at
     error = str(outcome.error) if outcome.error else ""
     acted = status.running.hosts if status.running else ""
-    where = shorten(step.hosts or acted or status.mover, EVENT_TEXT)
+    where = shorten(step.targets or acted or status.mover, EVENT_TEXT)
     event = Event(at=at, what=step.kind, host=where, seconds=round(at - started, 3), error=error[:EVENT_TEXT])
     return (*status.events, event)[-MAX_EVENTS:]
 
 
 def note(status: Status, what: str, at: float, *, error: str = "", host: str = "") -> Status:
-    """The facts with one more line in the timeline."""
+    """The status with one more line in the timeline."""
     event = Event(at=at, what=what, error=error[:EVENT_TEXT], host=host)
     return msgspec.structs.replace(status, events=(*status.events, event)[-MAX_EVENTS:])
 
 
-def fail(status: Status, session: Session, error: DaccError, step: str) -> Status:
-    """The goal as failed: nothing more is tried until a verb wishes something anew."""
+def reach(session: Session, status: Status) -> Status:
+    """Nothing is left to do: the goal is reached, unless it failed."""
+    if goals.failed(session, status):
+        return status
+    return msgspec.structs.replace(status, observed_revision=session.goal_revision, failure=None)
+
+
+def clear_old_failure(session: Session, status: Status) -> Status:
+    """After a success an error of an earlier goal is no longer one."""
+    if status.failure is not None and not goals.failed(session, status):
+        return msgspec.structs.replace(status, failure=None)
+    return status
+
+
+def fail(session: Session, status: Status, error: DaccError, step: str) -> Status:
+    """The goal as failed: nothing more is tried until a verb sets a new one."""
     failure = Failure(kind=error.kind, text=str(error), step=step, retryable=error.retryable)
     return msgspec.structs.replace(status, failure=failure, failed_revision=session.goal_revision)
+
+
+def give_up(status: Status, why: str) -> Status:
+    """A teardown that does not end by itself any more; what was under way is not waited for."""
+    return msgspec.structs.replace(status, running=None, gave_up=why[:GAVE_UP_TEXT])
 
 
 def state_name(session: Session | None, status: Status) -> str:

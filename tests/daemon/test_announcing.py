@@ -88,7 +88,7 @@ def test_the_end_of_a_session_is_told_by_its_last_coordinator(session: Session) 
 
 def test_a_step_is_told_with_its_hosts_time_and_outcome(session: Session) -> None:
     heard = Heard()
-    order = fx.StepOrder(Step("mount", hosts="c[1-2]"), session, status(running=Running(step="mount", hosts="c[1-2]")), 60.0)
+    order = fx.StepOrder(Step("mount", targets="c[1-2]"), session, status(running=Running(step="mount", hosts="c[1-2]")))
     Announcer(heard, "s1").step(order, StepOutcome(error=Cancelled(what="mount")), 1.5)  # type: ignore[arg-type]
     ((hook, event),) = heard.events
     assert hook == "dacc_step_finished"
@@ -98,7 +98,7 @@ def test_a_step_is_told_with_its_hosts_time_and_outcome(session: Session) -> Non
 
 def test_a_step_is_not_put_into_words_for_nobody(session: Session) -> None:
     heard = Heard("dacc_session_changed")
-    Announcer(heard, "s1").step(fx.StepOrder(Step("create"), session, status(), 60.0), StepOutcome(), 1.0)  # type: ignore[arg-type]
+    Announcer(heard, "s1").step(fx.StepOrder(Step("create"), session, status()), StepOutcome(), 1.0)  # type: ignore[arg-type]
     assert heard.events == []
 
 
@@ -122,6 +122,6 @@ def test_all_that_an_event_has_is_documented(session: Session, hook: str, of_the
     heard = Heard()
     announcer = Announcer(heard, "s1")  # type: ignore[arg-type]
     announcer.changed((session, status()), (session, status(filesystem="ready")))
-    announcer.step(fx.StepOrder(Step("create"), session, status(), 60.0), StepOutcome(), 1.0)
+    announcer.step(fx.StepOrder(Step("create"), session, status()), StepOutcome(), 1.0)
     text = " ".join(str(getattr(hookspecs, name).__doc__) for name in (hook, *of_the_other))
     assert [key for told, event in heard.events if told == hook for key in event if f"``{key}``" not in text] == []

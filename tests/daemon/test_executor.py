@@ -23,7 +23,7 @@ from dacc_core.verbs.frontend import Answer
 
 REF = 7
 SESSION = Session(token="1", id=1, kind="job", created_at=0.0, request=Request(owner=1, group=1))
-ORDER = fx.StepOrder(Step("create"), SESSION, Status(), 5.0)
+ORDER = fx.StepOrder(Step("create", seconds=5.0), SESSION, Status())
 EFFECTS: list[fx.Asked] = [
     fx.Transact(REF, (), ()),
     fx.Grant(REF, 10.0),

@@ -44,7 +44,7 @@ def value(metrics: Metrics, name: str, **labels: str) -> float | None:
 
 
 def order(step: StepKind, session: Session) -> fx.StepOrder:
-    return fx.StepOrder(Step(step), session, Status(), 60.0)
+    return fx.StepOrder(Step(step), session, Status())
 
 
 @pytest.fixture

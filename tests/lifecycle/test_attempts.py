@@ -8,9 +8,9 @@ import pytest
 
 from dacc_core import sdk
 from dacc_core.errors import HostLost, StepFailed, Unavailable
-from dacc_core.lifecycle.effects import Rules
 from dacc_core.lifecycle.plan import Step
 from dacc_core.lifecycle.policy import resigned
+from dacc_core.lifecycle.rules import Rules
 from dacc_core.lifecycle.transitions import StepOutcome
 from dacc_core.registry.records import Request
 from dacc_core.simulation.cluster import answered
@@ -67,7 +67,7 @@ def test_only_an_unmount_gives_up_a_node_that_is_lost_each_time(kind: str) -> No
 def test_an_unmount_that_also_fails_for_another_reason_still_fails() -> None:
     busy = sdk.Busy(why="somebody works there")
     outcome = StepOutcome(error=StepFailed(step="unmount", token="1", why="busy"), hosts={"c1": busy, "c2": lost()})
-    given_up = resigned(Step("unmount", hosts="c[1-2]"), outcome, 3, Rules())
+    given_up = resigned(Step("unmount", targets="c[1-2]"), outcome, 3, Rules())
     assert given_up.error is outcome.error
     assert given_up.hosts["c1"] is busy
 

@@ -13,7 +13,7 @@ from dacc_core.lifecycle import transitions
 from dacc_core.lifecycle.plan import Step
 from dacc_core.lifecycle.transitions import StepOutcome
 from dacc_core.movers.base import CopyOrder, CopyReport
-from dacc_core.registry.records import Request, Session, Status
+from dacc_core.registry.records import Status
 from dacc_core.simulation.cluster import SimulatedDaemon, answered
 from dacc_core.simulation.world import SimMover
 from dacc_core.values import Progress, StageRequest
@@ -22,16 +22,15 @@ from dacc_core.verbs.sessions import submit_goal
 
 from .quiet import Job
 
-SESSION = Session(token="1", id=1, kind="job", created_at=0.0, request=Request(owner=1, group=1))
 CLEARED = Progress(files=1, bytes=10, total_files=3, total_bytes=30, cleared="mark")
 
 
 def begun(kind: Any, **known: Any) -> Status:
-    return transitions.begin(Step(kind), SESSION, Status(progress=CLEARED, **known), hosts="", mover="h1", at=1.0)
+    return transitions.begin(Step(kind, mover="h1"), Status(progress=CLEARED, **known), at=1.0)
 
 
 def ended(kind: Any, outcome: StepOutcome, progress: Progress = CLEARED) -> Progress:
-    return transitions.finish(Step(kind), SESSION, Status(progress=progress), outcome, at=1.0).progress
+    return transitions.finish(Step(kind), Status(progress=progress), outcome, at=1.0).progress
 
 
 @pytest.mark.parametrize("kind", ["stage_in", "stage_out"])

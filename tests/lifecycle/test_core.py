@@ -27,15 +27,15 @@ def test_a_defect_in_one_sessions_steps_leaves_the_others_alone(monkeypatch: pyt
     seen: list[Exception] = []
     for node in sim.nodes:
         assert node.core is not None
-        monkeypatch.setattr(node.core, "_on_bug", seen.append)
-    begin = reconciler.SessionReconciler._begin
+        monkeypatch.setattr(node.core.reactor, "on_bug", seen.append)
+    act = reconciler.SessionReconciler._act
 
     def broken(self: reconciler.SessionReconciler, *args: object) -> None:
         if self.token == "13":
             raise RuntimeError("a defect")
-        begin(self, *args)  # type: ignore[arg-type]
+        act(self, *args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(reconciler.SessionReconciler, "_begin", broken)
+    monkeypatch.setattr(reconciler.SessionReconciler, "_act", broken)
     answers: dict[str, object] = {}
     for token in ("13", "14"):
         request = Request(owner=1, group=1, pool="default", capacity=100)

@@ -11,7 +11,7 @@ import pytest
 from dacc_core import sdk
 from dacc_core.errors import DaccError, HostLost, StepFailed, Unavailable
 from dacc_core.hosts.base import FencingRunner
-from dacc_core.lifecycle import reconciler, transitions
+from dacc_core.lifecycle import policy, reconciler, transitions
 from dacc_core.lifecycle.effects import StepOrder
 from dacc_core.lifecycle.membership import Membership
 from dacc_core.lifecycle.plan import Step
@@ -31,7 +31,7 @@ def bugs(job: Job, monkeypatch: pytest.MonkeyPatch) -> list[Exception]:
     seen: list[Exception] = []
     for node in job.sim.nodes:
         assert node.core is not None
-        monkeypatch.setattr(node.core, "_on_bug", seen.append)
+        monkeypatch.setattr(node.core.reactor, "on_bug", seen.append)
     return seen
 
 
@@ -48,7 +48,21 @@ def breaking(function: Callable[..., Any], times: int) -> Callable[..., Any]:
     return broken
 
 
-HANDLERS = ["_consider", "_go_on", "_begin", "_act", "_ended", "_settle", "_judge", "_write", "_idle", "_reconsider"]
+HANDLERS = [
+    "_consider",
+    "_pursue",
+    "_advance",
+    "_act",
+    "_step_ended",
+    "_settle",
+    "_enter",
+    "_write",
+    "_committed",
+    "_follow",
+    "_rest",
+    "_reach",
+    "_reconsider",
+]
 
 
 @pytest.mark.parametrize("handler", HANDLERS)
@@ -63,7 +77,7 @@ def test_a_handler_that_raises_once_only_delays_its_session(
     assert not job.sim.world.volumes
 
 
-@pytest.mark.parametrize("handler", ["_fence_hosts", "_fenced"])
+@pytest.mark.parametrize("handler", ["_fence", "_enforce", "_fenced", "_fence_ended"])
 def test_a_defect_in_fencing_only_delays_its_session(
     job: Job, bugs: list[Exception], handler: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,10 +112,10 @@ def test_a_handler_that_always_raises_fails_the_goal_with_the_defect(
 def test_a_defect_after_the_goal_was_reached_does_not_make_it_failed(
     job: Job, bugs: list[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reconciler.SessionReconciler, "_ours", breaking(reconciler.SessionReconciler._ours, 5))
+    monkeypatch.setattr(policy, "coordinates", breaking(policy.coordinates, 5))
     for node in job.sim.nodes:
         assert node.core is not None
-        node.core.pursuits.changed(None)
+        node.core.reconcilers.changed(None)
     job.sim.run(100.0)
     assert len(bugs) >= 5
     assert (job.status.failure, job.status.filesystem) == (None, "ready")
@@ -172,7 +186,7 @@ def test_progress_that_no_record_could_hold_is_dropped(job: Job, news: Any, monk
 
     heard: list[Progress] = []
     monkeypatch.setattr(SimProvider, "create", create)
-    order = StepOrder(Step("create"), job.session, job.status, 5.0)
+    order = StepOrder(Step("create", seconds=5.0), job.session, job.status)
     tools: StepEnvironment = job.sim.tools
     runner: FencingRunner = tools.runner
     assert runner is job.sim.runner

@@ -7,7 +7,7 @@ from typing import Any, get_args
 import pytest
 
 from dacc_core.errors import Denied, NoSuchSession, NotFound
-from dacc_core.lifecycle.explain import WORDS, explain, sentence, why, wished
+from dacc_core.lifecycle.explain import WORDS, desired, explain, sentence, why
 from dacc_core.lifecycle.plan import StepKind
 from dacc_core.registry.records import Event, Failure, Goal, History, Running, Session, Status
 from dacc_core.values import Progress
@@ -52,8 +52,8 @@ def test_a_line_of_a_timeline_is_a_sentence(event: Event, text: str) -> None:
         (goals.gone(hurry=True), "its end, without copying out what is owed"),
     ],
 )
-def test_a_goal_is_told_as_the_facts_that_it_wishes(goal: Goal, text: str) -> None:
-    assert wished(goal) == text
+def test_a_goal_is_put_into_words(goal: Goal, text: str) -> None:
+    assert desired(goal) == text
 
 
 def test_a_goal_that_is_reached_waits_for_nothing() -> None:

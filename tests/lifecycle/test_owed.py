@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 
 from dacc_core.errors import BufferInUse, BufferOwed, Busy, NoSpace, NoSuchBuffer
-from dacc_core.lifecycle import orders, transitions
-from dacc_core.lifecycle.plan import Step, plan
+from dacc_core.lifecycle import transitions
+from dacc_core.lifecycle.plan import Step, Surroundings, look_around, plan
 from dacc_core.movers.base import CopyOrder, CopyReport
 from dacc_core.registry.records import Goal, Request, Session, Status
 from dacc_core.registry.view import View
@@ -247,7 +249,7 @@ def test_what_was_staged_out_before_a_job_ran_is_owed_anew_when_it_has_run(site:
     request = Request(owner=1, group=1, capacity=1, stage_out=OUT)
     session = Session(token="7", id=7, kind="job", created_at=0.0, request=request, volume=volume, goal=goals.pre_run("c1"))
     before = Status(filesystem="ready", stage_out="done")
-    mounting = transitions.begin(Step("mount", hosts="c1"), session, before, hosts="c1", mover="", at=1.0)
+    mounting = transitions.begin(Step("mount", targets="c1"), before, at=1.0)
     assert mounting.stage_out == "pending"
     assert goals.owes_stage_out(session, mounting)
 
@@ -282,7 +284,7 @@ def test_a_session_without_a_filesystem_of_its_own_pays_what_it_owes_before_it_e
 @pytest.mark.parametrize("status", [Status(used=True, stage_out="pending"), Status(used=True, stage_out="failed", tried_revision=5)])
 def test_a_session_whose_buffers_were_destroyed_ends_and_says_what_is_lost(status: Status) -> None:
     reason = "its data is lost: persistent buffer P was destroyed"
-    assert plan(owing(goal=GONE), status, detached=True) == Step("release", reason=reason)
+    assert plan(owing(goal=GONE), status, Surroundings(detached=True)) == Step("release", reason=reason)
 
 
 def test_the_key_of_a_session_without_a_volume_stays_when_it_is_kept() -> None:
@@ -302,8 +304,13 @@ def test_finishing_what_is_owed_leaves_the_mounts_of_the_jobs_next_run_alone(sit
     site.run_job()
     site.mount()
     view = site.records
-    assert orders.buffers_of(view, kept, Status(touched="c1"), Step("unmount", hosts="c1")) == ()
-    assert [buffer.token for buffer, _ in orders.buffers_of(view, kept, Status(), Step("stage_out"))] == ["P"]
+    kept = msgspec.structs.replace(kept, goal=goals.DATA_OUT)
+    around = replace(look_around(view, kept, Status()), detached=False)
+    unmount, copy = plan(kept, Status(touched="c1"), around), plan(kept, Status(), around)
+    assert unmount is not None
+    assert (unmount.kind, unmount.buffers) == ("unmount", ())
+    assert copy is not None
+    assert (copy.kind, [buffer.token for buffer, _ in copy.buffers]) == ("stage_out", ["P"])
 
 
 def test_what_is_owed_from_the_jobs_own_buffer_is_delivered_although_a_persistent_one_was_destroyed(site: Site, full: list[str]) -> None:

@@ -9,18 +9,20 @@ import msgspec
 import pytest
 
 from dacc_core.errors import DaccError, InvalidRequest, Unavailable
-from dacc_core.lifecycle import orders, plan
-from dacc_core.lifecycle.plan import Step
+from dacc_core.lifecycle import plan
+from dacc_core.lifecycle.plan import Surroundings
 from dacc_core.registry.records import Request, Session, Status
 from dacc_core.simulation.cluster import answered
 from dacc_core.simulation.world import SimProvider
 from dacc_core.verbs import goals
 from dacc_core.verbs.claims import Claim, set_up
 
-from .test_plan import COPY, VOLUME, session
+from .test_plan import COPY, VOLUME, choice, session
 from .test_simulation import Checked, run_until_caught
 
 READY = Status(filesystem="ready", used=True, stage_out="pending", boots={"s1": "one"})
+
+BOOTED = Surroundings(rebooted="s1")
 
 
 @pytest.fixture(autouse=True)
@@ -37,16 +39,16 @@ def owing(goal: object) -> Session:
 
 @pytest.mark.parametrize("goal", [goals.SETUP, goals.DATA_IN, goals.pre_run("c1"), goals.POST_RUN, goals.DATA_OUT])
 def test_it_comes_before_anything_else_that_needs_the_filesystem(goal: object) -> None:
-    assert plan.plan(owing(goal), READY, "s1") == Step("restore", hosts="s1")
+    assert choice(owing(goal), READY, BOOTED) == ("restore", "s1")
 
 
 def test_a_teardown_restores_only_what_it_still_has_to_copy_out() -> None:
-    assert plan.plan(owing(goals.gone(hurry=False)), READY, "s1") == Step("restore", hosts="s1")
-    assert plan.plan(owing(goals.gone(hurry=True)), READY, "s1") == Step("delete")
+    assert choice(owing(goals.gone(hurry=False)), READY, BOOTED) == ("restore", "s1")
+    assert choice(owing(goals.gone(hurry=True)), READY, BOOTED) == ("delete", "")
 
 
 def test_a_filesystem_that_was_not_finished_is_created_instead() -> None:
-    assert plan.plan(owing(goals.SETUP), Status(filesystem="creating"), "s1") == Step("create")
+    assert choice(owing(goals.SETUP), Status(filesystem="creating"), BOOTED) == ("create", "")
 
 
 # --- what happens ---
@@ -123,7 +125,7 @@ def test_a_host_that_does_not_tell_its_boot_is_taken_as_it_is() -> None:
     for host in job.session.brick_hosts:
         entry = view.alive[host]
         view.alive[host] = entry.__class__(msgspec.structs.replace(entry.record, boot=""), entry.revision)
-    assert orders.rebooted(view, job.session, job.status) == ""
+    assert plan.rebooted_hosts(view, job.session, job.status) == ""
 
 
 def test_a_restore_that_nobody_waits_for_is_tried_until_it_succeeds(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,5 +167,5 @@ def test_a_host_that_boots_while_the_filesystem_is_built_is_restored_afterwards(
 
 
 def test_the_simulation_notices_a_filesystem_that_is_not_restored(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(orders, "rebooted", lambda *_: "")
+    monkeypatch.setattr(plan, "rebooted_hosts", lambda *_: "")
     assert "not served again" in run_until_caught(range(20))

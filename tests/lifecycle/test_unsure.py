@@ -91,11 +91,10 @@ def test_an_unmount_that_lost_its_host_is_made_again(job: Job, monkeypatch: pyte
     assert not job.sim.world.volumes
 
 
-def test_a_host_that_was_lost_is_not_taken_for_one_that_is_gone(job: Job) -> None:
-    session = job.session
+def test_a_host_that_was_lost_is_not_taken_for_one_that_is_gone() -> None:
     status = Status(touched="c[1-2]", mounts="c[1-2]", running=Running(step="unmount"))
     outcome = transitions.StepOutcome(error=LOST, hosts={"c1": LOST, "c2": None}, unsure=True)
-    known = transitions.finish(Step("unmount", hosts="c[1-2]"), session, status, outcome, at=2.0)
+    known = transitions.finish(Step("unmount", targets="c[1-2]"), status, outcome, at=2.0)
     assert (known.touched, known.dirty) == ("c1", "")
 
 

@@ -89,7 +89,7 @@ def _step(order: fx.StepOrder, outcome: StepOutcome, seconds: float) -> dict[str
     running = order.status.running
     return {
         "step": order.step.kind,
-        "hosts": order.step.hosts or (running.hosts if running else ""),
+        "hosts": order.step.targets or (running.hosts if running else ""),
         "seconds": round(seconds, 3),
         "error": outcome.error.kind if outcome.error else "",
         "reason": str(outcome.error or ""),
