@@ -32,6 +32,7 @@ from ..names import clean_text, expand, fold
 from ..registry.records import Running, Session, Status
 from ..registry.transaction import TransactionBuilder
 from ..values import Progress
+from ..verbs import goals
 from . import effects as fx
 from . import finalize, policy, transitions
 from .plan import STORE_ONLY, Step, Surroundings, look_around, plan
@@ -610,8 +611,10 @@ class SessionReconciler:
             case "give up":
                 self._cleared = generation
                 self._advance(session, transitions.give_up(status, str(error)))
-            case "fail":
-                self._write(session, transitions.fail(session, status, error, "fence"), Rest())
+            case "fail" if goals.failed(session, status):
+                self._back_off(_FENCE)
+            case "fail":  # what may still run must be ended all the same, before anything else is done
+                self._write(session, transitions.fail(session, status, error, "fence"), Retry(_FENCE))
             case _:
                 assert_never(verdict)
 
