@@ -1,8 +1,8 @@
 """Every error that dacc raises on purpose, as one tree.
 
-A class's docstring is its message: the first line is a template whose fields are the
-keyword arguments of the constructor. Each class has an exit code of its own (inherited
-where the reaction is the same) and says whether trying again can help.
+A class's ``template`` is its message: its fields are the keyword arguments of the
+constructor. Each class has an exit code of its own (inherited where the reaction is the
+same) and says whether trying again can help.
 
     DaccError                     1   an error that another program recorded and this one does not know
     ├── InvalidRequest           10   the caller asks for something that cannot be meant
@@ -51,24 +51,22 @@ where the reaction is the same) and says whether trying again can help.
 
 from __future__ import annotations
 
-import inspect
 from typing import Self
 
 
 class DaccError(Exception):
-    """{why}"""
+    """An error with a message for people, an exit code for programs, and whether trying again can help."""
 
+    template = "{why}"  # no docstring, which python -OO would take away
     exit_code = 1
     retryable = False
 
+    def __init_subclass__(cls) -> None:
+        cls.__doc__ = cls.__doc__ or cls.template
+
     def __init__(self, **fields: object) -> None:
         self.fields = fields
-        super().__init__(self.template().format(**fields))
-
-    @classmethod
-    def template(cls) -> str:
-        """The message template: the first line of the class's docstring."""
-        return inspect.cleandoc(cls.__doc__ or "{why}").partition("\n")[0]
+        super().__init__(self.template.format(**fields))
 
     @classmethod
     def from_text(cls, text: str) -> Self:
@@ -85,269 +83,234 @@ class DaccError(Exception):
 
 
 class InvalidRequest(DaccError):
-    """{why}"""
-
+    template = "{why}"
     exit_code = 10
 
 
 class BadSize(InvalidRequest):
-    """size {size!r}: {why}"""
-
+    template = "size {size!r}: {why}"
     exit_code = 11
 
 
 class BadName(InvalidRequest):
-    """{what} name {name!r}: {why}"""
-
+    template = "{what} name {name!r}: {why}"
     exit_code = 12
 
 
 class BadDirectives(InvalidRequest):
-    """{problems}"""
-
+    template = "{problems}"
     exit_code = 13
 
 
 class BadConfig(InvalidRequest):
-    """{problems}"""
-
+    template = "{problems}"
     exit_code = 14
 
 
 class BadArguments(InvalidRequest):
-    """{why}"""
-
+    template = "{why}"
     exit_code = 15
 
 
 class DifferentRequest(InvalidRequest):
-    """session {token} exists with a different request ({what}): tear it down first, or repeat the same request"""
-
+    template = "session {token} exists with a different request ({what}): tear it down first, or repeat the same request"
     exit_code = 16
 
 
 class TooLarge(InvalidRequest):
-    """{what} is {size} bytes, more than the {limit} that are allowed: {hint}"""
-
+    template = "{what} is {size} bytes, more than the {limit} that are allowed: {hint}"
     exit_code = 17
 
 
 class TooManyOperations(TooLarge):
-    """{what} has {count} operations, more than the {limit} that etcd takes at once: {hint}"""
+    template = "{what} has {count} operations, more than the {limit} that etcd takes at once: {hint}"
 
 
 class NotFound(DaccError):
-    """{why}"""
-
+    template = "{why}"
     exit_code = 20
 
 
 class NoSuchSession(NotFound):
-    """No matching session: token not found: {token}"""
-
+    template = "No matching session: token not found: {token}"
     # Both phrases are what Slurm's datawarp plugin looks for and then tolerates (dw.c: data_in, data_out, teardown).
     exit_code = 21
 
 
 class NoSuchPool(NotFound):
-    """pool {pool!r} does not exist: {hint}"""
-
+    template = "pool {pool!r} does not exist: {hint}"
     exit_code = 22
 
 
 class NoSuchBuffer(NotFound):
-    """persistent buffer {name} does not exist: create it first with #BB create_persistent name={name}"""
-
+    template = "persistent buffer {name} does not exist: create it first with #BB create_persistent name={name}"
     exit_code = 23
 
 
 class NoSuchUser(NotFound):
-    """host {host} does not know uid {uid}, so it cannot copy data as that user: add the user there or choose another mover host"""
-
+    template = "host {host} does not know uid {uid}, so it cannot copy data as that user: add the user there or choose another mover host"
     exit_code = 24
 
 
 class NoSuchProvider(NotFound):
-    """provider {name!r} is not installed: install the package dacc-provider-{name}, or name another one in the pool's configuration"""
-
+    template = (
+        "provider {name!r} is not installed: install the package dacc-provider-{name}, or name another one in the pool's configuration"
+    )
     exit_code = 25
 
 
 class AlreadyExists(DaccError):
-    """{why}"""
-
+    template = "{why}"
     exit_code = 30
 
 
 class Busy(DaccError):
-    """{why}"""
-
+    template = "{why}"
     exit_code = 40
     retryable = True
 
 
 class BufferInUse(Busy):
-    """persistent buffer {name} is used by job {job}: wait for the job to end, or cancel it"""
-
+    template = "persistent buffer {name} is used by job {job}: wait for the job to end, or cancel it"
     exit_code = 41
     retryable = False
 
 
 class BufferOwed(BufferInUse):
-    """persistent buffer {name} has what job {job} is still to get from it: dacc stage-out {job} copies that out, dacc discard {job} gives it up"""
+    template = "persistent buffer {name} has what job {job} is still to get from it: dacc stage-out {job} copies that out, dacc discard {job} gives it up"
 
 
 class SessionEnding(Busy):
-    """session {token} is being torn down: call again when that has ended"""
-
+    template = "session {token} is being torn down: call again when that has ended"
     exit_code = 42
     retryable = False
 
 
 class HostNameTaken(Busy):
-    """another dacd runs as host {host} ({who}): stop it, or give this one another name with --host"""
-
+    template = "another dacd runs as host {host} ({who}): stop it, or give this one another name with --host"
     exit_code = 43
     retryable = False
 
 
 class NoSpace(DaccError):
-    """{why}"""
-
+    template = "{why}"
     exit_code = 50
 
 
 class PoolFull(NoSpace):
-    """pool {pool} has {free} free of {total} bricks and {needed} are needed ({needed_bytes} bytes in units of {granularity}): {hint}"""
-
+    template = (
+        "pool {pool} has {free} free of {total} bricks and {needed} are needed ({needed_bytes} bytes in units of {granularity}): {hint}"
+    )
     exit_code = 51
 
 
 class PoolTooSmall(NoSpace):
-    """pool {pool} has {total} bricks in all ({free} free now) and {needed} are needed ({needed_bytes} bytes in units of {granularity}): ask for at most {total_bytes} bytes"""
-
+    template = "pool {pool} has {total} bricks in all ({free} free now) and {needed} are needed ({needed_bytes} bytes in units of {granularity}): ask for at most {total_bytes} bytes"
     exit_code = 52
 
 
 class Unavailable(DaccError):
-    """{why}"""
-
+    template = "{why}"
     exit_code = 60
     retryable = True
 
 
 class KeystoreUnavailable(Unavailable):
-    """keystore {where} does not answer: {why}"""
-
+    template = "keystore {where} does not answer: {why}"
     exit_code = 61
 
 
 class KeystoreMissing(Unavailable):
-    """no keystore at {where}: start dacd, which makes one, or name the right one in the configuration ({hint})"""
-
+    template = "no keystore at {where}: start dacd, which makes one, or name the right one in the configuration ({hint})"
     exit_code = 62
     retryable = False
 
 
 class WrongCluster(Unavailable):
-    """keystore {where} belongs to cluster {found}, not {wanted}: correct the configuration's `cluster` or the keystore's place"""
-
+    template = "keystore {where} belongs to cluster {found}, not {wanted}: correct the configuration's `cluster` or the keystore's place"
     exit_code = 63
     retryable = False
 
 
 class StaleView(Unavailable):
-    """the keystore has not been heard from for {seconds:.0f} s, so the answer could be out of date: see the log of dacd"""
-
+    template = "the keystore has not been heard from for {seconds:.0f} s, so the answer could be out of date: see the log of dacd"
     exit_code = 64
 
 
 class HostUnreachable(Unavailable):
-    """host {host} cannot be reached: {why}"""
-
+    template = "host {host} cannot be reached: {why}"
     exit_code = 65
 
 
 class HostLost(HostUnreachable):
-    """host {host} was lost while it ran a command: {why}; the command may still run there, until the host is fenced"""
-
+    template = "host {host} was lost while it ran a command: {why}; the command may still run there, until the host is fenced"
     exit_code = 69
 
 
 class DaemonUnavailable(Unavailable):
-    """dacd does not answer on {socket}: {why}"""
-
+    template = "dacd does not answer on {socket}: {why}"
     exit_code = 66
 
 
 class StepFailed(Unavailable):
-    """{step} of session {token} failed: {why}"""
-
+    template = "{step} of session {token} failed: {why}"
     exit_code = 67
 
 
 class Compacted(Unavailable):
-    """revision {wanted} is compacted, the oldest one kept is {oldest}: read everything anew"""
-
+    template = "revision {wanted} is compacted, the oldest one kept is {oldest}: read everything anew"
     exit_code = 68
 
 
 class Unsupported(DaccError):
-    """{why}"""
-
+    template = "{why}"
     exit_code = 70
 
 
 class Denied(DaccError):
-    """{who} may not {what}: {why}"""
-
+    template = "{who} may not {what}: {why}"
     exit_code = 71
 
 
 class StillWorking(DaccError):
-    """still {doing} for session {token}: call again, the work goes on"""
-
+    template = "still {doing} for session {token}: call again, the work goes on"
     exit_code = 75
     retryable = True
 
 
 class StillWaiting(StillWorking):
-    """session {token} still waits for {what}: {why}; call setup again"""
+    template = "session {token} still waits for {what}: {why}; call setup again"
 
 
 class Superseded(DaccError):
-    """{verb} of session {token} was superseded by {by}"""
-
+    template = "{verb} of session {token} was superseded by {by}"
     exit_code = 76
 
 
 class Cancelled(DaccError):
-    """{what} was cancelled"""
-
+    template = "{what} was cancelled"
     exit_code = 77
 
 
 class ProviderBug(DaccError):
-    """provider {provider} broke its contract in {where}: {why}; report it to the provider's authors"""
-
+    template = "provider {provider} broke its contract in {where}: {why}; report it to the provider's authors"
     exit_code = 80
 
 
 class ProviderLoadError(ProviderBug):
-    """provider {provider} cannot load: entry point {entry_point} of {package} {version}: {why}; {fix}"""
-
+    template = "provider {provider} cannot load: entry point {entry_point} of {package} {version}: {why}; {fix}"
     exit_code = 81
 
 
 def all_errors() -> dict[str, type[DaccError]]:
     """Every class of the tree by its name."""
-    found: dict[str, type[DaccError]] = {}
+    classes: dict[str, type[DaccError]] = {}
     todo: list[type[DaccError]] = [DaccError]
     while todo:
         cls = todo.pop()
-        found[cls.__name__] = cls
+        classes[cls.__name__] = cls
         todo.extend(cls.__subclasses__())
-    return found
+    return classes
 
 
 def from_record(kind: str, text: str) -> DaccError:

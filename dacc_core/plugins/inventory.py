@@ -85,7 +85,7 @@ def refuse_problems(rows: Collection[ProviderRow]) -> None:
 
 
 def _error(row: ProviderRow) -> ProviderLoadError:
-    text = ProviderLoadError.template().partition(": {why}")[0]
+    text = ProviderLoadError.template.partition(": {why}")[0]
     shown = {"provider": row.name, "entry_point": f"`{row.entry_point}`", "package": row.package, "version": row.version}
     return ProviderLoadError.from_text(f"{text.format(**shown)}: {row.reason}")
 

@@ -49,7 +49,7 @@ HEADS = ("class", "exit code", "retryable", "message", "when")
 
 def _rows(cls: type[DaccError], depth: int, said: dict[str, str]) -> list[tuple[str, ...]]:
     indent = "&nbsp;&nbsp;" * 2 * depth
-    template = cls.template()
+    template = cls.template
     message = f"`{template}`" if template != "{why}" and template != "{problems}" else "what the place that raises it says"
     retryable = "yes" if cls.retryable else ""
     message = message.replace("`cluster`", "cluster")

@@ -115,7 +115,7 @@ def page() -> str:
 
 
 def _message(cls: type[DaccError]) -> str:
-    template = cls.template()
+    template = cls.template
     return "`why`" if template == "{why}" else f"`{template}`"
 
 
