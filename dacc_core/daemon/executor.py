@@ -24,8 +24,11 @@ from ..lifecycle.step_runner import StepEnvironment, run_step
 from ..registry import keys
 from ..sdk import CancelToken
 from ..verbs.users import find_user
-from .telemetry.events import Former, Observer, takeovers, tell
-from .telemetry.hooks import known, known_of
+from .telemetry.events import Former, takeovers
+from .telemetry.events import TelemetryListener as Observer
+from .telemetry.events import concerned_sessions as known
+from .telemetry.events import notify as tell
+from .telemetry.events import session_records as known_of
 
 log = logging.getLogger("dacc.daemon")
 STORE_WORKERS = 8

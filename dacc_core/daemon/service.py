@@ -23,16 +23,15 @@ from ..lifecycle.effects import Rules
 from ..lifecycle.engine import Engine
 from ..lifecycle.step_runner import StepEnvironment
 from ..movers import RsyncMover
-from ..plugins import Observers, is_strict, list_providers, load_frontend, load_provider, new_manager, refuse_problems
+from ..plugins import is_strict, list_providers, load_frontend, load_provider, new_manager, refuse_problems
 from ..values import Brick, BrickRef
 from ..verbs.frontend import Answer, FrontEnd, FrontEndContext, SessionNotice
 from ..verbs.sessions import VerbContext
 from .executor import Executor, clock
 from .protocol import SocketRequest
 from .server import Reply, Server
-from .telemetry.events import Both, tell
-from .telemetry.hooks import Announcer
-from .telemetry.setup import Measuring
+from .telemetry import Telemetry
+from .telemetry.events import notify
 from .usage import UsageMonitor
 
 if TYPE_CHECKING:
@@ -82,11 +81,11 @@ class Service:
         providers = self._load_providers(bricks)
         self._tools = self._make_tools()
         self._check_host(bricks)
-        self._measuring = Measuring(config, host)
+        self._telemetry = Telemetry(config, host, self._manager)
         try:
             self.store, self._lock = self._open()
         except DaccError:
-            self._measuring.close()
+            self._telemetry.close()
             raise
         self.core = Engine(
             host,
@@ -100,9 +99,7 @@ class Service:
             who=f"pid {os.getpid()} on {socket.gethostname()}",
             providers={name: ".".join(map(str, provider.api)) for name, provider in providers.items()},
         )
-        self._observers = Observers(self._manager, self._measuring.observer.dropped)
-        observer = Both(self._measuring.observer, Announcer(self._observers, host))
-        self.executor = Executor(self.core, self.store, self._tools, on_exit=self._close, observer=observer)
+        self.executor = Executor(self.core, self.store, self._tools, on_exit=self._close, observer=self._telemetry.listener)
         self._usage = UsageMonitor(self.executor.inquire, self.store, self._tools, config.usage_interval)
         self._server = Server(config.socket, self._handle, trusted=self._trusted)
 
@@ -110,7 +107,7 @@ class Service:
         """The keystore, and the lock of the host name."""
         store = open_store(self.config, create=True)  # before the lock: it gives the state directory its group and mode
         try:
-            return self._measuring.store(store), _lock_host_name(self.config, self.host)
+            return self._telemetry.measured(store), _lock_host_name(self.config, self.host)
         except DaccError:
             store.close()
             raise
@@ -143,7 +140,7 @@ class Service:
     def run(self) -> None:
         """Serve until stopped. Raises the error that ended it, if one did."""
         self._server.start()
-        self._measuring.start(self.executor)
+        self._telemetry.start(lambda: self.executor.silence, self.executor.inquire)
         self._usage.start()
         log.info("dacd runs", extra={"host": self.host, "socket": self.config.socket, "store": self.store.where})
         error = self.executor.run()
@@ -158,8 +155,7 @@ class Service:
     def _close(self) -> None:
         self._usage.stop()
         self._server.close(drain=True)
-        self._observers.close()
-        self._measuring.close()
+        self._telemetry.close()
         self.store.close()
 
     # --- calls ---
@@ -191,7 +187,7 @@ class Service:
 
     def _answer(self, reply: Reply, answer: Answer, program: str, function: str, begun: float) -> None:
         reply(answer)
-        tell(self._measuring.observer.called, program, function, answer.rc, clock().mono - begun)
+        notify(self._telemetry.metrics.called, program, function, answer.rc, clock().mono - begun)
 
     def _site(self, tell: Callable[[str], None]) -> FrontEndContext:
         scene = VerbContext(self.core.view, lambda: clock().wall, self.config.max_pre_run_failures, self.config.slurm.buffer_wait)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol, TypeVar
 
 from .. import sdk
 from ..errors import DaccError, ProviderBug
@@ -28,10 +28,10 @@ SIGNIFICANT = 0.01
 MOST_BYTES = (1 << 63) - 1
 
 
-class OnEngine(Protocol):
-    """Runs a function on the engine's thread, where nothing changes meanwhile; ``None`` if that takes too long."""
+class EngineReader(Protocol):
+    """Calls ``read`` on the engine's thread, where nothing changes meanwhile; ``None`` if that takes longer than ``seconds``."""
 
-    def __call__(self, read: Any, seconds: float) -> Any: ...
+    def __call__(self, read: Callable[[Engine], T], seconds: float) -> T | None: ...
 
 
 class UsageMonitor:
@@ -42,8 +42,8 @@ class UsageMonitor:
     for which it was asked. ``interval``: seconds between two measurements of a volume.
     """
 
-    def __init__(self, on_engine: OnEngine, store: Keystore, environment: StepEnvironment, interval: float) -> None:
-        self._on_engine, self._store, self._environment = on_engine, store, environment
+    def __init__(self, read_engine: EngineReader, store: Keystore, environment: StepEnvironment, interval: float) -> None:
+        self._read_engine, self._store, self._environment = read_engine, store, environment
         self._interval = interval
         self._stop, self._cancel = threading.Event(), sdk.CancelToken()
         self._thread = threading.Thread(target=self._run, name="usage", daemon=True)
@@ -66,14 +66,14 @@ class UsageMonitor:
 
     def measure_all(self) -> None:
         """Measure each volume once."""
-        for token in self._on_engine(lambda engine: [session.token for session in measurable(engine)], READ_SECONDS) or ():
+        for token in self._read_engine(lambda engine: [session.token for session in measurable(engine)], READ_SECONDS) or ():
             if self._stop.is_set():
                 return
             self.measure(token)
 
     def measure(self, token: str) -> None:
         """Measure one volume, if it can be measured now, and write the result if it is news."""
-        subject: tuple[Session, Status] | None = self._on_engine(lambda engine: _subject(engine, token), READ_SECONDS)
+        subject: tuple[Session, Status] | None = self._read_engine(lambda engine: _subject(engine, token), READ_SECONDS)
         if subject is None:
             return
         try:
@@ -83,7 +83,7 @@ class UsageMonitor:
             return
         if usage is None:
             return
-        commit: Commit | None = self._on_engine(lambda engine: _record(engine.view, subject, usage), READ_SECONDS)
+        commit: Commit | None = self._read_engine(lambda engine: _record(engine.view, subject, usage), READ_SECONDS)
         if commit is not None:
             try:
                 self._store.txn(commit.compares, commit.ops)

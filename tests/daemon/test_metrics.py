@@ -17,11 +17,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from dacc_core.daemon.telemetry import definitions as names
 from dacc_core.daemon.telemetry import http as http_module
-from dacc_core.daemon.telemetry.events import Observer, takeovers, tell
-from dacc_core.daemon.telemetry.http import ScrapeServer
-from dacc_core.daemon.telemetry.prometheus import Metrics
-from dacc_core.daemon.telemetry.snapshot import take_snapshot
-from dacc_core.daemon.telemetry.store import ObservedStore
+from dacc_core.daemon.telemetry.events import MeasuredStore, TelemetryListener, notify, takeovers
+from dacc_core.daemon.telemetry.http import MetricsServer
+from dacc_core.daemon.telemetry.prometheus import PrometheusMetrics, take_snapshot
 from dacc_core.errors import BadConfig, Busy, Cancelled, HostUnreachable, KeystoreUnavailable
 from dacc_core.keystore.base import PutKey
 from dacc_core.keystore.memory import MemoryKeystore
@@ -35,11 +33,11 @@ from tests.support.stores import OPERATOR, add_session, put, run, store_of, view
 
 
 @pytest.fixture
-def metrics() -> Metrics:
-    return Metrics("s1")
+def metrics() -> PrometheusMetrics:
+    return PrometheusMetrics("s1")
 
 
-def value(metrics: Metrics, name: str, **labels: str) -> float | None:
+def value(metrics: PrometheusMetrics, name: str, **labels: str) -> float | None:
     return metrics.registry.get_sample_value(name, labels)
 
 
@@ -55,61 +53,63 @@ def session() -> Session:
 # --- counting ---
 
 
-def test_events_that_observers_missed_are_counted_by_hook(metrics: Metrics) -> None:
+def test_events_that_observers_missed_are_counted_by_hook(metrics: PrometheusMetrics) -> None:
     metrics.dropped("dacc_step_finished")
     assert value(metrics, "dacc_observer_events_dropped_total", hook="dacc_step_finished") == 1
 
 
-def test_a_step_is_counted_with_its_time_and_provider(metrics: Metrics, session: Session) -> None:
+def test_a_step_is_counted_with_its_time_and_provider(metrics: PrometheusMetrics, session: Session) -> None:
     metrics.step(order("create", session), StepOutcome(), 3.0)
     assert value(metrics, "dacc_step_seconds_sum", step="create", provider="fake") == 3.0
     assert value(metrics, "dacc_step_seconds_bucket", step="create", provider="fake", le="5.0") == 1
     assert value(metrics, "dacc_step_failures_total", step="create", error="Busy") is None
 
 
-def test_a_step_that_failed_is_counted_by_its_error_too(metrics: Metrics, session: Session) -> None:
+def test_a_step_that_failed_is_counted_by_its_error_too(metrics: PrometheusMetrics, session: Session) -> None:
     metrics.step(order("mount", session), StepOutcome(error=Cancelled(what="mount")), 1.0)
     assert value(metrics, "dacc_step_failures_total", step="mount", error="Cancelled") == 1
     assert value(metrics, "dacc_step_seconds_count", step="mount", provider="fake") == 1
 
 
-def test_a_session_without_a_volume_has_no_provider(metrics: Metrics) -> None:
+def test_a_session_without_a_volume_has_no_provider(metrics: PrometheusMetrics) -> None:
     metrics.step(order("mount", add_session(store_of("s1"), "7")), StepOutcome(), 1.0)
     assert value(metrics, "dacc_step_seconds_count", step="mount", provider="none") == 1
 
 
 @pytest.mark.parametrize(("step", "direction"), [("stage_in", "in"), ("stage_out", "out")])
-def test_a_copy_counts_its_files_and_bytes_when_it_ended_well(metrics: Metrics, session: Session, step: StepKind, direction: str) -> None:
+def test_a_copy_counts_its_files_and_bytes_when_it_ended_well(
+    metrics: PrometheusMetrics, session: Session, step: StepKind, direction: str
+) -> None:
     metrics.step(order(step, session), StepOutcome(progress=Progress(files=3, bytes=4096)), 1.0)
     metrics.step(order(step, session), StepOutcome(error=Cancelled(what=step), progress=Progress(files=1, bytes=1)), 1.0)
     assert value(metrics, "dacc_staged_bytes_total", direction=direction) == 4096
     assert value(metrics, "dacc_staged_files_total", direction=direction) == 3
 
 
-def test_hosts_that_could_not_be_fenced_are_counted(metrics: Metrics) -> None:
+def test_hosts_that_could_not_be_fenced_are_counted(metrics: PrometheusMetrics) -> None:
     metrics.fenced(3, {"s2": HostUnreachable(host="s2", why="it is down")})
     assert value(metrics, "dacc_fences_total") == 3
     assert value(metrics, "dacc_fence_failures_total") == 1
 
 
-def test_what_alerts_compare_with_before_begins_at_zero(metrics: Metrics) -> None:
+def test_what_alerts_compare_with_before_begins_at_zero(metrics: PrometheusMetrics) -> None:
     """The increase of a counter that appears with its first event is none."""
     assert value(metrics, "dacc_fence_failures_total") == 0
     assert value(metrics, "dacc_takeovers_total", former="another host") == 0
 
 
-def test_takeovers_are_counted_by_whom_they_are_from(metrics: Metrics) -> None:
+def test_takeovers_are_counted_by_whom_they_are_from(metrics: PrometheusMetrics) -> None:
     metrics.took_over(["this host", "another host", "this host"])
     assert value(metrics, "dacc_takeovers_total", former="this host") == 2
 
 
-def test_calls_are_counted_by_what_they_exit_with(metrics: Metrics) -> None:
+def test_calls_are_counted_by_what_they_exit_with(metrics: PrometheusMetrics) -> None:
     metrics.called("fakewarp", "setup", 51, 0.2)
     assert value(metrics, "dacc_calls_total", program="fakewarp", function="setup", rc="51") == 1
     assert value(metrics, "dacc_call_seconds_sum", program="fakewarp", function="setup") == 0.2
 
 
-def test_what_runs_is_told(metrics: Metrics) -> None:
+def test_what_runs_is_told(metrics: PrometheusMetrics) -> None:
     (family,) = (one for one in metrics.registry.collect() if one.name == "dacc_build_info")
     assert family.samples[0].labels["host"] == "s1"
     assert set(family.samples[0].labels) == {"version", "python", "host"}
@@ -118,9 +118,9 @@ def test_what_runs_is_told(metrics: Metrics) -> None:
 # --- the keystore ---
 
 
-def test_requests_to_the_keystore_are_timed_and_their_errors_counted(metrics: Metrics) -> None:
+def test_requests_to_the_keystore_are_timed_and_their_errors_counted(metrics: PrometheusMetrics) -> None:
     inner = MemoryKeystore()
-    store = ObservedStore(inner, metrics)
+    store = MeasuredStore(inner, metrics)
     assert store.txn((), (PutKey("/a", b"1"),)).ok
     assert [item.value for item in store.range("/").items] == [b"1"]
     assert store.read("/a").items[0].value == b"1"
@@ -136,7 +136,7 @@ def test_requests_to_the_keystore_are_timed_and_their_errors_counted(metrics: Me
 
 
 def test_the_operations_are_those_that_are_documented() -> None:
-    timed = {name for name in vars(ObservedStore) if not name.startswith("_")} - {"watch", "close"}
+    timed = {name for name in vars(MeasuredStore) if not name.startswith("_")} - {"watch", "close"}
     assert {f"`{name}`" for name in timed} == set(names.LABELS["operation"].split(", "))
 
 
@@ -184,23 +184,23 @@ def test_the_cluster_is_counted_by_state() -> None:
     assert found.sessions == {("job", "done"): 1, ("persistent", "running"): 1}
 
 
-def test_what_is_not_there_is_told_as_zero(metrics: Metrics) -> None:
-    metrics.look_at(lambda: 0.5, lambda: (take_snapshot(view_of(store_of("s1"))), True))
+def test_what_is_not_there_is_told_as_zero(metrics: PrometheusMetrics) -> None:
+    metrics.add_cluster(lambda: 0.5, lambda *_: (take_snapshot(view_of(store_of("s1"))), True), 1.0)
     assert value(metrics, "dacc_bricks", pool="p", state="quarantined") == 0
     assert value(metrics, "dacc_sessions", kind="kept", state="failed") == 0
     assert value(metrics, "dacc_bricks", pool="p", state="free") == 2
     assert (value(metrics, "dacc_view_age_seconds"), value(metrics, "dacc_lease_held")) == (0.5, 1)
 
 
-def test_a_core_that_does_not_answer_costs_the_clusters_numbers_only(metrics: Metrics) -> None:
-    metrics.look_at(lambda: float("inf"), lambda: None)
+def test_an_engine_that_does_not_answer_costs_the_clusters_numbers_only(metrics: PrometheusMetrics) -> None:
+    metrics.add_cluster(lambda: float("inf"), lambda *_: None, 1.0)
     metrics.fenced(1, {})
     assert value(metrics, "dacc_bricks", pool="p", state="free") is None
     assert value(metrics, "dacc_fences_total") == 1
 
 
-def test_every_metric_that_is_told_is_in_the_table_and_every_one_of_the_table_is_told(metrics: Metrics, session: Session) -> None:
-    metrics.look_at(lambda: 0.5, lambda: (take_snapshot(view_of(store_of("s1"))), True))
+def test_every_metric_that_is_told_is_in_the_table_and_every_one_of_the_table_is_told(metrics: PrometheusMetrics, session: Session) -> None:
+    metrics.add_cluster(lambda: 0.5, lambda *_: (take_snapshot(view_of(store_of("s1"))), True), 1.0)
     told = {family.name: family for family in metrics.registry.collect()}
     table = {metric.name.removesuffix("_total"): metric for metric in names.METRICS}
     assert set(told) == set(table)
@@ -211,18 +211,18 @@ def test_every_metric_that_is_told_is_in_the_table_and_every_one_of_the_table_is
 # --- defects ---
 
 
-def test_a_defect_of_an_observer_hurts_nobody(caplog: pytest.LogCaptureFixture) -> None:
-    class Broken(Observer):
+def test_a_defect_of_a_listener_hurts_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(TelemetryListener):
         def stored(self, *_: Any) -> None:
             raise RuntimeError("a defect")
 
-    assert ObservedStore(MemoryKeystore(), Broken()).range("/").revision == 0
-    assert "an observer failed" in caplog.text
+    assert MeasuredStore(MemoryKeystore(), Broken()).range("/").revision == 0
+    assert "a telemetry listener failed" in caplog.text
 
 
-def test_nobody_watching_is_told_for_nothing() -> None:
-    tell(Observer().called, "fakewarp", "setup", 0, 0.1)
-    assert not Observer.watching
+def test_the_listener_of_a_daemon_without_metrics_does_nothing() -> None:
+    notify(TelemetryListener().called, "fakewarp", "setup", 0, 0.1)
+    assert not TelemetryListener.watching
 
 
 def test_a_daemon_without_metrics_does_not_import_prometheus() -> None:
@@ -242,8 +242,8 @@ def port() -> int:
 
 
 @pytest.fixture
-def server(metrics: Metrics, port: int) -> Iterator[ScrapeServer]:
-    one = ScrapeServer(f"127.0.0.1:{port}", metrics.registry)
+def server(metrics: PrometheusMetrics, port: int) -> Iterator[MetricsServer]:
+    one = MetricsServer(f"127.0.0.1:{port}", metrics.registry)
     one.start()
     yield one
     one.stop()
@@ -259,7 +259,7 @@ def get(port: int, path: str = "/metrics", **headers: str) -> tuple[int, str, st
         connection.close()
 
 
-def test_a_scrape_is_in_prometheus_form(server: ScrapeServer, port: int, metrics: Metrics) -> None:
+def test_a_scrape_is_in_prometheus_form(server: MetricsServer, port: int, metrics: PrometheusMetrics) -> None:
     metrics.fenced(2, {})
     status, kind, body = get(port)
     assert (status, kind.partition(";")[0]) == (200, "text/plain")
@@ -268,37 +268,37 @@ def test_a_scrape_is_in_prometheus_form(server: ScrapeServer, port: int, metrics
     assert "_created" not in body
 
 
-def test_other_paths_are_not_found(server: ScrapeServer, port: int) -> None:
+def test_other_paths_are_not_found(server: MetricsServer, port: int) -> None:
     assert get(port, "/etc/passwd")[0] == 404
 
 
-def test_a_scrape_that_fails_is_told_and_the_next_one_works(server: ScrapeServer, port: int, metrics: Metrics) -> None:
+def test_a_scrape_that_fails_is_told_and_the_next_one_works(server: MetricsServer, port: int, metrics: PrometheusMetrics) -> None:
     asked: list[int] = []
 
-    def broken() -> Any:
+    def broken(*_: Any) -> Any:
         asked.append(1)
         if len(asked) == 1:
             raise RuntimeError("a defect")
 
-    metrics.look_at(lambda: 0.0, broken)
+    metrics.add_cluster(lambda: 0.0, broken, 1.0)
     assert get(port)[0] == 500
     assert get(port)[0] == 200
 
 
-def test_a_port_in_use_is_one_clear_error(server: ScrapeServer, port: int) -> None:
+def test_a_port_in_use_is_one_clear_error(server: MetricsServer, port: int) -> None:
     with pytest.raises(Busy, match=f"metrics.listen 127.0.0.1:{port}: somebody listens there already"):
-        ScrapeServer(f"127.0.0.1:{port}", CollectorRegistry())
+        MetricsServer(f"127.0.0.1:{port}", CollectorRegistry())
 
 
 @pytest.mark.parametrize("listen", ["192.0.2.1:9753", "no.such.host.invalid:9753"])
 def test_an_impossible_address_is_one_clear_error(listen: str) -> None:
     with pytest.raises(BadConfig, match=f"metrics.listen {listen}: cannot listen there: "):
-        ScrapeServer(listen, CollectorRegistry())
+        MetricsServer(listen, CollectorRegistry())
 
 
-def test_a_client_that_says_nothing_is_sent_away(monkeypatch: pytest.MonkeyPatch, metrics: Metrics, port: int) -> None:
-    monkeypatch.setattr(http_module._Handler, "timeout", 0.1)
-    server = ScrapeServer(f"127.0.0.1:{port}", metrics.registry)
+def test_a_client_that_says_nothing_is_sent_away(monkeypatch: pytest.MonkeyPatch, metrics: PrometheusMetrics, port: int) -> None:
+    monkeypatch.setattr(http_module._ScrapeHandler, "timeout", 0.1)
+    server = MetricsServer(f"127.0.0.1:{port}", metrics.registry)
     server.start()
     with socket.create_connection(("127.0.0.1", port), timeout=10) as silent:
         assert silent.recv(1) == b""
@@ -306,10 +306,10 @@ def test_a_client_that_says_nothing_is_sent_away(monkeypatch: pytest.MonkeyPatch
 
 
 def test_more_clients_than_places_are_turned_away_and_their_places_come_back(
-    monkeypatch: pytest.MonkeyPatch, metrics: Metrics, port: int
+    monkeypatch: pytest.MonkeyPatch, metrics: PrometheusMetrics, port: int
 ) -> None:
     monkeypatch.setattr(http_module, "SCRAPES", 2)
-    server = ScrapeServer(f"127.0.0.1:{port}", metrics.registry)
+    server = MetricsServer(f"127.0.0.1:{port}", metrics.registry)
     server.start()
     idle = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(3)]
     assert idle[2].recv(1) == b""
@@ -327,7 +327,7 @@ def test_more_clients_than_places_are_turned_away_and_their_places_come_back(
     server.stop()
 
 
-def test_nothing_is_left_when_it_stops(server: ScrapeServer, port: int) -> None:
+def test_nothing_is_left_when_it_stops(server: MetricsServer, port: int) -> None:
     server.stop()
     assert not any(thread.name == "metrics" for thread in threading.enumerate())
     with pytest.raises(OSError):

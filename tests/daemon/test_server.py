@@ -467,7 +467,7 @@ def test_a_lack_of_descriptors_loses_nobody(serve: Serve, path: str, caplog: pyt
             super().close()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(server, "Listener", Poor)
+        patch.setattr(server, "SocketListener", Poor)
         serve(at_once)
     assert talk(path)["stdout"] == "now"
     assert [record.getMessage() for record in caplog.records] == ["calls cannot be accepted"]

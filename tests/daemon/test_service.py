@@ -67,7 +67,7 @@ def test_a_port_for_metrics_that_is_in_use_stops_the_daemon_before_it_makes_a_st
 def test_every_answer_is_counted_by_program_function_and_code(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     service = make()
     counted: list[tuple[str, str, int]] = []
-    monkeypatch.setattr(service._measuring.observer, "called", lambda *call: counted.append(call[:3]))
+    monkeypatch.setattr(service._telemetry.metrics, "called", lambda *call: counted.append(call[:3]))
     for program, args in (("other", ()), ("dacc", ("nonsense",)), ("fakewarp", ("--function", "teardown"))):
         service._handle(SocketRequest(program, Call(args, {}, PeerCredentials(uid=0, trusted=True))), lambda _: None)
     assert counted == [("other", "", 15), ("dacc", "", 15), ("fakewarp", "", 15)]
@@ -221,8 +221,8 @@ def test_a_disabled_provider_of_a_pool_stops_the_daemon(make: Make) -> None:
 
 def test_the_observers_of_a_provider_are_called_once_it_is_loaded(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package(tmp_path, "watched", OBSERVING, monkeypatch)
-    assert not make()._observers.wants("dacc_step_finished")
+    assert not make()._telemetry.observers.wants("dacc_step_finished")
     pools = {"default": {"granularity": "64MiB", "provider": "watched"}}
     service = make(host="h2", pools=pools, providers={"watched": {"backing": "none"}}, bricks={})
-    assert service._observers.wants("dacc_step_finished")
-    assert not service._observers.wants("dacc_session_changed")
+    assert service._telemetry.observers.wants("dacc_step_finished")
+    assert not service._telemetry.observers.wants("dacc_session_changed")

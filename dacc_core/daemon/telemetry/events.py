@@ -1,13 +1,14 @@
-"""Who may watch what a daemon does, without having a part in it: nobody, or the metrics."""
+"""The events of a daemon for those who listen without having a part in it: metrics, and the hooks of provider packages."""
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from ...errors import DaccError
-from ...keystore.base import PutKey
+from ...keystore.base import DEFAULT_TIMEOUT, Compare, Keystore, Op, PutKey, Snapshot, TxnResult, Watch
 from ...lifecycle import effects as fx
 from ...lifecycle.transitions import StepOutcome
 from ...registry import keys
@@ -15,27 +16,28 @@ from ...registry.records import Session, Status
 from ...registry.view import View
 
 log = logging.getLogger("dacc.metrics")
+T = TypeVar("T")
 Former = Literal["another host", "this host"]
-Known = tuple[Session | None, Status]
-"""A session, if there is one, and what is known of it."""
+SessionRecords = tuple[Session | None, Status]
+"""A session, if there is one, and its status."""
 
 
-class Observer:
-    """Told of what happened, from any thread (by :func:`tell`), and quick about it. This one does nothing."""
+class TelemetryListener:
+    """Called for what happened (by :func:`notify`), from any thread, and quick about it. This one does nothing."""
 
     watching = False
-    """Whether anybody wants to know: what costs something to find out is not found out for nobody."""
+    """Whether it counts anything: what costs something to find out is not found out for nobody."""
 
     @property
     def following(self) -> bool:
-        """Whether anybody wants to know of each session's changes."""
+        """Whether it follows the changes of each session."""
         return False
 
     def step(self, order: fx.StepOrder, outcome: StepOutcome, seconds: float) -> None:
         """A step has ended."""
 
-    def changed(self, before: Known, after: Known) -> None:
-        """What is known of a session was the one and is the other."""
+    def changed(self, before: SessionRecords, after: SessionRecords) -> None:
+        """The records of a session have changed."""
 
     def dropped(self, hook: str) -> None:
         """An event for a hook of provider packages was dropped."""
@@ -53,62 +55,75 @@ class Observer:
         """A call was answered."""
 
 
-class Both(Observer):
-    """Two observers as one."""
+class FanOut(TelemetryListener):
+    """Several listeners as one."""
 
-    def __init__(self, first: Observer, second: Observer) -> None:
-        self._all = (first, second)
-        self.watching = first.watching or second.watching
+    def __init__(self, *listeners: TelemetryListener) -> None:
+        self._listeners = listeners
+        self.watching = any(listener.watching for listener in listeners)
 
     @property
     def following(self) -> bool:
         """Whether one of them does."""
-        return any(one.following for one in self._all)
+        return any(listener.following for listener in self._listeners)
 
     def step(self, order: fx.StepOrder, outcome: StepOutcome, seconds: float) -> None:
-        """Told to both."""
-        self._tell("step", order, outcome, seconds)
+        """Passed on to all."""
+        self._notify("step", order, outcome, seconds)
 
-    def changed(self, before: Known, after: Known) -> None:
-        """Told to both."""
-        self._tell("changed", before, after)
+    def changed(self, before: SessionRecords, after: SessionRecords) -> None:
+        """Passed on to all."""
+        self._notify("changed", before, after)
 
     def fenced(self, hosts: int, failures: Mapping[str, DaccError]) -> None:
-        """Told to both."""
-        self._tell("fenced", hosts, failures)
+        """Passed on to all."""
+        self._notify("fenced", hosts, failures)
 
     def took_over(self, former: Sequence[Former]) -> None:
-        """Told to both."""
-        self._tell("took_over", former)
+        """Passed on to all."""
+        self._notify("took_over", former)
 
     def stored(self, operation: str, seconds: float, error: DaccError | None) -> None:
-        """Told to both."""
-        self._tell("stored", operation, seconds, error)
+        """Passed on to all."""
+        self._notify("stored", operation, seconds, error)
 
     def called(self, program: str, function: str, rc: int, seconds: float) -> None:
-        """Told to both."""
-        self._tell("called", program, function, rc, seconds)
+        """Passed on to all."""
+        self._notify("called", program, function, rc, seconds)
 
     def dropped(self, hook: str) -> None:
-        """Told to both."""
-        self._tell("dropped", hook)
+        """Passed on to all."""
+        self._notify("dropped", hook)
 
-    def _tell(self, what: str, *args: Any) -> None:
-        for one in self._all:
-            tell(getattr(one, what), *args)
+    def _notify(self, event: str, *args: Any) -> None:
+        for listener in self._listeners:
+            notify(getattr(listener, event), *args)
 
 
-def tell(observer: Callable[..., None], *args: Any) -> None:
-    """Tell an observer; a defect in it costs what it would have noted, never what was done."""
+def notify(event: Callable[..., None], *args: Any) -> None:
+    """Call a listener's method; a defect in it costs what it would have noted, never what was done."""
     try:
-        observer(*args)
+        event(*args)
     except Exception:
-        log.exception("an observer failed")
+        log.exception("a telemetry listener failed")
+
+
+def session_records(view: View, token: str) -> SessionRecords:
+    """The records of a session as they are in the view."""
+    return view.session(token), view.status(token)
+
+
+def concerned_sessions(view: View, event: fx.Event) -> dict[str, SessionRecords]:
+    """The records, by token, of the sessions that an event changes, as they are before the view takes the event in."""
+    if not isinstance(event, fx.Watched):
+        return {}
+    concerned = (keys.split(change.key) for change in event.batch.changes)
+    return {token: session_records(view, token) for kind, token in concerned if kind in ("sessions", "status")}
 
 
 def takeovers(view: View, host: str, effect: fx.Transact) -> list[Former]:
     """From whom this transaction takes sessions over for ``host``, as long as the view is what it was made from."""
-    found: list[Former] = []
+    former: list[Former] = []
     for op in effect.ops:
         kind, token = keys.split(op.key)
         if kind != "status" or not isinstance(op, PutKey):
@@ -116,5 +131,55 @@ def takeovers(view: View, host: str, effect: fx.Transact) -> list[Former]:
         new, old = keys.decode(op.key, op.value), view.status(token)
         assert isinstance(new, Status)
         if new.coordinator == host and old.coordinator and (old.coordinator, old.incarnation) != (host, new.incarnation):
-            found.append("this host" if old.coordinator == host else "another host")
-    return found
+            former.append("this host" if old.coordinator == host else "another host")
+    return former
+
+
+class MeasuredStore:
+    """``store``, each of whose requests is a ``stored`` event of ``listener``. Watches, which wait for news, are not timed."""
+
+    def __init__(self, store: Keystore, listener: TelemetryListener) -> None:
+        self._store, self._listener = store, listener
+        self.where = store.where
+
+    def read(self, *keys: str, timeout: float = DEFAULT_TIMEOUT) -> Snapshot:
+        """Timed as ``read``."""
+        return self._timed("read", lambda: self._store.read(*keys, timeout=timeout))
+
+    def range(self, prefix: str, *, timeout: float = DEFAULT_TIMEOUT) -> Snapshot:
+        """Timed as ``range``."""
+        return self._timed("range", lambda: self._store.range(prefix, timeout=timeout))
+
+    def txn(self, compares: Sequence[Compare], ops: Sequence[Op], *, timeout: float = DEFAULT_TIMEOUT) -> TxnResult:
+        """Timed as ``txn``."""
+        return self._timed("txn", lambda: self._store.txn(compares, ops, timeout=timeout))
+
+    def watch(self, prefix: str, after_revision: int) -> Watch:
+        """Not timed."""
+        return self._store.watch(prefix, after_revision)
+
+    def grant(self, ttl: float, *, timeout: float = DEFAULT_TIMEOUT) -> int:
+        """Timed as ``grant``."""
+        return self._timed("grant", lambda: self._store.grant(ttl, timeout=timeout))
+
+    def renew(self, lease: int, *, timeout: float = DEFAULT_TIMEOUT) -> bool:
+        """Timed as ``renew``."""
+        return self._timed("renew", lambda: self._store.renew(lease, timeout=timeout))
+
+    def revoke(self, lease: int, *, timeout: float = DEFAULT_TIMEOUT) -> None:
+        """Timed as ``revoke``."""
+        self._timed("revoke", lambda: self._store.revoke(lease, timeout=timeout))
+
+    def close(self) -> None:
+        """Release connections and files."""
+        self._store.close()
+
+    def _timed(self, operation: str, ask: Callable[[], T]) -> T:
+        begun, error = time.monotonic(), None
+        try:
+            return ask()
+        except DaccError as failure:
+            error = failure
+            raise
+        finally:
+            notify(self._listener.stored, operation, time.monotonic() - begun, error)

@@ -1,4 +1,4 @@
-"""What happens to sessions as events for the observers of provider packages."""
+"""What happens to sessions, published to the hooks of provider packages."""
 
 from __future__ import annotations
 
@@ -8,18 +8,16 @@ from typing import Any
 from ...lifecycle import effects as fx
 from ...lifecycle.transitions import StepOutcome, state_name
 from ...plugins import Observers
-from ...registry import keys
 from ...registry.records import Session, Status
-from ...registry.view import View
 from ...verbs import goals
-from .events import Known, Observer
+from .events import SessionRecords, TelemetryListener
 
 CHANGED = "dacc_session_changed"
 FINISHED = "dacc_step_finished"
 
 
-class Announcer(Observer):
-    """Tells ``observers`` of the sessions that ``host`` coordinates: of a change each observer in the cluster hears once."""
+class HookPublisher(TelemetryListener):
+    """Publishes the changes of the sessions that ``host`` coordinates: each change is published once in the cluster."""
 
     def __init__(self, observers: Observers, host: str) -> None:
         self._observers, self._host = observers, host
@@ -34,27 +32,14 @@ class Announcer(Observer):
         if self._observers.wants(FINISHED):
             self._observers.tell(FINISHED, {"time": time.time(), **_identity(order.session), **_step(order, outcome, seconds)})
 
-    def changed(self, before: Known, after: Known) -> None:
-        """What is known of a session was the one and is the other."""
+    def changed(self, before: SessionRecords, after: SessionRecords) -> None:
+        """The records of a session have changed."""
         session = after[0] or before[0]
         if session is None or self._host not in (after[1].coordinator, before[1].coordinator if after[0] is None else ""):
             return
         event = _facts(*after)
         if event != _facts(*before) or before[1].coordinator != after[1].coordinator:
             self._observers.tell(CHANGED, {"time": time.time(), **_identity(session), **event})
-
-
-def known(view: View, event: fx.Event) -> dict[str, Known]:
-    """What the view knows, before it takes the event in, of the sessions that the event concerns."""
-    if not isinstance(event, fx.Watched):
-        return {}
-    concerned = (keys.split(change.key) for change in event.batch.changes)
-    return {token: known_of(view, token) for kind, token in concerned if kind in ("sessions", "status")}
-
-
-def known_of(view: View, token: str) -> Known:
-    """What the view knows of a session."""
-    return view.session(token), view.status(token)
 
 
 def _identity(session: Session) -> dict[str, Any]:

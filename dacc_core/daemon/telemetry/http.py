@@ -1,4 +1,4 @@
-"""Serves the metrics over HTTP. Whoever connects has some seconds for each part of the question, and few connect at once."""
+"""Serves the metrics over HTTP. A client has some seconds for each part of its request, and few are served at once."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ SCRAPES = 8
 """Scrapes at once; more are turned away."""
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _ScrapeHandler(BaseHTTPRequestHandler):
     """One scrape."""
 
     timeout = SECONDS
-    server: ScrapeServer
+    server: MetricsServer
 
     def do_GET(self) -> None:
         if self.path.partition("?")[0] not in ("/metrics", "/"):
@@ -46,10 +46,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
-        log.debug("scrape", extra={"said": format % args})
+        log.debug("scrape", extra={"line": format % args})
 
 
-class ScrapeServer(socketserver.ThreadingTCPServer):
+class MetricsServer(socketserver.ThreadingTCPServer):
     """Listens from its making on; raises Busy when the port is in use, BadConfig when the address is impossible."""
 
     allow_reuse_address = True
@@ -59,12 +59,12 @@ class ScrapeServer(socketserver.ThreadingTCPServer):
 
     def __init__(self, listen: str, registry: CollectorRegistry) -> None:
         self.registry = registry
-        self._places = threading.BoundedSemaphore(SCRAPES)
+        self._slots = threading.BoundedSemaphore(SCRAPES)
         self._thread = threading.Thread(target=self.serve_forever, name="metrics", daemon=True)
         try:
-            place = socket.getaddrinfo(*split_listen(listen), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-            self.address_family = place[0]
-            super().__init__((str(place[4][0]), split_listen(listen)[1]), _Handler)
+            address = socket.getaddrinfo(*split_listen(listen), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+            self.address_family = address[0]
+            super().__init__((str(address[4][0]), split_listen(listen)[1]), _ScrapeHandler)
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 raise Busy(why=f"metrics.listen {listen}: somebody listens there already: give this dacd another port") from error
@@ -81,23 +81,23 @@ class ScrapeServer(socketserver.ThreadingTCPServer):
         self.server_close()
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """A thread for each scrape, while there are places."""
-        if not self._places.acquire(blocking=False):
+        """A thread for each scrape, while there are free slots."""
+        if not self._slots.acquire(blocking=False):
             self.shutdown_request(request)
             return
         try:
             super().process_request(request, client_address)
         except RuntimeError:  # the system's limit of threads
-            self._places.release()
+            self._slots.release()
             self.shutdown_request(request)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """One scrape, which gives its place back."""
+        """One scrape, which gives its slot back."""
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._places.release()
+            self._slots.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away is nothing to tell of."""
+        """A client that goes away is no error."""
         log.debug("a scrape ended early", exc_info=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import collections
 import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, get_args
 
@@ -13,17 +15,21 @@ from prometheus_client.registry import Collector
 
 from ...errors import DaccError
 from ...lifecycle import effects as fx
+from ...lifecycle.engine import Engine
 from ...lifecycle.transitions import StepOutcome
+from ...registry.view import View
+from ...verbs import goals
+from ...verbs.hosts import brick_state, state_of
+from ..usage import EngineReader
 from . import definitions as names
-from .events import Former, Observer
-from .snapshot import ClusterSnapshot
+from .events import Former, TelemetryListener
 
 _CLASSES: dict[str, Any] = {"gauge": Gauge, "counter": Counter, "histogram": Histogram}
 _KINDS = ("job", "persistent", "kept")
 
 
-class Metrics(Observer):
-    """Counts what it is told of. ``registry`` is what a scrape reads."""
+class PrometheusMetrics(TelemetryListener):
+    """Counts events. ``registry`` is what a scrape reads."""
 
     watching = True
 
@@ -41,11 +47,11 @@ class Metrics(Observer):
         options = {"buckets": metric.buckets} if metric.buckets else {}
         return _CLASSES[metric.kind](metric.name, metric.text, metric.labels, registry=self.registry, **options)
 
-    def look_at(self, age: Callable[[], float], survey: Callable[[], tuple[ClusterSnapshot, bool] | None]) -> None:
-        """At each scrape, ask for the view's age, and for the numbers in it and whether the daemon may act."""
-        self.registry.register(_ViewCollector(age, survey))
+    def add_cluster(self, silence: Callable[[], float], read_engine: EngineReader, seconds: float) -> None:
+        """Have each scrape read the view as well: its age, the numbers in it, and whether the daemon may act."""
+        self.registry.register(_ClusterCollector(silence, lambda: read_engine(_read, seconds)))
 
-    # --- what it is told ---
+    # --- events ---
 
     def step(self, order: fx.StepOrder, outcome: StepOutcome, seconds: float) -> None:
         """A step has ended."""
@@ -65,8 +71,8 @@ class Metrics(Observer):
 
     def took_over(self, former: Sequence[Former]) -> None:
         """Sessions were taken over, each from somebody."""
-        for one in former:
-            self._of[names.TAKEOVERS.name].labels(one).inc()
+        for coordinator in former:
+            self._of[names.TAKEOVERS.name].labels(coordinator).inc()
 
     def dropped(self, hook: str) -> None:
         """An event for a hook of provider packages was dropped."""
@@ -84,32 +90,37 @@ class Metrics(Observer):
         self._of[names.CALL_SECONDS.name].labels(program, function).observe(seconds)
 
 
-class _ViewCollector(Collector):
-    """Gauges that are read off the view at each scrape; none of the cluster when the core does not answer."""
+class _ClusterCollector(Collector):
+    """Gauges that are read off the view at each scrape; none of the cluster when the engine does not answer."""
 
-    def __init__(self, age: Callable[[], float], survey: Callable[[], tuple[ClusterSnapshot, bool] | None]) -> None:
-        self._age, self._survey = age, survey
+    def __init__(self, silence: Callable[[], float], read: Callable[[], tuple[ClusterSnapshot, bool] | None]) -> None:
+        self._silence, self._read = silence, read
 
     def describe(self) -> Iterable[GaugeMetricFamily]:
-        """Nothing: registering must not ask the core, which does not run yet."""
+        """Nothing: registering must not ask the engine, which does not run yet."""
         return ()
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """The gauges."""
-        age, asked = self._age(), self._survey()
+        age, answer = self._silence(), self._read()
         if age != float("inf"):
             yield _gauge(names.VIEW_AGE, {(): age})
-        if asked is not None:
-            found, acts = asked
+        if answer is not None:
+            cluster, acts = answer
             yield _gauge(names.LEASE_HELD, {(): acts})
-            yield _gauge(names.BRICKS, _complete(found.bricks, found.pools, names.BRICKS))
-            yield _gauge(names.HOSTS, {(state,): found.hosts[state] for state in names.STATES[names.HOSTS.name]})
-            yield _gauge(names.SESSIONS, _complete(found.sessions, _KINDS, names.SESSIONS))
+            yield _gauge(names.BRICKS, _complete(cluster.bricks, cluster.pools, names.BRICKS))
+            yield _gauge(names.HOSTS, {(state,): cluster.hosts[state] for state in names.STATES[names.HOSTS.name]})
+            yield _gauge(names.SESSIONS, _complete(cluster.sessions, _KINDS, names.SESSIONS))
 
 
-def _complete(found: Mapping[tuple[str, str], int], firsts: Iterable[str], metric: names.Metric) -> dict[tuple[str, ...], float]:
+def _read(engine: Engine) -> tuple[ClusterSnapshot, bool]:
+    """On the engine's thread."""
+    return take_snapshot(engine.view), engine.may_act()
+
+
+def _complete(numbers: Mapping[tuple[str, str], int], firsts: Iterable[str], metric: names.Metric) -> dict[tuple[str, ...], float]:
     """Every combination of labels, those that are not there as 0: an alert on what is absent would be none."""
-    return {(first, state): found.get((first, state), 0) for first in firsts for state in names.STATES[metric.name]}
+    return {(first, state): numbers.get((first, state), 0) for first in firsts for state in names.STATES[metric.name]}
 
 
 def _gauge(metric: names.Metric, values: Mapping[tuple[str, ...], float]) -> GaugeMetricFamily:
@@ -117,3 +128,37 @@ def _gauge(metric: names.Metric, values: Mapping[tuple[str, ...], float]) -> Gau
     for labels, value in values.items():
         family.add_metric(labels, value)
     return family
+
+
+# --- the cluster in numbers ---
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterSnapshot:
+    """Numbers of bricks by (pool, state), of hosts by state, of sessions by (kind, state)."""
+
+    pools: tuple[str, ...]
+    bricks: collections.Counter[tuple[str, str]]
+    hosts: collections.Counter[str]
+    sessions: collections.Counter[tuple[str, str]]
+
+
+def take_snapshot(view: View) -> ClusterSnapshot:
+    """Count everything."""
+    return ClusterSnapshot(tuple(view.pools), _bricks(view), _hosts(view), _sessions(view))
+
+
+def _bricks(view: View) -> collections.Counter[tuple[str, str]]:
+    bricks = ((host, brick) for host, entry in view.hosts.items() for brick in entry.record.bricks)
+    return collections.Counter((brick.pool, brick_state(view, host, brick)) for host, brick in bricks)
+
+
+def _hosts(view: View) -> collections.Counter[str]:
+    gone = (host for host, held in view.allocations.items() if held.record.forgotten and host not in view.hosts)
+    # "dead, draining" counts as dead: nobody waits for such a host to be empty.
+    return collections.Counter(state_of(view, host).partition(",")[0] for host in (*view.hosts, *gone))
+
+
+def _sessions(view: View) -> collections.Counter[tuple[str, str]]:
+    sessions = (entry.record for entry in view.sessions.values())
+    return collections.Counter((session.kind, goals.state(session, view.status(session.token))) for session in sessions)

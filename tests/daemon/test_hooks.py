@@ -1,4 +1,4 @@
-"""What observers of provider packages are told, and by which daemon."""
+"""What is published to the hooks of provider packages, and by which daemon."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from dacc_core.daemon.telemetry.events import Both, Known, Observer
-from dacc_core.daemon.telemetry.hooks import Announcer
+from dacc_core.daemon.telemetry.events import FanOut, SessionRecords, TelemetryListener
+from dacc_core.daemon.telemetry.hooks import HookPublisher
 from dacc_core.errors import Cancelled
 from dacc_core.lifecycle import effects as fx
 from dacc_core.lifecycle.plan import Step
@@ -38,9 +38,9 @@ def session() -> Session:
     return add_session(store_of("s1"), "42", "s1:/b0")
 
 
-def changes(before: Known, after: Known, host: str = "s1") -> list[dict[str, Any]]:
+def changes(before: SessionRecords, after: SessionRecords, host: str = "s1") -> list[dict[str, Any]]:
     heard = Heard()
-    Announcer(heard, host).changed(before, after)  # type: ignore[arg-type]
+    HookPublisher(heard, host).changed(before, after)  # type: ignore[arg-type]
     return [event for _, event in heard.events]
 
 
@@ -89,7 +89,7 @@ def test_the_end_of_a_session_is_told_by_its_last_coordinator(session: Session) 
 def test_a_step_is_told_with_its_hosts_time_and_outcome(session: Session) -> None:
     heard = Heard()
     order = fx.StepOrder(Step("mount", targets="c[1-2]"), session, status(running=Running(step="mount", hosts="c[1-2]")))
-    Announcer(heard, "s1").step(order, StepOutcome(error=Cancelled(what="mount")), 1.5)  # type: ignore[arg-type]
+    HookPublisher(heard, "s1").step(order, StepOutcome(error=Cancelled(what="mount")), 1.5)  # type: ignore[arg-type]
     ((hook, event),) = heard.events
     assert hook == "dacc_step_finished"
     assert (event["session"], event["step"], event["hosts"], event["seconds"]) == ("42", "mount", "c[1-2]", 1.5)
@@ -98,30 +98,30 @@ def test_a_step_is_told_with_its_hosts_time_and_outcome(session: Session) -> Non
 
 def test_a_step_is_not_put_into_words_for_nobody(session: Session) -> None:
     heard = Heard("dacc_session_changed")
-    Announcer(heard, "s1").step(fx.StepOrder(Step("create"), session, status()), StepOutcome(), 1.0)  # type: ignore[arg-type]
+    HookPublisher(heard, "s1").step(fx.StepOrder(Step("create"), session, status()), StepOutcome(), 1.0)  # type: ignore[arg-type]
     assert heard.events == []
 
 
-def test_of_two_observers_one_that_fails_costs_the_other_nothing(session: Session) -> None:
-    class Bad(Observer):
-        def changed(self, before: Known, after: Known) -> None:
+def test_a_listener_that_fails_costs_the_others_nothing(session: Session) -> None:
+    class Bad(TelemetryListener):
+        def changed(self, before: SessionRecords, after: SessionRecords) -> None:
             raise RuntimeError("boom")
 
     heard = Heard()
-    Both(Bad(), Announcer(heard, "s1")).changed((session, status()), (None, Status()))  # type: ignore[arg-type]
+    FanOut(Bad(), HookPublisher(heard, "s1")).changed((session, status()), (None, Status()))  # type: ignore[arg-type]
     assert len(heard.events) == 1
 
 
-def test_everything_that_an_observer_is_told_of_is_told_to_both() -> None:
-    told = {name for name, thing in vars(Observer).items() if callable(thing) and not name.startswith("_")}
-    assert told <= set(vars(Both))
+def test_every_event_is_passed_on_to_all_listeners() -> None:
+    events = {name for name, thing in vars(TelemetryListener).items() if callable(thing) and not name.startswith("_")}
+    assert events <= set(vars(FanOut))
 
 
 @pytest.mark.parametrize(("hook", "of_the_other"), [("dacc_session_changed", ()), ("dacc_step_finished", ("dacc_session_changed",))])
 def test_all_that_an_event_has_is_documented(session: Session, hook: str, of_the_other: tuple[str, ...]) -> None:
     heard = Heard()
-    announcer = Announcer(heard, "s1")  # type: ignore[arg-type]
-    announcer.changed((session, status()), (session, status(filesystem="ready")))
-    announcer.step(fx.StepOrder(Step("create"), session, status()), StepOutcome(), 1.0)
+    publisher = HookPublisher(heard, "s1")  # type: ignore[arg-type]
+    publisher.changed((session, status()), (session, status(filesystem="ready")))
+    publisher.step(fx.StepOrder(Step("create"), session, status()), StepOutcome(), 1.0)
     text = " ".join(str(getattr(hookspecs, name).__doc__) for name in (hook, *of_the_other))
-    assert [key for told, event in heard.events if told == hook for key in event if f"``{key}``" not in text] == []
+    assert [key for name, event in heard.events if name == hook for key in event if f"``{key}``" not in text] == []
