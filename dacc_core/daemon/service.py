@@ -1,4 +1,4 @@
-"""One daemon put together from the configuration: store, core, executor, socket, front ends."""
+"""One daemon put together from the configuration: store, engine, executor, socket, front ends."""
 
 from __future__ import annotations
 
@@ -27,8 +27,9 @@ from ..plugins import is_strict, list_providers, load_frontend, load_provider, n
 from ..values import Brick, BrickRef
 from ..verbs.frontend import Answer, FrontEnd, FrontEndContext, SessionNotice
 from ..verbs.sessions import VerbContext
-from .executor import Executor, clock
+from .executor import Executor
 from .protocol import SocketRequest
+from .runtime import ThreadRuntime, clock
 from .server import Reply, Server
 from .telemetry import Telemetry
 from .telemetry.events import notify
@@ -79,7 +80,7 @@ class Service:
         self._load = functools.cache(functools.partial(load_provider, config=config, manager=self._manager))
         bricks = tuple(Brick(device=one.device, capacity=one.capacity, pool=one.pool) for one in config.bricks_of(host))
         providers = self._load_providers(bricks)
-        self._tools = self._make_tools()
+        self._environment = self._make_environment()
         self._check_host(bricks)
         self._telemetry = Telemetry(config, host, self._manager)
         try:
@@ -87,7 +88,7 @@ class Service:
         except DaccError:
             self._telemetry.close()
             raise
-        self.core = Engine(
+        self.engine = Engine(
             host,
             uuid.uuid4().hex,
             bricks=bricks,
@@ -99,8 +100,9 @@ class Service:
             who=f"pid {os.getpid()} on {socket.gethostname()}",
             providers={name: ".".join(map(str, provider.api)) for name, provider in providers.items()},
         )
-        self.executor = Executor(self.core, self.store, self._tools, on_exit=self._close, observer=self._telemetry.listener)
-        self._usage = UsageMonitor(self.executor.inquire, self.store, self._tools, config.usage_interval)
+        self._runtime = ThreadRuntime()
+        self.executor = Executor(self.engine, self.store, self._environment, self._runtime, listener=self._telemetry.listener)
+        self._usage = UsageMonitor(self.executor.inquire, self.store, self._environment, config.usage_interval)
         self._server = Server(config.socket, self._handle, trusted=self._trusted)
 
     def _open(self) -> tuple[Keystore, int]:
@@ -126,11 +128,11 @@ class Service:
         """Bricks that this host cannot serve are not offered: the daemon ends here with what is to be mended."""
         pools = self.config.pools
         for name in sorted({pools[brick.pool].provider for brick in bricks}):
-            context = sdk.Context(hosts=self._tools.runner, deadline=sdk.Deadline.after(CHECK_SECONDS))
+            context = sdk.Context(hosts=self._environment.runner, deadline=sdk.Deadline.after(CHECK_SECONDS))
             mine = tuple(BrickRef(host=self.host, device=one.device) for one in bricks if pools[one.pool].provider == name)
             self._provider(name).check_host(sdk.CheckHost(context=context, host=self.host, bricks=mine))
 
-    def _make_tools(self) -> StepEnvironment:
+    def _make_environment(self) -> StepEnvironment:
         Path(self.config.mover_root).mkdir(mode=0o700, parents=True, exist_ok=True)
         runner = runner_for(self.config)
         return StepEnvironment(self._provider, runner, RsyncMover(self.config.mover.digest), self.config.mount_root, self.config.mover_root)
@@ -143,7 +145,10 @@ class Service:
         self._telemetry.start(lambda: self.executor.silence, self.executor.inquire)
         self._usage.start()
         log.info("dacd runs", extra={"host": self.host, "socket": self.config.socket, "store": self.store.where})
-        error = self.executor.run()
+        self.executor.start()
+        self._runtime.run(self.executor.take)
+        error = self.executor.error
+        self._close()
         log.info("dacd ends", extra={"host": self.host, "why": str(error or "")})
         if error is not None:
             raise error
@@ -157,6 +162,7 @@ class Service:
         self._server.close(drain=True)
         self._telemetry.close()
         self.store.close()
+        self._runtime.close()
 
     # --- calls ---
 
@@ -190,7 +196,7 @@ class Service:
         notify(self._telemetry.metrics.called, program, function, answer.rc, clock().mono - begun)
 
     def _site(self, tell: Callable[[str], None]) -> FrontEndContext:
-        scene = VerbContext(self.core.view, lambda: clock().wall, self.config.max_pre_run_failures, self.config.slurm.buffer_wait)
+        scene = VerbContext(self.engine.view, lambda: clock().wall, self.config.max_pre_run_failures, self.config.slurm.buffer_wait)
         return FrontEndContext(scene=scene, config=self.config, silence=lambda: self.executor.silence, tell=tell)
 
     def _trusted(self, uid: int) -> bool:

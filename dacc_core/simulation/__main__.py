@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
+import multiprocessing
+import os
 import secrets
 import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
 
 import click
 
@@ -17,33 +24,77 @@ FAULTS = (0.0, 0.02, 0.05, 0.1)
 MOST_CHANGES = (transaction.MOST_CHANGES, 2, 1)
 
 
-def run_seed(seed: int, events: int) -> tuple[int, int]:
-    """One simulation; how many events it had, and how many calls succeeded. Raises AssertionError naming seed and event."""
+@dataclass
+class Tally:
+    """What happened: events, crashes of daemons, and how calls ended (``Answer``, or the class of the error). ``broken``: a rule."""
+
+    events: int = 0
+    crashes: int = 0
+    calls: Counter[str] = field(default_factory=Counter)
+    broken: str = ""
+
+    def add(self, other: Tally) -> None:
+        """Count another simulation."""
+        self.events += other.events
+        self.crashes += other.crashes
+        self.calls += other.calls
+        self.broken = self.broken or other.broken
+
+
+def run_seed(seed: int, events: int) -> Tally:
+    """One simulation. Raises AssertionError naming seed and event when a rule is broken."""
     sim = Simulation(seed, hosts=1 + seed % 4, faults=FAULTS[seed % len(FAULTS)], most_changes=MOST_CHANGES[seed % len(MOST_CHANGES)])
     load = Workload(sim, chaos=seed % 5 != 0)
     while sim.events < events:
         sim.step()
     load.finish()
-    return sim.events, load.answers.get("Answer", 0)
+    return Tally(sim.events, sim.crashes, Counter(load.answers))
+
+
+def _run_seed(events: int, seed: int) -> tuple[int, Tally]:
+    """In a process of its own: no exception may depend on being pickled."""
+    logging.getLogger("dacc").setLevel(logging.CRITICAL)
+    try:
+        return seed, run_seed(seed, events)
+    except AssertionError as error:
+        return seed, Tally(broken=str(error))
+
+
+def run_seeds(seed: int, events: int, jobs: int) -> Iterator[tuple[int, Tally]]:
+    """Simulation after simulation, on so many processors at once, in the order of their seeds."""
+    work = partial(_run_seed, min(EVENTS_A_SEED, events))
+    if jobs == 1:
+        yield from map(work, itertools.count(seed))
+    with multiprocessing.Pool(jobs) as pool:
+        # As many at a time as there are workers: a pool would take an endless iterator in at once.
+        for first in itertools.count(seed, jobs):
+            yield from pool.map(work, range(first, first + jobs), chunksize=1)
 
 
 @click.command()
 @click.option("--events", default=1_000_000, help="How many events in all.")
 @click.option("--seed", default=None, type=int, help="The first seed. [default: a random one, printed]")
-def main(events: int, seed: int | None) -> None:
+@click.option("--jobs", default=os.cpu_count() or 1, show_default="one for each processor", help="How many simulations run at once.")
+def main(events: int, seed: int | None, jobs: int) -> None:
     """Simulate clusters with random faults and check the rules after each event."""
-    logging.getLogger("dacc").setLevel(logging.CRITICAL)
     seed = secrets.randbelow(1_000_000_000) if seed is None else seed
-    done, good, begun = 0, 0, time.monotonic()
+    total, begun = Tally(), time.monotonic()
     click.echo(f"first seed {seed}")
-    while done < events:
-        try:
-            more, answers = run_seed(seed, min(EVENTS_A_SEED, events))
-        except AssertionError as broken:
-            raise click.ClickException(f"{broken}\nreplay: make simulate EVENTS={min(EVENTS_A_SEED, events)} SEED={seed}") from None
-        done, good, seed = done + more, good + answers, seed + 1
-    rate = done / (time.monotonic() - begun)
-    click.echo(f"{done} events, {good} calls answered well, no rule broken ({rate:,.0f} events/s); next seed {seed}")
+    for last, tally in run_seeds(seed, events, jobs):
+        total.add(tally)
+        if total.broken:
+            raise click.ClickException(f"{total.broken}\nreplay: make simulate EVENTS={min(EVENTS_A_SEED, events)} SEED={last}")
+        if total.events >= events:
+            break
+    _report(total, time.monotonic() - begun, last + 1)
+
+
+def _report(total: Tally, seconds: float, following: int) -> None:
+    calls = total.calls.total()
+    click.echo(f"{total.events} events, {calls} calls, {total.crashes} crashes, no rule broken; next seed {following}")
+    click.echo("calls ended: " + ", ".join(f"{number} {name}" for name, number in total.calls.most_common()))
+    rates = ((total.events, "events"), (calls, "calls"), (total.crashes, "crashes"))
+    click.echo("an hour: " + ", ".join(f"{number / seconds * 3600:,.0f} {name}" for number, name in rates))
 
 
 if __name__ == "__main__":

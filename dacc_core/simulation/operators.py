@@ -12,7 +12,8 @@ from ..verbs.hosts import drain
 from ..verbs.operations import Verb
 from ..verbs.operators import release
 from ..verbs.sessions import VerbContext
-from .cluster import SimulatedDaemon, Simulation, answered
+from .cluster import Simulation, answered
+from .daemon import SimulatedDaemon
 
 OPERATOR = PeerCredentials(uid=0, trusted=True)
 LEASE_SECONDS = 12.0
@@ -49,7 +50,7 @@ class Operators:
         self._away.add(node.host)
         node.crash()
         self.sim.later(self.random.uniform(LEASE_SECONDS, 2 * LEASE_SECONDS), lambda: self._ask(_forgets(node.host), self._counted))
-        self.sim.later(self.random.uniform(LEASE_SECONDS, CLEANING_SECONDS), lambda: node.start() if node.core is None else None)
+        self.sim.later(self.random.uniform(LEASE_SECONDS, CLEANING_SECONDS), lambda: node.start() if node.engine is None else None)
         self.sim.later(2 * CLEANING_SECONDS, lambda: self._clean(node.host))
 
     def _counted(self, ok: bool) -> None:

@@ -18,7 +18,8 @@ from ..verbs.frontend import Answer
 from ..verbs.operations import Verb
 from ..verbs.sessions import VerbContext, submit_goal, tear_down
 from ..verbs.subject import Subject
-from .cluster import SimulatedDaemon, Simulation, answered
+from .cluster import Simulation, answered
+from .daemon import SimulatedDaemon
 from .operators import Operators
 
 COMPUTE = [f"c{n}" for n in range(1, 6)]
@@ -215,19 +216,19 @@ class Workload:
         job = Job(self, token, request, size)
         self.jobs.append(job)
         job.start()
-        self.sim.later(random.uniform(0.5, 15), self._submit)
+        self.sim.later(random.uniform(0.5, 8), self._submit)
 
     def _harm(self) -> None:
         if not self.chaos:
             return
         node = self.sim.random.choice(self.sim.nodes)
         self.sim.random.choice([self._crash, self._crash, self._cut, self._still, self._down, self._node_down])(node)
-        self.sim.later(self.sim.random.expovariate(1 / 15), self._harm)
+        self.sim.later(self.sim.random.expovariate(1 / 8), self._harm)
 
     def _crash(self, node: SimulatedDaemon) -> None:
-        if node.core is not None:
+        if node.engine is not None:
             node.crash()
-            self.sim.later(self.sim.random.choice([0.05, 1.0, 12.0, 40.0]), lambda: node.start() if node.core is None else None)
+            self.sim.later(self.sim.random.choice([0.05, 1.0, 12.0, 40.0]), lambda: node.start() if node.engine is None else None)
 
     def _cut(self, node: SimulatedDaemon) -> None:
         node.cut_until = self.sim.now.mono + self.sim.random.choice([0.5, 4.0, 7.0, 25.0])
@@ -255,8 +256,7 @@ class Workload:
         """Faults stop; what is under way gets its time; then nothing may be left hanging."""
         self.chaos, self.jobs_left = False, 0
         self.sim.calm()
-        self.sim.run(900.0)
-        self.sim.rules.revision()
+        self._settle()
         view = self.sim.rules.records()
         for token, entry in view.sessions.items():
             status = view.status(token)
@@ -268,6 +268,18 @@ class Workload:
         self.sim.violations.extend(self._orphans(view))
         if self.sim.violations:
             raise AssertionError(f"seed {self.sim.seed}, at the end: " + "; ".join(self.sim.violations))
+
+    def _settle(self) -> None:
+        """Let time pass until every session is where its goal is, and some more, in which nothing may change that."""
+        for _ in range(15):
+            self.sim.run(30.0)
+            self.sim.rules.revision()
+            view = self.sim.rules.records()
+            entries = [(entry.record, view.status(token)) for token, entry in view.sessions.items()]
+            if all(goals.met(session, status) or goals.failed(session, status) for session, status in entries):
+                break
+        self.sim.run(30.0)
+        self.sim.rules.revision()
 
     def _orphans(self, view: View) -> Iterator[str]:
         """Filesystems that no session owns, on bricks that are offered as free: a command that outlived its session made them."""

@@ -42,7 +42,8 @@ class SimVolume:
 class World:
     """What is true on the hosts, whatever the records say. ``copied_out``: sessions, by key, whose data is out since nodes had it.
 
-    ``cleared``: the copies for which old files were removed, and no node of the session has had its data since.
+    ``cleared``: the copies for which old files were removed, and no node of the session has had its data since. ``deaf_for``: so many
+    effects happen before a cancelled step learns of it.
     """
 
     random: Random
@@ -54,6 +55,7 @@ class World:
     copied_out: set[str] = field(default_factory=set)
     faults: float = 0.0
     crash_after: int = -1
+    deaf_for: int = 0
     broken: Callable[[str], None] = lambda _: None
     may_delete: Callable[[str], bool] = lambda _: True
     owned: Callable[[str], bool] = lambda _: True
@@ -64,7 +66,10 @@ class World:
         if self.crash_after == 0:
             raise Crashed
         self.crash_after -= 1
-        cancel.check("the command")
+        if self.deaf_for > 0:
+            self.deaf_for -= 1
+        else:
+            cancel.check("the command")
         if host in self.down:
             raise HostUnreachable(host=host, why="it is down")
         if generation < self.fences.get((host, key), 0):

@@ -12,12 +12,12 @@ from typing import Any
 from dacc_core.config import Config
 from dacc_core.keystore.base import PutKey
 from dacc_core.keystore.memory import MemoryKeystore
-from dacc_core.lifecycle import effects as fx
 from dacc_core.registry import keys
 from dacc_core.registry.records import Session, Status
 from dacc_core.registry.transaction import Commit
 from dacc_core.registry.view import View
-from dacc_core.simulation.cluster import SimulatedDaemon, Simulation
+from dacc_core.simulation.cluster import Simulation
+from dacc_core.simulation.daemon import SimulatedDaemon
 from dacc_core.values import Record
 from dacc_core.verbs.frontend import Answer, Call, FrontEnd, FrontEndContext, PeerCredentials
 from dacc_core.verbs.operations import Verb
@@ -75,7 +75,7 @@ class Slurm:
         waited: float = 0.0,
     ) -> Reply:
         """Start a call; :meth:`finish` brings its answer. A repeated one names its ``session``, and has ``waited`` before."""
-        reply, core = Reply(), self.cores[node].core
+        reply, core = Reply(), self.cores[node].engine
         assert core is not None
         parsed: Any = None
         try:
@@ -88,9 +88,7 @@ class Slurm:
         site = FrontEndContext(scene, self.config, lambda: self.sim.now.mono - core.heard, reply.told.append)
         verb = _counted(frontend.run(parsed, site), reply)
         limit = frontend.deadline(parsed, self.config) if seconds is None else seconds
-        ref = next(self.sim.refs)
-        self.cores[node].replies[ref] = partial(_answered, reply, frontend, parsed)
-        self.cores[node].give(fx.Called(ref, verb, limit, ""))
+        self.cores[node].send(verb, limit, "", partial(_answered, reply, frontend, parsed))
         return reply
 
     def finish(self, *replies: Reply, within: float = 600.0) -> list[Answer]:
@@ -169,7 +167,7 @@ class Slurm:
     def ending(self, token: str, **more: Any) -> Reply:
         """A ``teardown`` under way, of which every daemon has heard."""
         reply = self.begin_teardown(token, **more)
-        self.until(lambda: all(core.core is None or _ends(core.core.view, token) for core in self.cores))
+        self.until(lambda: all(core.engine is None or _ends(core.engine.view, token) for core in self.cores))
         return reply
 
     def teardown(self, token: str, *, hurry: bool = False, **more: Any) -> Answer:

@@ -83,7 +83,7 @@ def test_go_row_7_a_daemon_killed_while_it_creates_makes_the_filesystem_once(slu
     builder = next(core for core in slurm.cores if core.host == slurm.status("7").coordinator)
     builder.crash()
     slurm.sim.later(2.0, builder.start)
-    slurm.until(lambda: builder.core is not None and (reply.answer is not None or reply.lost), within=60.0)
+    slurm.until(lambda: builder.engine is not None and (reply.answer is not None or reply.lost), within=60.0)
     assert succeeded(slurm.setup("7"))
     slurm.sim.run(30.0)
     assert len(slurm.sim.world.volumes) == 1

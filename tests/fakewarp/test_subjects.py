@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dacc_core.simulation.cluster import SKEW
+from dacc_core.simulation.daemon import SKEW
 
 from .driver import OWNER, STAGED, STRANGER, Slurm, cluster, lines, refused, succeeded
 

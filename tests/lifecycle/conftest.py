@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from dacc_core.simulation.cluster import SimulatedDaemon
+from dacc_core.simulation.daemon import VirtualRuntime
 
 from .quiet import Job
 
 
 @pytest.fixture
 def job(monkeypatch: pytest.MonkeyPatch) -> Job:
-    monkeypatch.setattr(SimulatedDaemon, "_live_on", lambda *_: None)  # here calls are counted
+    monkeypatch.setattr(VirtualRuntime, "_live_on", lambda *_: None)  # here calls are counted
     made = Job()
     made.set_up()
     return made

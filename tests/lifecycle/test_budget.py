@@ -9,7 +9,8 @@ import pytest
 from dacc_core import sdk
 from dacc_core.errors import DaccError, Unavailable
 from dacc_core.registry.records import Request
-from dacc_core.simulation.cluster import RULES, SimulatedDaemon, Simulation, answered
+from dacc_core.simulation.cluster import Simulation, answered
+from dacc_core.simulation.daemon import RULES, SimulatedDaemon
 from dacc_core.simulation.world import SimProvider
 from dacc_core.verbs.claims import Claim, set_up
 from dacc_core.verbs.sessions import tear_down

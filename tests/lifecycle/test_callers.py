@@ -7,7 +7,6 @@ from collections.abc import Callable
 import pytest
 
 from dacc_core.errors import DaccError, NoSpace, StillWorking
-from dacc_core.lifecycle import effects as fx
 from dacc_core.registry.records import Pool
 from dacc_core.registry.transaction import TransactionBuilder
 from dacc_core.registry.view import View
@@ -26,11 +25,9 @@ def sim() -> Simulation:
 
 
 def call(sim: Simulation, verb: Callable[[View], Verb[Answer]], seconds: float = 20.0) -> list[object]:
-    core, answers = sim.nodes[0].core, list[object]()
+    core, answers = sim.nodes[0].engine, list[object]()
     assert core is not None
-    sim.nodes[0].replies[next(sim.refs)] = answers.append
-    ref = max(sim.nodes[0].replies)
-    sim.nodes[0].give(fx.Called(ref, verb(core.view), seconds, "7"))
+    sim.nodes[0].send(verb(core.view), seconds, "7", answers.append)
     return answers
 
 

@@ -14,7 +14,8 @@ from dacc_core.lifecycle.plan import Step
 from dacc_core.lifecycle.transitions import StepOutcome
 from dacc_core.movers.base import CopyOrder, CopyReport
 from dacc_core.registry.records import Status
-from dacc_core.simulation.cluster import SimulatedDaemon, answered
+from dacc_core.simulation.cluster import answered
+from dacc_core.simulation.daemon import SimulatedDaemon
 from dacc_core.simulation.world import SimMover
 from dacc_core.values import Progress, StageRequest
 from dacc_core.verbs import goals

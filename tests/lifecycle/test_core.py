@@ -26,8 +26,8 @@ def test_a_defect_in_one_sessions_steps_leaves_the_others_alone(monkeypatch: pyt
     sim.run(1.0)
     seen: list[Exception] = []
     for node in sim.nodes:
-        assert node.core is not None
-        monkeypatch.setattr(node.core.reactor, "on_bug", seen.append)
+        assert node.engine is not None
+        monkeypatch.setattr(node.engine.reactor, "on_bug", seen.append)
     act = reconciler.SessionReconciler._act
 
     def broken(self: reconciler.SessionReconciler, *args: object) -> None:

@@ -30,8 +30,8 @@ def bugs(job: Job, monkeypatch: pytest.MonkeyPatch) -> list[Exception]:
     """What the daemons' cores report as defects, which otherwise end the simulation."""
     seen: list[Exception] = []
     for node in job.sim.nodes:
-        assert node.core is not None
-        monkeypatch.setattr(node.core.reactor, "on_bug", seen.append)
+        assert node.engine is not None
+        monkeypatch.setattr(node.engine.reactor, "on_bug", seen.append)
     return seen
 
 
@@ -114,8 +114,8 @@ def test_a_defect_after_the_goal_was_reached_does_not_make_it_failed(
 ) -> None:
     monkeypatch.setattr(policy, "coordinates", breaking(policy.coordinates, 5))
     for node in job.sim.nodes:
-        assert node.core is not None
-        node.core.reconcilers.changed(None)
+        assert node.engine is not None
+        node.engine.reconcilers.changed(None)
     job.sim.run(100.0)
     assert len(bugs) >= 5
     assert (job.status.failure, job.status.filesystem) == (None, "ready")
@@ -140,7 +140,7 @@ def test_an_answer_to_what_was_asked_before_a_defect_is_not_for_what_is_under_wa
 
 def test_a_daemon_whose_registration_meets_a_defect_registers_later(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Membership, "_registration", breaking(Membership._registration, 1))
-    monkeypatch.setattr("dacc_core.simulation.cluster._fatal", lambda bug: None)
+    monkeypatch.setattr("dacc_core.simulation.daemon._fatal", lambda bug: None)
     sim = Simulation(1, hosts=1, faults=0.0)
     sim.run(5.0)
     sim.rules.revision()

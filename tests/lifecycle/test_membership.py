@@ -11,7 +11,8 @@ from dacc_core.lifecycle.engine import Engine
 from dacc_core.lifecycle.transitions import StepOutcome
 from dacc_core.registry import keys
 from dacc_core.registry.records import Alive, Request, Status
-from dacc_core.simulation.cluster import RULES, SimulatedDaemon, Simulation, answered
+from dacc_core.simulation.cluster import Simulation, answered
+from dacc_core.simulation.daemon import RULES, SimulatedDaemon, VirtualRuntime
 from dacc_core.verbs.claims import Claim, set_up
 
 TTL = RULES.lease_ttl
@@ -62,11 +63,11 @@ def test_the_daemon_that_has_the_name_goes_on_undisturbed() -> None:
     sim.run(1.0)
     before = sim.alive
     sim.rival()
-    while sim.nodes[1].core is not None:
+    while sim.nodes[1].engine is not None:
         sim.step()
         assert sim.alive == before
-    assert sim.first.core is not None
-    assert sim.first.core.may_act()
+    assert sim.first.engine is not None
+    assert sim.first.engine.may_act()
 
 
 def test_a_daemon_is_not_refused_before_the_other_ones_lease_could_end() -> None:
@@ -178,7 +179,7 @@ def test_a_daemon_that_was_cut_off_gives_way_to_the_one_that_took_its_name() -> 
     assert sim.holder == "other1"
     sim.run(4 * TTL)
     assert sim.holder == "other1"
-    assert sim.first.core is None
+    assert sim.first.engine is None
     assert [type(error) for _, error in sim.exits] == [HostNameTaken]
 
 
@@ -190,7 +191,7 @@ class Working(Simulation):
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, hosts: int = 2) -> None:
         super().__init__(1, hosts=hosts, faults=0.0)
-        monkeypatch.setattr(SimulatedDaemon, "_perform", lambda *_: None)
+        monkeypatch.setattr(VirtualRuntime, "_do", lambda *_: None)
         self.run(1.0)
         claim = Claim(token="1", kind="job", request=Request(owner=1, group=1, pool="default", capacity=100), size=100)
         self.nodes[0].call(lambda scene: answered(set_up(scene, claim)), "1", lambda _: None)
@@ -198,19 +199,20 @@ class Working(Simulation):
             self.step()
         (self.node,) = (node for node in self.nodes if node.host == self.status.coordinator)
         self.told: list[tuple[float, fx.Effect]] = []
-        schedule = self.node._schedule
+        assert self.node.executor is not None
+        begin = self.node.executor._run
 
         def noted(effect: fx.Effect) -> None:
             self.told.append((self.now.mono, effect))
-            schedule(effect)
+            begin(effect)
 
-        monkeypatch.setattr(self.node, "_schedule", noted)
+        monkeypatch.setattr(self.node.executor, "_run", noted)
 
     def begin(self) -> None:
         """The daemon hears that it may begin its step."""
-        while not self.node.steps:
+        while not self.node.runtime.steps:
             self.step()
-        ((self.ref, _),) = self.node.steps.items()
+        ((self.ref, _),) = self.node.runtime.steps.items()
         self.told.clear()
 
     def until(self, kind: type[fx.Effect]) -> float:
@@ -225,7 +227,7 @@ class Working(Simulation):
 
     def stand_still(self) -> None:
         """The daemon stands still for longer than its lease; then it has a new one before it hears anything else."""
-        core = self.node.core
+        core = self.node.engine
         assert core is not None
         former, end = core.incarnation, self.now.mono + 4 * TTL
         self.node.still_until = self.now.mono + 2 * TTL
@@ -235,7 +237,7 @@ class Working(Simulation):
 
     def end(self, outcome: StepOutcome) -> None:
         """The daemon hears how its step ended."""
-        self.node._tell(self.ref, outcome)
+        self.node.runtime.post(fx.StepEnded(self.ref, outcome))
         self.run(1.0)
 
     @property

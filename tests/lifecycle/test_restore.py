@@ -120,7 +120,7 @@ def test_a_daemon_that_is_only_started_again_restores_nothing(monkeypatch: pytes
 
 def test_a_host_that_does_not_tell_its_boot_is_taken_as_it_is() -> None:
     job = built()
-    view = job.sim.nodes[0].core.view  # type: ignore[union-attr]
+    view = job.sim.nodes[0].engine.view  # type: ignore[union-attr]
     assert job.session is not None
     for host in job.session.brick_hosts:
         entry = view.alive[host]

@@ -213,17 +213,17 @@ def test_a_command_that_outlives_its_daemon_and_its_session_does_nothing() -> No
     job = Checked()
     claim = Claim(token="1", kind="job", request=job.request, size=200)
     job.sim.nodes[0].call(lambda scene: answered(set_up(scene, claim)), "1", lambda _: None)
-    while not (steps := [step for node in job.sim.nodes for step in node.steps.values()]):
+    while not (steps := [step for node in job.sim.nodes for step in node.runtime.steps.values()]):
         job.sim.step()
-    (node,) = [one for one in job.sim.nodes if one.steps]
-    node.steps.clear()  # neither done nor reported: its processes live on
+    (node,) = [one for one in job.sim.nodes if one.runtime.steps]
+    node.runtime.steps.clear()  # neither done nor reported: its processes live on
     node.crash()
     node.start()
     job.sim.run(2.0)
     assert job.status.generation == 2
     job.tear_down(hurry=True)
     assert job.session is None
-    outcome = run_step(steps[0].order, job.sim.tools, CancelToken(), lambda _: None)
+    outcome = run_step(steps[0].order, job.sim.environment, CancelToken(), lambda _: None)
     assert isinstance(outcome.error, Cancelled)
     assert not job.sim.world.volumes
 
@@ -282,8 +282,8 @@ def test_setup_with_another_request_is_refused_and_changes_nothing() -> None:
 def test_history_is_bounded() -> None:
     sim = Simulation(3, faults=0.0)
     for node in sim.nodes:
-        assert node.core is not None
-        node.core.rules = dataclasses.replace(node.core.rules, history_number=5)
+        assert node.engine is not None
+        node.engine.rules = dataclasses.replace(node.engine.rules, history_number=5)
     load = Workload(sim, jobs=40, chaos=False)
     sim.run(700.0)
     load.finish()

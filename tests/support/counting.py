@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dacc_core.config import Config
 from dacc_core.keystore.base import DEFAULT_TIMEOUT, Compare, Op, Snapshot, TxnResult
 from dacc_core.keystore.memory import MemoryKeystore
-from dacc_core.lifecycle import effects as fx
 from dacc_core.simulation.cluster import Simulation
 from dacc_core.verbs.frontend import Answer, Call, FrontEnd, FrontEndContext, PeerCredentials
 from dacc_core.verbs.sessions import VerbContext
@@ -44,13 +43,12 @@ class CountedCluster(Simulation):
 
     def ask(self, *args: str, files: Mapping[str, str] | None = None) -> tuple[Answer, int]:
         """A call's answer, and the transactions that it and the steps that it led to have cost."""
-        node, ref, before = self.nodes[0], next(self.refs), self.transactions
+        node, before = self.nodes[0], self.transactions
         answers: list[Answer | Exception | None] = []
-        assert node.core is not None
+        assert node.engine is not None
         parsed = self._frontend.parse(Call(args, files or {}, CALLER))
-        site = FrontEndContext(VerbContext(node.core.view, lambda: self.now.wall), CONFIG)
-        node.replies[ref] = answers.append
-        node.give(fx.Called(ref, self._frontend.run(parsed, site), 60.0))
+        site = FrontEndContext(VerbContext(node.engine.view, lambda: self.now.wall), CONFIG)
+        node.send(self._frontend.run(parsed, site), 60.0, "", answers.append)
         while not answers:
             self.step()
         self.run(1.0)  # whatever is still written after the answer
