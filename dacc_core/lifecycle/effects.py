@@ -46,7 +46,7 @@ class Watched:
 
 @dataclass(frozen=True, slots=True)
 class Transacted:
-    """The outcome of a transaction; an error means that it is not known whether it was done."""
+    """The outcome of a transaction; an error means that it may have been done or not."""
 
     ref: int
     result: TxnResult | DaccError
@@ -191,7 +191,7 @@ class RunStep:
 
 @dataclass(frozen=True, slots=True)
 class CancelStep:
-    """Tell a running step to stop."""
+    """Stop a running step."""
 
     ref: int
 
@@ -216,7 +216,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """The daemon ends: the reason of a failure, or empty when it was told to stop and is done."""
+    """The daemon ends: the reason of a failure, or empty when it was asked to stop and is done."""
 
     error: DaccError | None = None
 

@@ -1,4 +1,4 @@
-"""This host in the cluster: its facts, its pools, and the lease that proves it alive. One of the engine's parts."""
+"""This host in the cluster: its record, its pools, and the lease that proves it alive. One of the engine's parts."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ class Membership:
             entry = self._reactor.view.pools.get(name)
             if entry and (entry.record.granularity, entry.record.provider) != (granularity, provider):
                 there = f"granularity {entry.record.granularity}, provider {entry.record.provider}"
-                return BadConfig(problems=f"pool {name} is registered with {there}; this host says {granularity}, {provider}")
+                return BadConfig(problems=f"pool {name} is registered with {there}; this host has {granularity}, {provider}")
         return None
 
     def _other_daemon(self) -> Alive | None:
@@ -176,11 +176,11 @@ class Membership:
             draft.expect("cluster")
         alive = Alive(host=self.host, incarnation=self.incarnation, boot=local.boot, lock=local.lock, who=local.who, ttl=ttl)
         draft.put(alive, "alive", self.host, lease=self._lease)
-        facts = BrickHost(name=self.host, number=self._number(draft), bricks=self._local.bricks, providers=self._local.providers)
+        record = BrickHost(name=self.host, number=self._number(draft), bricks=self._local.bricks, providers=self._local.providers)
         draft.expect("hosts", self.host)  # also when nothing of it changes: it may be forgotten at this moment
         present, held = view.hosts.get(self.host), view.allocations.get(self.host)
-        if present is None or present.record != facts:
-            draft.put(facts, "hosts", self.host)
+        if present is None or present.record != record:
+            draft.put(record, "hosts", self.host)
         if held is None:
             draft.put(Allocations(), "allocations", self.host)
         elif held.record.forgotten:

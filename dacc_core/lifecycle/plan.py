@@ -36,7 +36,7 @@ StepKind = Literal[
 STORE_ONLY = frozenset({"release", "keep", "quarantine", "refuse"})
 """Steps without effects on hosts: one transaction each."""
 BOOT_ID = 8
-"""Characters of a boot's id that tell it from a host's other boots."""
+"""Characters of a boot's id that distinguish it from a host's other boots."""
 
 UsedBuffer = tuple[Session, Status]
 """A persistent session that a step mounts or unmounts beside the session's own filesystem, with its observed state."""
@@ -67,7 +67,7 @@ class Surroundings:
     """What a plan depends on beside the session's own records.
 
     ``rebooted`` (folded): brick hosts that were booted since they last served the filesystem. ``detached``: all data of the session was in
-    persistent buffers, and those were destroyed, which needed someone to say --hurry. ``mover``: the host for copies. ``boots``: the
+    persistent buffers, and those were destroyed, which takes --hurry. ``mover``: the host for copies. ``boots``: the
     present boot of each brick host. ``buffers``: the persistent sessions of the request that exist. ``in_use``: those whose mounts belong
     to the next run of a kept session's job. ``spent``: for how long this host has been at the session's teardown.
     """
@@ -218,17 +218,17 @@ def _buffers(session: Session, status: Status, step: Step, around: Surroundings)
         return around.buffers
     if step.kind not in ("unmount", "unmount_mover"):
         return ()
-    present = {buffer.token: (buffer, facts) for buffer, facts in around.buffers}
+    present = {used[0].token: used for used in around.buffers}
     mounted = {buffer.token: buffer for buffer in status.buffers}
-    used: list[UsedBuffer] = []
+    needed: list[UsedBuffer] = []
     for name in session.request.persistent:
         if step.kind == "unmount" and name in around.in_use:
             continue
         if name in present and (name not in mounted or present[name][0].volume == mounted[name].volume):
-            used.append(present[name])
+            needed.append(present[name])
         elif name in mounted:
-            used.append(_as_it_was(mounted[name], session))
-    return tuple(used)
+            needed.append(_as_it_was(mounted[name], session))
+    return tuple(needed)
 
 
 def _as_it_was(buffer: Buffer, job: Session) -> UsedBuffer:

@@ -1,15 +1,17 @@
 """Brings one session to its goal: plan, record, act, record. One of the engine's parts.
 
-A :class:`SessionReconciler` is in one of five states::
+A :class:`SessionReconciler` is in one of the states of :mod:`.states`::
 
-            +--------------------- nothing to do -----------------------+
-            v                                                           |
-          Idle -- plan() --> Committing -- step --> RunningStep -- outcome: plan() again
-            ^                    |  ^                    |
-            |                    |  +-- begin, result ---+-- unsure, cancelled: record a higher generation,
-         Backoff <-- retry ------+-- older commands --> Fencing -- enforced --> Idle
-
-Every state but :class:`Idle` has a deadline. When it passes, what was asked for is abandoned and a late answer to it is ignored.
+    Idle          -> Committing    plan(): the beginning of a step, the reached goal, the end of the session; or a higher generation,
+                                   if something may still run that another coordinator began
+    Committing    -> RunningStep   the beginning is recorded: run the step
+                  -> Fencing       the higher generation is recorded: enforce it
+                  -> Backoff       a failure is recorded, or another transaction got in the way
+                  -> Idle          there is nothing more to do, or no answer came in time
+    RunningStep   -> Committing    its outcome and what is next, in one transaction; a higher generation, if commands may still run
+    Fencing       -> Idle          nothing older runs any more: plan()
+                  -> Backoff       a host could not be fenced, or no answer came in time
+    Backoff       -> Idle          the time has passed, or there is a new goal
 
 Whatever happens, the session comes back to :meth:`SessionReconciler.consider`, which looks at the records and decides anew; so a lost
 answer, a lost lease or a crash needs no path of its own. Neither does a defect of ours: what was under way is given up and fenced, and the
@@ -21,8 +23,8 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeAlias, assert_never
+from dataclasses import replace
+from typing import Any, Protocol, assert_never
 
 import msgspec
 
@@ -37,6 +39,24 @@ from . import effects as fx
 from . import finalize, policy, transitions
 from .plan import STORE_ONLY, Step, Surroundings, look_around, plan
 from .reactor import Reactor, Timer
+from .states import (
+    Act,
+    Backoff,
+    Committing,
+    Considered,
+    Enforce,
+    Fencing,
+    Idle,
+    Next,
+    Release,
+    Rest,
+    Retry,
+    RunningStep,
+    State,
+    Tenure,
+    awaited_by,
+    deadline_of,
+)
 from .transitions import StepOutcome
 
 log = logging.getLogger("dacc.session")
@@ -60,162 +80,6 @@ class Lease(Protocol):
     def may_act(self) -> bool:
         """Whether this daemon may change anything of sessions now."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Tenure:
-    """As what this host acts for a session: for this very session, under this generation."""
-
-    created_at: float
-    generation: int
-
-
-@dataclass(frozen=True, slots=True)
-class Considered:
-    """What a plan was made from, as far as it decides: as long as nothing of it changes, the plan does not either.
-
-    ``status`` is 0 while a step runs: what is written of it meanwhile does not change what is to be done.
-    """
-
-    session: int
-    status: int
-    rebooted: str
-    detached: bool
-
-
-# --- what follows when a transaction was done ---
-
-
-@dataclass(frozen=True, slots=True)
-class Act:
-    """Run the step whose beginning was recorded."""
-
-    step: Step
-    session: Session
-    considered: Considered
-
-
-@dataclass(frozen=True, slots=True)
-class Enforce:
-    """Fence these hosts: the higher generation was recorded."""
-
-    key: str
-    hosts: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """Try this kind of step again after a while."""
-
-    kind: str
-
-
-@dataclass(frozen=True, slots=True)
-class Rest:
-    """Nothing more, unless something changed meanwhile; ``considered``, if the plan was to do nothing more."""
-
-    considered: Considered | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Release:
-    """The session has ended. ``revisions``: of its records, when that was decided."""
-
-    session: Session
-    status: Status
-    step: Step
-    revisions: tuple[int, int]
-
-
-Next: TypeAlias = Act | Enforce | Retry | Rest | Release
-
-
-# --- states ---
-
-
-@dataclass(frozen=True, slots=True)
-class Idle:
-    """Nothing is under way. ``considered``: what was looked at when there was nothing to do."""
-
-    considered: Considered | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Backoff:
-    """Waits before it looks again; ``again``: the ending that another transaction got in the way of."""
-
-    until: float
-    again: Release | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Committing:
-    """A transaction is under way, and ``then`` follows."""
-
-    ref: int
-    then: Next
-    tenure: Tenure
-    deadline: float
-
-
-@dataclass(frozen=True, slots=True)
-class RunningStep:
-    """A step is under way. ``lost``: the hosts that had been forgotten when it was planned; ``cancelled``: why it was cancelled.
-
-    ``overran``: it passed its deadline. ``saving``: the transaction that saves its progress, which ``ended`` waits for: of two writes of
-    one status at once, one would be lost.
-    """
-
-    step: Step
-    ref: int
-    tenure: Tenure
-    deadline: float
-    considered: Considered
-    lost: tuple[str, ...]
-    saved_at: float
-    saving: int = 0
-    cancelled: str = ""
-    overran: bool = False
-    ended: StepOutcome | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Fencing:
-    """Commands of lower generations are being ended on these hosts."""
-
-    ref: int
-    tenure: Tenure
-    hosts: tuple[str, ...]
-    deadline: float
-
-
-State: TypeAlias = Idle | Backoff | Committing | RunningStep | Fencing
-
-
-def deadline_of(state: State) -> float | None:
-    """When (monotonic) a state is left even if nothing happens."""
-    match state:
-        case Idle():
-            return None
-        case Backoff():
-            return state.until
-        case Committing() | RunningStep() | Fencing():
-            return state.deadline
-        case _:
-            assert_never(state)
-
-
-def awaited_by(state: State) -> frozenset[int]:
-    """The effects whose answers a state waits for."""
-    match state:
-        case Idle() | Backoff():
-            return frozenset()
-        case Committing() | Fencing():
-            return frozenset({state.ref})
-        case RunningStep():
-            return frozenset({state.ref, state.saving})
-        case _:
-            assert_never(state)
 
 
 class SessionReconciler:
@@ -378,10 +242,9 @@ class SessionReconciler:
 
     def _advance(self, session: Session, status: Status) -> None:
         """Record what was observed, together with the beginning of whatever it calls for."""
-        spent, rules = self._spent(session), self._reactor.rules
-        status = policy.within_budget(session, transitions.expect_staging(session, status), spent, rules)
-        around = self._look_around(session, status, spent)
-        considered = self._considered(around)
+        status = transitions.expect_staging(session, status)
+        status = policy.within_budget(session, status, self._spent(session), self._reactor.rules)
+        around, considered = self._look_around(session, status)
         if self._state == Idle(considered):
             return  # nothing changed since there was nothing to do
         step = plan(session, status, around)
@@ -391,7 +254,7 @@ class SessionReconciler:
             self._end(session, self._own(status), step)
         else:
             begun = transitions.begin(step, self._own(status), at=self._reactor.now.wall)
-            self._write(session, begun, Act(step, session, replace(considered, status=0)))
+            self._write(session, begun, Act(step, session, considered.of_a_step))
 
     def _reach(self, session: Session, status: Status, considered: Considered) -> None:
         del self._attempts[_DEFECT]
@@ -401,13 +264,10 @@ class SessionReconciler:
         else:
             self._write(session, self._own(reached), Rest(considered))
 
-    def _look_around(self, session: Session, status: Status, spent: float) -> Surroundings:
+    def _look_around(self, session: Session, status: Status) -> tuple[Surroundings, Considered]:
         reactor = self._reactor
-        return look_around(reactor.view, session, status, rules=reactor.rules, host=self._lease.host, spent=spent)
-
-    def _considered(self, around: Surroundings) -> Considered:
-        session, status = self._revisions()
-        return Considered(session, status, around.rebooted, around.detached)
+        around = look_around(reactor.view, session, status, rules=reactor.rules, host=self._lease.host, spent=self._spent(session))
+        return around, Considered(*self._revisions(), around.rebooted, around.detached)
 
     def _revisions(self) -> tuple[int, int]:
         view = self._reactor.view
@@ -448,11 +308,10 @@ class SessionReconciler:
         if session.lost != state.lost:
             self.cancel(f"host {fold(session.lost)} was forgotten")
             return
-        around = self._look_around(session, status, self._spent(session))
-        considered = replace(self._considered(around), status=0)
-        if considered == state.considered:
+        around, considered = self._look_around(session, status)
+        if considered.of_a_step == state.considered:
             return
-        self._state = replace(state, considered=considered)
+        self._state = replace(state, considered=considered.of_a_step)
         if not policy.still_desired(state.step, plan(session, status, around)):
             self.cancel(f"the goal is now {session.goal.verb}")
 
@@ -466,13 +325,14 @@ class SessionReconciler:
 
     def _step_expired(self, state: RunningStep) -> None:
         if state.ended is not None:
-            self._settle(state, state.ended, sure=False)
+            self._settle(state, state.ended, abandoned=True)
         elif not state.cancelled:
             self._state = replace(state, overran=True)
             self.cancel("it passed its deadline")
         else:
             # It does not end although it was cancelled: go on without it; its commands are fenced, its late outcome is ignored.
-            self._settle(state, StepOutcome(error=Unavailable(why=f"{state.step.kind} did not end after it was cancelled")), sure=False)
+            error = Unavailable(why=f"{state.step.kind} did not end after it was cancelled")
+            self._settle(state, StepOutcome(error=error), abandoned=True)
 
     def _progressed(self, progress: Progress) -> None:
         """Progress reaches the store now and then only, but at once what the next try must know."""
@@ -489,7 +349,7 @@ class SessionReconciler:
         if isinstance(self._state, RunningStep):
             self._state = replace(self._state, saving=0)
             if self._state.ended is not None:
-                self._judge_end(self._state, self._state.ended)
+                self._settle(self._state, self._state.ended)
 
     def _step_ended(self, event: fx.StepEnded) -> None:
         state = self._state
@@ -498,18 +358,12 @@ class SessionReconciler:
         if state.saving:
             self._enter(replace(state, ended=event.outcome, deadline=self._reactor.now.mono + self._reactor.rules.commit_seconds))
         else:
-            self._judge_end(state, event.outcome)
-
-    def _judge_end(self, state: RunningStep, outcome: StepOutcome) -> None:
-        self._settle(state, outcome, sure=not isinstance(outcome.error, Cancelled) and not state.cancelled)
+            self._settle(state, event.outcome)
 
     # --- its outcome ---
 
-    def _settle(self, state: RunningStep, outcome: StepOutcome, *, sure: bool) -> None:
-        """The step has ended. ``sure``: by itself; its commands have ended too, unless the outcome says that this is not sure.
-
-        Otherwise they are fenced before anything else is done.
-        """
+    def _settle(self, state: RunningStep, outcome: StepOutcome, *, abandoned: bool = False) -> None:
+        """The step has ended. If not by itself, or if its outcome is not sure, its hosts are fenced before anything else is done."""
         self._enter(Idle())
         step, session, status = state.step, self._reactor.view.session(self.token), self._reactor.view.status(self.token)
         if session is None or not self._holds(state.tenure):
@@ -521,8 +375,10 @@ class SessionReconciler:
         if outcome.error is None:
             finished = transitions.clear_old_failure(session, finished)
             del self._attempts[step.kind]  # only of its own kind: what cleans up after a failed copy may succeed each time
-        if (not sure and outcome.error is not None) or outcome.unsure:
-            self._settle_unsure(state, session, finished, outcome, status.running or Running(step=step.kind), failed=sure or state.overran)
+        stopped = abandoned or bool(state.cancelled) or isinstance(outcome.error, Cancelled)
+        if outcome.unsure or (stopped and outcome.error is not None):
+            # A step that was cancelled in time has not failed.
+            self._settle_unsure(state, session, finished, outcome.error if state.overran or not stopped else None)
         elif outcome.error is not None:
             self._settle_failure(session, finished, step, outcome.error)
         elif self._reactor.stopping:
@@ -530,14 +386,12 @@ class SessionReconciler:
         else:
             self._advance(session, finished)
 
-    def _settle_unsure(
-        self, state: RunningStep, session: Session, finished: Status, outcome: StepOutcome, running: Running, *, failed: bool
-    ) -> None:
-        """Fence the step's hosts before anything else. One that was cancelled in time has not ``failed``."""
-        if outcome.error is not None and failed:
-            late = Unavailable(why=f"{state.step.kind} did not end within its deadline")
-            error = late if state.overran else outcome.error
+    def _settle_unsure(self, state: RunningStep, session: Session, finished: Status, error: DaccError | None) -> None:
+        """A command may still run: record a higher generation and enforce it."""
+        if error is not None:
+            error = Unavailable(why=f"{state.step.kind} did not end within its deadline") if state.overran else error
             finished = policy.conclude(self._judge(session, finished, state.step, error), session, finished, state.step, error)
+        running = self._reactor.view.status(self.token).running or Running(step=state.step.kind)
         if self._reactor.stopping:
             self._write(session, msgspec.structs.replace(finished, running=running), Rest())
         else:

@@ -11,9 +11,9 @@ import pytest
 from dacc_core.errors import HostLost, HostUnreachable, Unavailable
 from dacc_core.keystore.base import TxnResult
 from dacc_core.lifecycle import effects as fx
-from dacc_core.lifecycle import policy, reconciler
+from dacc_core.lifecycle import policy, reconciler, states
 from dacc_core.lifecycle.plan import Step
-from dacc_core.lifecycle.reconciler import (
+from dacc_core.lifecycle.states import (
     Backoff,
     Committing,
     Considered,
@@ -204,7 +204,7 @@ def test_a_state_that_waits_for_an_answer_names_its_effect() -> None:
     assert [bool(awaited_by(each)) for each in STATES] == [False, False, True, True, True]
 
 
-@pytest.mark.parametrize("module", [reconciler, policy], ids=["reconciler", "policy"])
+@pytest.mark.parametrize("module", [reconciler, states, policy], ids=["reconciler", "states", "policy"])
 def test_every_match_is_exhaustive(module: object) -> None:
     """mypy proves that what is left over is nothing, if a match says so."""
     matches = [node for node in ast.walk(ast.parse(inspect.getsource(module))) if isinstance(node, ast.Match)]  # type: ignore[arg-type]
