@@ -244,13 +244,13 @@ def look_around(
     view: View, session: Session, status: Status, *, rules: Rules | None = None, host: str = "", spent: float = 0.0
 ) -> Surroundings:
     """The surroundings of a session that ``host`` coordinates."""
-    rules = rules or Rules()
+    rules, boots = rules or Rules(), present_boots(view, session)
     buffers = filter(None, map(view.session, session.request.persistent))
     return Surroundings(
-        rebooted=rebooted_hosts(view, session, status),
+        rebooted=rebooted_hosts(status, boots),
         detached=is_detached(view, session),
         mover=rules.mover_host or host,
-        boots=present_boots(view, session),
+        boots=boots,
         buffers=tuple((buffer, view.status(buffer.token)) for buffer in buffers),
         in_use=_used_by_the_next_run(view, session),
         spent=spent,
@@ -260,15 +260,16 @@ def look_around(
 
 def present_boots(view: View, session: Session) -> dict[str, str]:
     """The present boot of each brick host whose daemon names it; the beginning of its id, since a volume may have thousands of hosts."""
-    alive = {host: view.alive[host].record.boot for host in session.brick_hosts if host in view.alive}
-    return {host: boot[:BOOT_ID] for host, boot in alive.items() if boot}
+    alive = view.alive
+    boots = ((host, alive[host].record.boot) for host in session.brick_hosts if host in alive)
+    return {host: boot[:BOOT_ID] for host, boot in boots if boot}
 
 
-def rebooted_hosts(view: View, session: Session, status: Status) -> str:
+def rebooted_hosts(status: Status, boots: Mapping[str, str]) -> str:
     """The brick hosts (folded) that are up, but were booted since they last served the session's filesystem."""
     if status.filesystem != "ready":
         return ""
-    return fold(host for host, boot in present_boots(view, session).items() if status.boots.get(host) != boot)
+    return fold(host for host, boot in boots.items() if status.boots.get(host) != boot)
 
 
 def is_detached(view: View, session: Session) -> bool:

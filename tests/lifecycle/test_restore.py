@@ -125,7 +125,7 @@ def test_a_host_that_does_not_tell_its_boot_is_taken_as_it_is() -> None:
     for host in job.session.brick_hosts:
         entry = view.alive[host]
         view.alive[host] = entry.__class__(msgspec.structs.replace(entry.record, boot=""), entry.revision)
-    assert plan.rebooted_hosts(view, job.session, job.status) == ""
+    assert plan.look_around(view, job.session, job.status).rebooted == ""
 
 
 def test_a_restore_that_nobody_waits_for_is_tried_until_it_succeeds(monkeypatch: pytest.MonkeyPatch) -> None:
