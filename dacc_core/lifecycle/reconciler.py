@@ -102,6 +102,12 @@ class SessionReconciler:
         return self._state
 
     @property
+    def deadline(self) -> float:
+        """When (monotonic) this does something even if nothing happens."""
+        deadline = deadline_of(self._state)
+        return float("inf") if deadline is None else deadline
+
+    @property
     def idle(self) -> bool:
         """Whether nothing is under way."""
         return isinstance(self._state, Idle | Backoff)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from . import policy
 from .reactor import Reactor
@@ -17,6 +17,9 @@ class Reconcilers:
     def __init__(self, reactor: Reactor, lease: Lease) -> None:
         self._reactor, self._lease = reactor, lease
         self._by_token: dict[str, SessionReconciler] = {}
+
+    def __iter__(self) -> Iterator[SessionReconciler]:
+        return iter(self._by_token.values())
 
     def changed(self, tokens: set[str] | None) -> None:
         """These sessions changed (``None`` or a member ``""``: all must be looked at)."""
@@ -53,19 +56,19 @@ class Reconcilers:
 
     def halt(self) -> None:
         """The lease cannot be relied on: stop every step now."""
-        for reconciler in self._by_token.values():
+        for reconciler in self:
             reconciler.cancel("this host may have lost its lease")
 
     def stop(self, then: Callable[[], None]) -> None:
         """The daemon stops: end copies, let short steps finish, ``then`` go on; at the latest when the grace is over."""
-        for reconciler in self._by_token.values():
+        for reconciler in self:
             if reconciler.copying:
                 reconciler.cancel("this daemon stops")
         self._reactor.after(self._reactor.rules.stop_grace, then)
         self._check(then)
 
     def _check(self, then: Callable[[], None]) -> None:
-        if all(reconciler.idle for reconciler in self._by_token.values()):
+        if all(reconciler.idle for reconciler in self):
             then()
         else:
             self._reactor.after(STOP_CHECK_SECONDS, lambda: self._check(then))

@@ -53,7 +53,8 @@ def fencing(alone: Alone) -> Alone:
 
 
 def state(alone: Alone) -> State:
-    return alone.engine.reconcilers._by_token["1"].state
+    (reconciler,) = alone.engine.reconcilers
+    return reconciler.state
 
 
 # --- a fence ---
