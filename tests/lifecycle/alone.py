@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypeVar
 
+from dacc_core.keystore.base import PutKey
 from dacc_core.keystore.memory import MemoryKeystore
 from dacc_core.lifecycle import effects as fx
 from dacc_core.lifecycle.engine import Engine
@@ -15,7 +16,7 @@ from dacc_core.values import Brick
 from dacc_core.verbs.claims import Claim, set_up
 from dacc_core.verbs.frontend import Answer
 from dacc_core.verbs.operations import Verb
-from dacc_core.verbs.sessions import VerbContext
+from dacc_core.verbs.sessions import VerbContext, tear_down
 
 E = TypeVar("E", bound=fx.Effect)
 CLAIM = Claim(token="1", kind="job", request=Request(owner=1, group=1, pool="default", capacity=200, striped=True, digest="d"), size=200)
@@ -58,8 +59,24 @@ class Alone:
 
     def set_up(self) -> None:
         """Ask for a session of two bricks of this host."""
-        scene = VerbContext(self.engine.view, lambda: self.mono)
-        self.give(fx.Called(-1, answered(set_up(scene, CLAIM)), 1000.0, "1"))
+        self.call(set_up(self.scene, CLAIM))
+
+    def tear_down(self) -> None:
+        """Ask for its end."""
+        self.call(tear_down(self.scene, "1", hurry=True))
+
+    @property
+    def scene(self) -> VerbContext:
+        return VerbContext(self.engine.view, lambda: self.mono)
+
+    def call(self, verb: Verb[object]) -> None:
+        """Have a verb run."""
+        self.give(fx.Called(-1, answered(verb), 1000.0, "1"))
+
+    def write(self, session: Session) -> None:
+        """Change the session's record, as a verb of another host does."""
+        self.store.txn((), [PutKey(keys.key("sessions", "1"), keys.encode(session))])
+        self.follow()
 
     def give(self, event: fx.Event) -> None:
         """Let the engine handle an event, and everything that follows from it at once."""

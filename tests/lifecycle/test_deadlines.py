@@ -109,6 +109,18 @@ def test_a_fence_that_fails_each_time_is_tried_in_pauses_also_when_the_goal_has_
     assert fences[-1] - fences[-2] > policy.MAX_WAIT - 1.0
 
 
+def test_a_step_that_ran_under_a_fenced_generation_is_fenced_too_although_another_transaction_came_first(fencing: Alone) -> None:
+    fencing.give(fx.Fenced(fencing.last(fx.FenceHosts).ref, {}))
+    fencing.holding = True
+    fencing.end_step(LOST)
+    refused = fencing.last(fx.Transact)
+    fencing.holding = False
+    fencing.give(fx.Transacted(refused.ref, TxnResult(ok=False, revision=fencing.engine.view.revision)))
+    fencing.advance(0.5)
+    assert isinstance(state(fencing), Fencing)
+    assert len(fencing.all(fx.FenceHosts)) == len(fencing.all(fx.RunStep)) == 2
+
+
 # --- a transaction ---
 
 

@@ -11,17 +11,17 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from dacc_core.lifecycle import plan as module
-from dacc_core.lifecycle import reconciler
+from dacc_core.lifecycle import reconciler, transitions
 from dacc_core.lifecycle.plan import STORE_ONLY, Step, Surroundings, plan
 from dacc_core.lifecycle.rules import Rules
 from dacc_core.names import expand, fold
-from dacc_core.registry.records import Request, Session, Status
+from dacc_core.registry.records import Buffer, Goal, Request, Running, Session, Status
 from dacc_core.simulation.cluster import answered
 from dacc_core.verbs import goals
 from dacc_core.verbs.sessions import submit_goal
 
 from .quiet import Job
-from .test_plan import STATUSES, VOLUME, every_session
+from .test_plan import COPY, STATUSES, VOLUME, every_session
 
 BUFFER = Session(token="buf", id=2, kind="persistent", created_at=1.0, request=Request(owner=1, group=1), volume=VOLUME)
 RULES = Rules(deadlines={"stage": 600.0, "create": 60.0}, teardown_budget=100.0)
@@ -70,6 +70,43 @@ def test_a_step_is_resolved(session: Session, status: Status, around: Surroundin
         assert step.buffers == around.buffers
     if session.goal.filesystem == "absent":
         assert step.seconds <= max(1.0, RULES.teardown_budget - around.spent)
+
+
+def user_of_a_buffer(goal: Goal, **more: Any) -> Session:
+    request = Request(owner=1, group=1, persistent=("buf",), stage_out=COPY)
+    return Session(token="1", id=1, kind="job", created_at=1.0, request=request, goal=goal, **more)
+
+
+USED = Buffer(token="buf", volume=VOLUME, provider_state={"x": 1})
+AROUND = Surroundings(mover="m1", buffers=((BUFFER, Status(filesystem="ready", provider_state={"x": 2})),))
+
+
+@pytest.mark.parametrize("kind", ["stage_out", "unmount_mover"])
+def test_a_copy_that_has_begun_is_ended_where_it_has(kind: str) -> None:
+    running = Running(step=kind) if kind == "stage_out" else None
+    step = plan(user_of_a_buffer(goals.DATA_OUT), Status(mover="s1", used=True, running=running), AROUND)
+    assert step is not None
+    assert (step.kind, step.mover, step.hosts) == (kind, "s1", "s1")
+
+
+def test_a_buffer_is_unmounted_that_the_job_has_mounted() -> None:
+    step = plan(user_of_a_buffer(goals.POST_RUN), Status(touched="c1", buffers=(USED,)), AROUND)
+    assert step is not None
+    assert (step.kind, step.buffers) == ("unmount", AROUND.buffers)
+
+
+@pytest.mark.parametrize("buffers", [(), ((msgspec.structs.replace(BUFFER, volume=None), Status()),)], ids=["gone", "another one"])
+def test_a_buffer_that_is_gone_is_unmounted_as_it_was(buffers: Any) -> None:
+    step = plan(user_of_a_buffer(goals.POST_RUN), Status(touched="c1", buffers=(USED,)), Surroundings(buffers=buffers))
+    assert step is not None
+    assert [(buffer.token, buffer.volume, status.provider_state) for buffer, status in step.buffers] == [("buf", VOLUME, {"x": 1})]
+
+
+def test_a_buffer_that_is_mounted_is_recorded() -> None:
+    step = plan(user_of_a_buffer(goals.pre_run("c1")), Status(), AROUND)
+    assert step is not None
+    assert step.kind == "mount"
+    assert transitions.begin(step, Status(), at=1.0).buffers == (Buffer(token="buf", volume=VOLUME, provider_state={"x": 2}),)
 
 
 # --- how often it runs ---
