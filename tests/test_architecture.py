@@ -60,7 +60,7 @@ def test_only_the_keystore_on_etcd_imports_its_packages() -> None:
     everything = [*modules(ROOT / "tests"), *sources()]
     packages = ("etcd3", "google", "grpc")
     users = {str(path.relative_to(ROOT)) for path in everything for _, name in imported(path) if name.partition(".")[0] in packages}
-    assert users == {"dacc_core/keystore/etcd/protocol.py", "dacc_core/keystore/etcd/types.py"}
+    assert users == {"dacc_core/keystore/etcd/protocol.py"}
 
 
 @pytest.mark.parametrize("cls", OWN_ERRORS, ids=lambda cls: cls.__name__)

@@ -79,10 +79,10 @@ def test_a_larger_prefix_comes_in_pages_of_one_revision(store: EtcdKeystore, sen
 def test_a_page_that_is_compacted_away_begins_the_reading_anew(
     single: EtcdCluster, store: EtcdKeystore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dacc_core.keystore.etcd import messages
+    from dacc_core.keystore.etcd import protocol
 
     fill(store, 30)
-    page, asked = messages.page, []
+    page, asked = protocol.page, []
 
     def compacting(*arguments: object) -> object:
         asked.append(arguments)
@@ -91,7 +91,7 @@ def test_a_page_that_is_compacted_away_begins_the_reading_anew(
         return page(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr("dacc_core.keystore.etcd.store.PAGE", 20)
-    monkeypatch.setattr(messages, "page", compacting)
+    monkeypatch.setattr(protocol, "page", compacting)
     snapshot = store.range("k")
     assert (len(snapshot.items), snapshot.items[0].value, len(asked)) == (30, b"new", 4)
 

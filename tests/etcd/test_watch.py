@@ -218,7 +218,7 @@ class TestProgress:
 
     def test_a_change_that_comes_too_late_is_noticed(self) -> None:
         from dacc_core.keystore.base import Change
-        from dacc_core.keystore.etcd.feed import Feed
+        from dacc_core.keystore.etcd.watch import Feed
 
         feed = Feed(5)
         with feed.changed:

@@ -148,12 +148,12 @@ class EtcdCluster:
 
     def admin(self, method: str, request: Callable[[Any], Any], member: int = 0) -> Any:
         """A call of etcd's own interface: ``admin("Compact", lambda m: m.CompactionRequest(revision=5))``."""
-        from dacc_core.keystore.etcd import protocol, types
+        from dacc_core.keystore.etcd import protocol
 
         to = self.members[member]
         channel = protocol.Channel(to.near(to.client_port), self._tls_of_admin(protocol))
         try:
-            return channel.call(method, request(types.messages), 10.0, (("token", self.token),) if self.token else ())
+            return channel.call(method, request(protocol.messages), 10.0, (("token", self.token),) if self.token else ())
         finally:
             channel.close()
 

@@ -26,12 +26,10 @@ from dacc_core.errors import Compacted, KeystoreUnavailable
 
 from ..base import DEFAULT_TIMEOUT, Compare, Item, Op, PutKey, Snapshot, TxnResult, Watch
 from ..shared import Deadline, check_ops, check_ttl
-from . import messages as to
+from . import protocol as to
 from .access import Access
-from .calls import EtcdClient
-from .endpoints import Endpoint, Endpoints
+from .client import Endpoint, Endpoints, EtcdClient, Login
 from .failures import Refused
-from .login import Login
 from .protocol import RangeReply, TxnReply
 from .transactions import MOST_OPERATIONS, Transactions
 from .watch import EtcdWatch

@@ -12,27 +12,193 @@ everything anew.
 
 When history is compacted, etcd may lose a deletion at just that revision (issue 19179). So the revision before the first one wanted must
 still be there.
+
+One stream of one watch: what etcd sends, on its way into the feed.
+
+What has come in from etcd for a watch and was not taken yet, shared by the threads that fill it and the one that takes from it.
 """
 
 from __future__ import annotations
 
 import logging
+import queue
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from dacc_core.errors import Compacted
 
-from ..base import Batch
+from ..base import Batch, Change
 from ..shared import HEARTBEAT, Deadline
-from . import messages as to
-from .calls import FIRST_PAUSE, EtcdClient
-from .endpoints import Endpoint
-from .failures import CallFailed, explain
-from .feed import Feed
-from .protocol import Channel, RangeReply, RpcFailure
-from .stream import UNSETTLED_SECONDS, Stream
+from . import protocol as to
+from .client import FIRST_PAUSE, Endpoint, EtcdClient
+from .failures import CallFailed, Failure, explain
+from .protocol import Channel, Metadata, RangeReply, RpcFailure, WatchReply
+
+ALIVE_SECONDS = 2.5
+"""For so long after a proof of life was asked for, the store counts as alive."""
+
+MOST_WAITING = 50_000
+"""Changes beyond these stay in the network until some were taken."""
+
+
+class Feed:
+    """Changes in order, and how far they reach. Everything is read and written while :attr:`changed` is held."""
+
+    def __init__(self, after_revision: int) -> None:
+        self.changed = threading.Condition()  # reentrant: the garbage collector may close us anywhere
+        self.closed = False
+        self.seen = after_revision
+        self.wanted = after_revision
+        self.failures: dict[str, Failure] = {}
+        self._changes: list[Change] = []
+        self._taken = after_revision
+        self._proven = float("-inf")
+        self._gone: Compacted | None = None
+
+    def close(self) -> None:
+        """Nobody takes from it any more."""
+        with self.changed:
+            self.closed = True
+            self.changed.notify_all()
+
+    # --- in ---
+
+    def add(self, changes: tuple[Change, ...]) -> None:
+        """Whole revisions that follow what is there. One that should have come before proves that something was missed."""
+        if changes[0].revision <= self.seen:
+            self.lose(Compacted.from_text(f"the watch came to revision {self.seen} without {changes[0].revision}: read everything anew"))
+            return
+        self._changes += changes
+        self.seen = changes[-1].revision
+        self.changed.notify_all()
+
+    def reach(self, revision: int) -> None:
+        """Nothing happened up to here beyond what was added."""
+        self.seen = max(self.seen, revision)
+        self.changed.notify_all()
+
+    def prove(self, asked: float, revision: int) -> None:
+        """The store answered what it was asked at this time, and was at this revision."""
+        self._proven = asked
+        self.wanted = max(self.wanted, revision)
+        self.failures.clear()
+        self.changed.notify_all()
+
+    def lose(self, why: Compacted) -> None:
+        """The changes that come next cannot be had."""
+        self._gone = self._gone or why
+        self.changed.notify_all()
+
+    # --- out ---
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more need be added."""
+        return self.closed or self._gone is not None
+
+    @property
+    def full(self) -> bool:
+        """Whether to wait before adding more."""
+        return len(self._changes) > MOST_WAITING and not self.ended
+
+    @property
+    def alive(self) -> bool:
+        """Whether the store was heard from lately."""
+        return time.monotonic() - self._proven < ALIVE_SECONDS
+
+    def take(self, *, empty: bool) -> Batch | None:
+        """All that is there; if it is nothing, an empty batch where that is wanted and the store alive. Raises Compacted."""
+        if self._changes or self.seen > self._taken:
+            changes, self._changes = self._changes, []
+            self._taken = self.seen
+            self.changed.notify_all()
+            return Batch(tuple(changes), self.seen)
+        if self._gone is not None:
+            raise self._gone.with_traceback(None)
+        return Batch((), self.seen) if empty and self.alive else None
+
+
+UNSETTLED_SECONDS = 0.5
+"""etcd looks every 0.1 s for the past of watches that begin there; any may, whatever revision it says it began at."""
+
+
+class Stream:
+    """Reads in a thread of its own. What comes is held back until :meth:`release` says that the history before it is whole.
+
+    :attr:`failure` tells that it has ended. Like the feed, it is used while ``feed.changed`` is held.
+    """
+
+    def __init__(self, channel: Channel, prefix: str, feed: Feed, metadata: Metadata) -> None:
+        self.failure: RpcFailure | None = None
+        self.begun = False
+        self.progress = self.answers = 0
+        self._feed, self._start = feed, feed.seen
+        self._begun_at = 0.0
+        self._held: list[tuple[Change, ...]] | None = []
+        self._requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._requests.put(to.watch(prefix, self._start))
+        self._call = channel.stream("Watch", self._sent(), metadata)
+        threading.Thread(target=self._read, name="etcd-stream", daemon=True).start()
+
+    @property
+    def settled(self) -> bool:
+        """Whether a watch that began in the past has surely come to the present."""
+        return self.begun and time.monotonic() >= self._begun_at + UNSETTLED_SECONDS
+
+    def ask_progress(self) -> None:
+        """Ask how far it is; the answer raises :attr:`answers` and sets :attr:`progress`."""
+        self._requests.put(to.progress())
+
+    def release(self) -> None:
+        """Let through what was held back and all that comes."""
+        held, self._held = self._held or [], None
+        for changes in held:
+            self._feed.add(changes)
+
+    def cancel(self) -> None:
+        """End it; never waits."""
+        self._call.cancel()
+        self._requests.put(None)
+
+    def _sent(self) -> Iterator[Any]:
+        while (request := self._requests.get()) is not None:
+            yield request
+
+    def _read(self) -> None:
+        failure = RpcFailure("UNAVAILABLE", "etcd ended the watch")
+        try:
+            for reply in self._call:
+                with self._feed.changed:
+                    self._feed.changed.wait_for(lambda: not self._feed.full)
+                    self._take(reply)
+        except RpcFailure as error:
+            failure = error
+        finally:
+            with self._feed.changed:
+                self.failure = self.failure or failure
+                self._feed.changed.notify_all()
+
+    def _take(self, reply: WatchReply) -> None:
+        if reply.canceled:
+            self._end(reply)
+        elif reply.created:
+            self.begun, self._begun_at = True, time.monotonic()
+        elif not reply.events:
+            self.progress, self.answers = reply.header.revision, self.answers + 1
+        elif self._held is not None:
+            self._held.append(to.changes_of(reply))
+        else:
+            self._feed.add(to.changes_of(reply))
+        self._feed.changed.notify_all()
+
+    def _end(self, reply: WatchReply) -> None:
+        if reply.compact_revision:
+            self._feed.lose(Compacted(wanted=self._start + 1, oldest=reply.compact_revision))
+        self.failure = RpcFailure("CANCELLED", reply.cancel_reason or "etcd cancelled the watch")
+
 
 log = logging.getLogger("dacc.keystore")
 

@@ -3,21 +3,162 @@
 The member that answered last is asked first. Each attempt gets a slice of the caller's time, so that one which takes connections and never
 answers costs at most :data:`SLICE` seconds, once; one that refuses connections costs about a millisecond. After a whole round without an
 answer there is a pause.
+
+The members of an etcd cluster as we know them: a connection to each, and whom to ask first.
+
+Logging in to etcd: a token for all members, asked for when the first call needs it and again when etcd takes it no more.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from dacc_core.errors import KeystoreUnavailable
 
 from ..shared import Deadline
-from .endpoints import Endpoint, Endpoints
 from .failures import AnswerLost, CallFailed, Failure, Fate, Refused, explain
-from .login import Login
-from .protocol import Channel, Header, Metadata, RpcFailure
+from .protocol import Channel, Header, Metadata, RpcFailure, Tls, messages
+
+
+class _Connection:
+    """A channel and how many use it."""
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+        self.uses = 0
+
+
+class Endpoint:
+    """One member. After a failure it gets a new channel, which connects at once and with the certificates as they are now."""
+
+    def __init__(self, name: str, tls: Callable[[], Tls | None]) -> None:
+        self.name = name
+        self._tls = tls
+        self._lock = threading.Lock()
+        self._current: _Connection | None = None
+        self._open: set[_Connection] = set()
+
+    @contextmanager
+    def channel(self) -> Iterator[Channel]:
+        """The channel, which stays open at least as long as this lasts. Raises RpcFailure when there can be none."""
+        connection = self._take()
+        try:
+            yield connection.channel
+        finally:
+            self._give_back(connection)
+
+    def retire(self, channel: Channel) -> None:
+        """This channel does not work: use it no more. Calls in other threads may still come to an end; the last one closes it."""
+        with self._lock:
+            if self._current is not None and self._current.channel is channel:
+                self._current = None
+
+    def close(self) -> None:
+        """End every call."""
+        with self._lock:
+            for connection in self._open:
+                connection.channel.close()
+
+    def _take(self) -> _Connection:
+        with self._lock:
+            if self._current is None:
+                self._current = _Connection(Channel(self.name, self._tls()))
+                self._open.add(self._current)
+            self._current.uses += 1
+            return self._current
+
+    def _give_back(self, connection: _Connection) -> None:
+        with self._lock:
+            connection.uses -= 1
+            unused = not connection.uses and connection is not self._current
+            if unused:
+                self._open.discard(connection)
+        if unused:
+            connection.channel.close()
+
+
+class Endpoints:
+    """All members, the last good one first."""
+
+    def __init__(self, every: Sequence[Endpoint], first: int = 0) -> None:
+        self._every = list(every)
+        self._first = first
+
+    def in_order(self) -> list[Endpoint]:
+        """Each endpoint once, in the order in which to ask them."""
+        first = self._first
+        return self._every[first:] + self._every[:first]
+
+    def good(self, endpoint: Endpoint) -> None:
+        """It answered: ask it first."""
+        self._first = self._every.index(endpoint)
+
+    def bad(self, endpoint: Endpoint) -> None:
+        """It failed: ask the next one first, unless another is first already."""
+        place = self._every.index(endpoint)
+        if place == self._first:
+            self._first = (place + 1) % len(self._every)
+
+    def close(self) -> None:
+        """End every call."""
+        for endpoint in self._every:
+            endpoint.close()
+
+
+log = logging.getLogger("dacc.keystore")
+
+# Without it, a member that has lost its leader would let the call wait for one.
+_ALWAYS: Metadata = (("hasleader", "true"),)
+
+
+class Login:
+    """One user's token. Without a user there is none, as with a user in a cluster that asks for no login."""
+
+    def __init__(self, user: str, password: str) -> None:
+        self._user, self._password = user, password
+        self._lock = threading.Lock()
+        self._token: str | None = None if user else ""
+
+    def metadata(self, channel: Channel, deadline: Deadline) -> Metadata:
+        """What each call carries. Raises RpcFailure when logging in fails."""
+        token = self._token
+        if token is None:
+            token = self._log_in(channel, deadline)
+        return (*_ALWAYS, ("token", token)) if token else _ALWAYS
+
+    def forget(self, metadata: Metadata) -> bool:
+        """etcd takes this token no more; whether logging in again may help."""
+        if not self._user:
+            return False
+        if dict(metadata).get("token", "") == self._token:
+            self._token = None
+        return True
+
+    def _log_in(self, channel: Channel, deadline: Deadline) -> str:
+        if not self._lock.acquire(timeout=deadline.remaining()):
+            raise RpcFailure("DEADLINE_EXCEEDED", "")
+        try:
+            if self._token is None:
+                self._token = self._ask(channel, deadline)
+            return self._token
+        finally:
+            self._lock.release()
+
+    def _ask(self, channel: Channel, deadline: Deadline) -> str:
+        request = messages.AuthenticateRequest(name=self._user, password=self._password)
+        try:
+            return str(channel.call("Authenticate", request, deadline.remaining(), _ALWAYS).token)
+        except RpcFailure as error:
+            if "authentication is not enabled" not in error.details:
+                raise
+            log.info("etcd asks for no login, although keystore.user is set")
+            return ""
+
 
 SLICE = 1.5
 FIRST_PAUSE = 0.05
