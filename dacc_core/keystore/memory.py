@@ -22,7 +22,7 @@ from dacc_core.keystore.base import (
     TxnResult,
     Watch,
 )
-from dacc_core.keystore.shared import HEARTBEAT, Deadline, check_ops, check_ttl
+from dacc_core.keystore.shared import HEARTBEAT, StoreDeadline, check_ops, check_ttl
 
 
 @dataclass(slots=True)
@@ -199,7 +199,7 @@ class _MemoryWatch:
     def next(self, timeout: float) -> Batch | None:
         """The next batch; an empty one when nothing came within ``timeout`` (0: at once) or the heartbeat."""
         store = self._store
-        deadline = Deadline(min(timeout, HEARTBEAT))
+        deadline = StoreDeadline(min(timeout, HEARTBEAT))
         with store._changed:
             while not (self._closed or store._closed):
                 batch = self._poll()

@@ -20,12 +20,12 @@ def open_store(config: Config, *, create: bool = False) -> Keystore:
 
 def _open_etcd(config: Config) -> Keystore:
     try:
-        from .etcd.access import access_of
+        from .etcd.access import configured_access
         from .etcd.store import EtcdKeystore
     except ImportError as error:
         place = f"{config.position('keystore')}: keystore"
         raise BadConfig(problems=f"{place}: etcd needs packages that are not installed ({error}): install dacc[etcd]") from error
-    return EtcdKeystore(access_of(config))
+    return EtcdKeystore(configured_access(config))
 
 
 def _open_sqlite(config: Config, create: bool) -> Keystore:

@@ -11,7 +11,7 @@ from dacc_core.keystore.base import Op
 HEARTBEAT = 0.5
 
 
-class Deadline:
+class StoreDeadline:
     """A moment on the monotonic clock, made from a call's ``timeout``."""
 
     __slots__ = ("moment", "timeout")

@@ -83,13 +83,13 @@ def proxy() -> Iterator[MakeProxy]:
 @pytest.fixture
 def open_store() -> Iterator[Open]:
     """Open stores: ``open_store(endpoint, …, cacert=…, user=…)``. The first endpoint is asked first."""
-    from dacc_core.keystore.etcd.access import Access
+    from dacc_core.keystore.etcd.access import EtcdAccess
     from dacc_core.keystore.etcd.store import EtcdKeystore
 
     made: list[EtcdKeystore] = []
 
     def open_(*endpoints: str, **access: str) -> EtcdKeystore:
-        made.append(EtcdKeystore(Access(endpoints, **access), first=0))
+        made.append(EtcdKeystore(EtcdAccess(endpoints, **access), first=0))
         return made[-1]
 
     yield open_

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from dacc_core.keystore.base import Change
-from dacc_core.keystore.etcd.access import Access
+from dacc_core.keystore.etcd.access import EtcdAccess
 from dacc_core.keystore.etcd.store import EtcdKeystore
 from dacc_core.registry import keys
 from tests.support.etcd import EtcdCluster
@@ -195,7 +195,7 @@ class NetworkSite(CrashSite):
     # --- the store, seen over a way that no test cuts ---
 
     def _read(self, question: Callable[[Any], T]) -> T:
-        store = EtcdKeystore(Access(tuple(member.near(member.client_port) for member in self.etcd.members)))
+        store = EtcdKeystore(EtcdAccess(tuple(member.near(member.client_port) for member in self.etcd.members)))
         try:
             return question(store)
         finally:

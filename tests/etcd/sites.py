@@ -145,10 +145,10 @@ class Site:
     @contextmanager
     def store(self) -> Iterator[Keystore]:
         """The store, read by ourselves."""
-        from dacc_core.keystore.etcd.access import Access
+        from dacc_core.keystore.etcd.access import EtcdAccess
         from dacc_core.keystore.etcd.store import EtcdKeystore
 
-        store = EtcdKeystore(Access(tuple(self.etcd.endpoints)))
+        store = EtcdKeystore(EtcdAccess(tuple(self.etcd.endpoints)))
         try:
             yield store
         finally:

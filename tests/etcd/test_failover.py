@@ -247,6 +247,6 @@ def test_a_strange_cluster_is_refused(open_store: Open, single: EtcdCluster, tmp
     with EtcdCluster(tmp_path_factory.mktemp("strange"), flags=("--initial-cluster-token=strange",)) as strange:
         store = open_store(*single.endpoints, *strange.endpoints)
         store.read("a")
-        store._caller.endpoints.bad(store._caller.endpoints.in_order()[0])
+        store._client.endpoints.avoid(store._client.endpoints.in_order()[0])
         with pytest.raises(KeystoreUnavailable, match="it is of another cluster than before: correct"):
             store.read("a")

@@ -172,7 +172,7 @@ class TestWithoutAGuard:
         put(other, "a", b"ours")  # as it looked before
         store = open_store(faulty.endpoint)
         store.read()
-        store._caller.revision = 0
+        store._client.revision = 0
         faulty.lose_request()
         unknown(lambda: put(store, "a", b"ours"))
 

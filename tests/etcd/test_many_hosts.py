@@ -70,10 +70,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wide]:
     place = tmp_path_factory.mktemp("wide")
     with EtcdCluster(tmp_path_factory.mktemp("etcd")) as etcd:
         extra = {"keystore": etcd.settings}
-        from dacc_core.keystore.etcd.access import Access
+        from dacc_core.keystore.etcd.access import EtcdAccess
         from dacc_core.keystore.etcd.store import EtcdKeystore
 
-        store = EtcdKeystore(Access(tuple(etcd.endpoints)))
+        store = EtcdKeystore(EtcdAccess(tuple(etcd.endpoints)))
         store.revoke(write(store, REGISTRY))
         with LocalSite(place, hosts=1, bricks=1, backing="none", granularity=REGISTRY.granularity, extra=extra) as local:
             (Path(place) / "script").write_text(SCRIPT)

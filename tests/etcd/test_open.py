@@ -168,11 +168,11 @@ class TestFiles:
             open_store(configured(cacert="/no/ca.pem"))
 
     def test_a_password_file_is_used(self, tmp_path: Path) -> None:
-        from dacc_core.keystore.etcd.access import access_of
+        from dacc_core.keystore.etcd.access import configured_access
 
         (tmp_path / "password").write_text(f"{PASSWORD}\n")
         (tmp_path / "password").chmod(0o640)
-        assert access_of(configured(user="dacc", password_file=str(tmp_path / "password")), {}).password == PASSWORD
+        assert configured_access(configured(user="dacc", password_file=str(tmp_path / "password")), {}).password == PASSWORD
 
     def test_a_password_file_that_everyone_may_read_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "password").write_text(PASSWORD)
@@ -181,10 +181,10 @@ class TestFiles:
             open_store(configured(user="dacc", password_file=str(tmp_path / "password")))
 
     def test_the_environments_password_goes_before_the_file(self, tmp_path: Path) -> None:
-        from dacc_core.keystore.etcd.access import access_of
+        from dacc_core.keystore.etcd.access import configured_access
 
         (tmp_path / "password").write_text("another")
         (tmp_path / "password").chmod(0o600)
-        access = access_of(configured(user="dacc", password_file=str(tmp_path / "password")), {"ETCDCTL_USER": f"dacc:{PASSWORD}"})
+        access = configured_access(configured(user="dacc", password_file=str(tmp_path / "password")), {"ETCDCTL_USER": f"dacc:{PASSWORD}"})
         assert access.password == PASSWORD
         assert PASSWORD not in repr(access)

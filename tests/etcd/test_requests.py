@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The methods called, one after the other."""
-    from dacc_core.keystore.etcd.protocol import Channel
+    from dacc_core.keystore.etcd.protocol import EtcdChannel
 
     asked: list[str] = []
-    call = Channel.call
-    monkeypatch.setattr(Channel, "call", lambda self, method, *rest: asked.append(method) or call(self, method, *rest))
+    call = EtcdChannel.call
+    monkeypatch.setattr(EtcdChannel, "call", lambda self, method, *rest: asked.append(method) or call(self, method, *rest))
     return asked
 
 
@@ -82,16 +82,16 @@ def test_a_page_that_is_compacted_away_begins_the_reading_anew(
     from dacc_core.keystore.etcd import protocol
 
     fill(store, 30)
-    page, asked = protocol.page, []
+    range_request, asked = protocol.range_request, []
 
     def compacting(*arguments: object) -> object:
         asked.append(arguments)
         if len(asked) == 2:
             single.compact(store.txn([], [PutKey("k00000", b"new")]).revision)
-        return page(*arguments)  # type: ignore[arg-type]
+        return range_request(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr("dacc_core.keystore.etcd.store.PAGE", 20)
-    monkeypatch.setattr(protocol, "page", compacting)
+    monkeypatch.setattr(protocol, "range_request", compacting)
     snapshot = store.range("k")
     assert (len(snapshot.items), snapshot.items[0].value, len(asked)) == (30, b"new", 4)
 

@@ -43,7 +43,7 @@ def test_an_expired_token_is_replaced(guarded: EtcdCluster, open_store: Open) ->
     store = open_store(*guarded.endpoints, user="dacc", password=PASSWORD)
     store.txn([], [PutKey("/dacc/a", b"")])
     threading.Event().wait(2.5)  # asking whether it is dead would keep it alive
-    assert token_is_dead(guarded, store._caller.login._token or "")
+    assert token_is_dead(guarded, store._client.login._token or "")
     assert store.txn([Compare("/dacc/b", 0)], [PutKey("/dacc/b", b"")]).ok
 
 
@@ -51,7 +51,7 @@ def test_a_watch_outlives_its_token(guarded: EtcdCluster, open_store: Open) -> N
     store = open_store(*guarded.endpoints, user="dacc", password=PASSWORD)
     watch = store.watch("/dacc/", store.range("/dacc/").revision)
     for number in range(2):
-        store._caller.login._token = "none of etcd's"
+        store._client.login._token = "none of etcd's"
         revision = store.txn([], [PutKey(f"/dacc/{number}", b"")]).revision
         until(lambda revision=revision: (batch := watch.next(1)) and batch.revision >= revision)
 
@@ -68,11 +68,11 @@ def test_a_restarted_etcd_which_knows_no_token_is_used_on(guarded: EtcdCluster, 
 
 
 def test_threads_log_in_once(guarded: EtcdCluster, open_store: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dacc_core.keystore.etcd.protocol import Channel
+    from dacc_core.keystore.etcd.protocol import EtcdChannel
 
     asked: list[str] = []
-    call = Channel.call
-    monkeypatch.setattr(Channel, "call", lambda self, method, *rest: asked.append(method) or call(self, method, *rest))
+    call = EtcdChannel.call
+    monkeypatch.setattr(EtcdChannel, "call", lambda self, method, *rest: asked.append(method) or call(self, method, *rest))
     store = open_store(*guarded.endpoints, user="dacc", password=PASSWORD)
     threads = [threading.Thread(target=store.read, args=("/dacc/a",)) for _ in range(8)]
     for thread in threads:

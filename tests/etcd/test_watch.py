@@ -218,13 +218,13 @@ class TestProgress:
 
     def test_a_change_that_comes_too_late_is_noticed(self) -> None:
         from dacc_core.keystore.base import Change
-        from dacc_core.keystore.etcd.watch import Feed
+        from dacc_core.keystore.etcd.watch import WatchBuffer
 
-        feed = Feed(5)
-        with feed.changed:
-            feed.reach(9)
-            assert feed.take(empty=False) == Batch((), 9)
-            feed.add((Change("a", None, 8),))
+        buffer = WatchBuffer(5)
+        with buffer.changed:
+            buffer.advance(9)
+            assert buffer.take(empty=False) == Batch((), 9)
+            buffer.add((Change("a", None, 8),))
             for _ in range(2):
                 with pytest.raises(Compacted, match="came to revision 9 without 8: read everything anew"):
-                    feed.take(empty=False)
+                    buffer.take(empty=False)

@@ -154,13 +154,13 @@ class Cluster:
     proxy: Proxy
 
     def open(self) -> Keystore:
-        from dacc_core.keystore.etcd.access import Access
+        from dacc_core.keystore.etcd.access import EtcdAccess
         from dacc_core.keystore.etcd.store import EtcdKeystore
 
         files = {name: path for name, path in self.etcd.settings.items() if name != "endpoints"}
         scheme = "https" if self.etcd.tls else "http"
         user = {"user": "dacc", "password": PASSWORD} if self.etcd.token else {}
-        return EtcdKeystore(Access(endpoints=(f"{scheme}://{self.proxy.endpoint}",), **files, **user))
+        return EtcdKeystore(EtcdAccess(endpoints=(f"{scheme}://{self.proxy.endpoint}",), **files, **user))
 
 
 class Clusters:

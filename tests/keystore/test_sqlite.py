@@ -16,7 +16,7 @@ import pytest
 
 from dacc_core.errors import Compacted, KeystoreUnavailable
 from dacc_core.keystore.base import Change, PutKey, Watch
-from dacc_core.keystore.shared import Deadline
+from dacc_core.keystore.shared import StoreDeadline
 from dacc_core.keystore.sqlite.store import SqliteKeystore
 from dacc_core.keystore.sqlite.tables import BootClock
 
@@ -48,7 +48,7 @@ def test_a_watch_resumes_after_the_store_was_closed(path: Path, collect: Collect
 
 
 def test_every_commit_is_synced(store: SqliteKeystore) -> None:
-    with store._connections.lend(Deadline(5)) as database:
+    with store._connections.lend(StoreDeadline(5)) as database:
         assert database.execute("PRAGMA synchronous").fetchone() == (2,)
         assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 

@@ -151,7 +151,7 @@ class EtcdCluster:
         from dacc_core.keystore.etcd import protocol
 
         to = self.members[member]
-        channel = protocol.Channel(to.near(to.client_port), self._tls_of_admin(protocol))
+        channel = protocol.EtcdChannel(to.near(to.client_port), self._tls_of_admin(protocol))
         try:
             return channel.call(method, request(protocol.messages), 10.0, (("token", self.token),) if self.token else ())
         finally:
@@ -187,7 +187,7 @@ class EtcdCluster:
     def _tls_of_admin(self, protocol: Any) -> Any:
         made = self.certificates
         files = (made.cert("ca"), made.cert("client"), made.key("client"))
-        return protocol.Tls(*(path.read_bytes() for path in files)) if self.tls else None
+        return protocol.TlsCertificates(*(path.read_bytes() for path in files)) if self.tls else None
 
     # --- processes ---
 

@@ -12,11 +12,11 @@ from dacc_core.config.etcd import USER, password
 from dacc_core.errors import BadConfig
 
 from .failures import NO_CHANNEL
-from .protocol import RpcFailure, Tls
+from .protocol import RpcFailure, TlsCertificates
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class EtcdAccess:
     """``endpoints`` as in the settings; ``cacert``, ``cert`` and ``key`` are paths, empty for none."""
 
     endpoints: tuple[str, ...]
@@ -36,11 +36,11 @@ class Access:
         """The store in messages."""
         return f"etcd at {','.join(self.addresses)}"
 
-    def tls(self) -> Tls | None:
-        """The certificates as they are now; ``None``: TLS is not used. Raises RpcFailure when a file cannot be read."""
+    def read_certificates(self) -> TlsCertificates | None:
+        """The certificates as they are now; ``None`` without TLS. Raises RpcFailure when a file cannot be read."""
         if not (self.cacert or self.cert or self.endpoints[0].startswith("https:")):
             return None
-        return Tls(*map(_contents, (self.cacert, self.cert, self.key)))
+        return TlsCertificates(*map(_contents, (self.cacert, self.cert, self.key)))
 
 
 def _contents(path: str) -> bytes:
@@ -50,12 +50,12 @@ def _contents(path: str) -> bytes:
         raise RpcFailure(NO_CHANNEL, f"{path} cannot be read: {error.strerror}") from None
 
 
-def access_of(config: Config, environ: Mapping[str, str] = os.environ) -> Access:
-    """What the configuration says. Raises BadConfig for files that cannot be used."""
+def configured_access(config: Config, environ: Mapping[str, str] = os.environ) -> EtcdAccess:
+    """The access that the configuration describes. Raises BadConfig for files that cannot be used."""
     keystore = config.keystore
     for name in ("cacert", "cert", "key"):
         _require_readable(config, name)
-    return Access(keystore.endpoints, keystore.cacert, keystore.cert, keystore.key, keystore.user, _password(config, environ))
+    return EtcdAccess(keystore.endpoints, keystore.cacert, keystore.cert, keystore.key, keystore.user, _password(config, environ))
 
 
 def _require_readable(config: Config, name: str) -> None:

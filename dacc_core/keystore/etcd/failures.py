@@ -1,4 +1,4 @@
-"""What a failed call to etcd means: whether the request can have been done, who else may be asked, and what to tell people."""
+"""What a failed call to etcd means: whether the request may have been done, whether another member may do it, and what operators read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .protocol import RpcFailure
 
 
 class Fate(enum.Enum):
-    """What is known of the request of a failed call."""
+    """What became of the request of a failed call."""
 
     NOT_DONE = "not done; another endpoint may do it"
     LOST = "done, not done, or still to be done: the answer did not come"
@@ -18,8 +18,8 @@ class Fate(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
-    """One endpoint's failure. ``connection``: whether the connection is to blame, so that the next call should make a new one."""
+class EtcdFailure:
+    """One endpoint's failure. ``connection``: whether the connection is at fault, so that the next call should make a new one."""
 
     fate: Fate
     endpoint: str
@@ -36,28 +36,28 @@ class Failure:
 class CallFailed(Exception):
     """A call failed."""
 
-    def __init__(self, failure: Failure) -> None:
+    def __init__(self, failure: EtcdFailure) -> None:
         super().__init__(failure)
         self.failure = failure
 
 
 class AnswerLost(CallFailed):
-    """The answer to a request that must not just be repeated did not come."""
+    """No response came to a request that must not simply be repeated."""
 
 
-class Refused(CallFailed):
-    """etcd's answer is no."""
+class RequestRefused(CallFailed):
+    """etcd refused the request, and no other member would accept it."""
 
 
 NO_CHANNEL = "NO_CHANNEL"
-"""Stands where gRPC's code would: there was no call."""
+"""In place of gRPC's status code: no channel could be made."""
 
 ENDPOINTS = "start etcd there, or correct keystore.endpoints"
 CERTIFICATES = "correct keystore.cacert, or the member's certificate"
 SEE_LOG = "see etcd's log there"
 
-# Of an UNAVAILABLE, only these say that nothing was sent or that etcd did not begin.
-_NEVER_BEGUN = (
+# The details of UNAVAILABLE that prove that nothing was sent, or that etcd did not start on it.
+_NOT_STARTED = (
     "failed to connect to all addresses",
     "errors resolving",
     "DNS resolution failed",
@@ -65,8 +65,8 @@ _NEVER_BEGUN = (
     "etcdserver: not capable",
 )
 
-# What gRPC and etcd say, and how it is put to people: reason and advice. The first that fits counts.
-_WORDS = (
+# Words of gRPC's and etcd's details, and the reason and advice for operators. The first match counts.
+_EXPLANATIONS = (
     ("CERTIFICATE_VERIFY_FAILED", "its certificate is not of the CA that we trust", CERTIFICATES),
     ("Hostname Verification", "its certificate is for another name", CERTIFICATES),
     ("not in peer certificate", "its certificate is for another name", CERTIFICATES),
@@ -91,25 +91,25 @@ _WORDS = (
 _REFUSING = {"INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION", "OUT_OF_RANGE", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED"}
 
 
-def explain(error: RpcFailure, endpoint: str, seconds: float) -> Failure:
-    """The meaning of a call's failure after it was given so many seconds."""
+def explain(error: RpcFailure, endpoint: str, seconds: float) -> EtcdFailure:
+    """The meaning of a call's failure; ``seconds`` is the timeout that it had."""
     fate = _fate(error)
-    reason, advice = _words(error, seconds)
-    own = error.details.startswith("etcdserver:") or fate is Fate.REFUSED
-    return Failure(fate, endpoint, error.code, error.details, reason, advice, connection=not own)
+    reason, advice = _reason_and_advice(error, seconds)
+    by_etcd = error.details.startswith("etcdserver:") or fate is Fate.REFUSED
+    return EtcdFailure(fate, endpoint, error.code, error.details, reason, advice, connection=not by_etcd)
 
 
 def _fate(error: RpcFailure) -> Fate:
     code, details = error.code, error.details
     if code == "UNAUTHENTICATED" or "auth store is old" in details:
         return Fate.LOGIN
-    if details.startswith(_NEVER_BEGUN) or "too many requests" in details or code in ("UNIMPLEMENTED", NO_CHANNEL):
+    if details.startswith(_NOT_STARTED) or "too many requests" in details or code in ("UNIMPLEMENTED", NO_CHANNEL):
         return Fate.NOT_DONE
     return Fate.REFUSED if code in _REFUSING else Fate.LOST
 
 
-def _words(error: RpcFailure, seconds: float) -> tuple[str, str]:
-    for words, reason, advice in _WORDS:
+def _reason_and_advice(error: RpcFailure, seconds: float) -> tuple[str, str]:
+    for words, reason, advice in _EXPLANATIONS:
         if words in error.details:
             return reason, advice
     if error.code == "DEADLINE_EXCEEDED":

@@ -1,21 +1,20 @@
 """Watches on etcd: followed over all members, with proof every two seconds that the store is alive.
 
-A stream of etcd says nothing while nothing changes; one whose member has lost the others, or whose machine is gone, says the same. So the
-member that streams is asked every :data:`PROOF_SECONDS` for the store's revision, which it can tell only together with a majority. When it
-cannot within :data:`PATIENCE`, another member goes on from the last revision seen. Between proofs the store counts as alive, so what an
-empty batch says is at most 2.5 s old.
+A watch stream of etcd is silent while nothing changes; one whose member has lost the others, or whose machine is gone, is silent, too. So
+the member that streams is asked every :data:`PROOF_INTERVAL` for the store's revision, which it can give only with a majority of the
+members. If it does not within :data:`CALL_SECONDS`, another member goes on from the last revision seen. Between proofs the store counts as
+alive, so what an empty batch reports is at most 2.5 s old.
 
-A revision that changed nothing under the prefix is not streamed. When the store is known to have come to one, the stream is asked how far
-it is. Before 3.4.25 and 3.5.8, etcd may answer that before it sends what comes first (etcd issue 15220). So it is asked twice, and not at
-all while it still looks for the past. Should a change come late nevertheless, its revision tells, and so is the reader told: to read
-everything anew.
+A revision that changed nothing under the prefix is not streamed. When the store is known to have reached one, the stream is asked for its
+progress. Before 3.4.25 and 3.5.8, etcd may answer that before it sends what comes first (etcd issue 15220). So it is asked twice, and not
+at all while the stream still catches up with the past. Should a change come late nevertheless, its revision shows that, and the reader has
+to read everything anew.
 
 When history is compacted, etcd may lose a deletion at just that revision (issue 19179). So the revision before the first one wanted must
 still be there.
 
-One stream of one watch: what etcd sends, on its way into the feed.
-
-What has come in from etcd for a watch and was not taken yet, shared by the threads that fill it and the one that takes from it.
+Three parts: :class:`EtcdWatch` takes changes from a :class:`WatchBuffer`; a thread of :class:`_WatchFollower` chooses the member that
+fills it; a thread of :class:`WatchStream` reads what this member sends.
 """
 
 from __future__ import annotations
@@ -31,282 +30,223 @@ from typing import Any
 from dacc_core.errors import Compacted
 
 from ..base import Batch, Change
-from ..shared import HEARTBEAT, Deadline
-from . import protocol as to
+from ..shared import HEARTBEAT, StoreDeadline
 from .client import FIRST_PAUSE, Endpoint, EtcdClient
-from .failures import CallFailed, Failure, explain
-from .protocol import Channel, Metadata, RangeReply, RpcFailure, WatchReply
+from .failures import CallFailed, EtcdFailure, explain
+from .protocol import (
+    READABLE_KEY,
+    EtcdChannel,
+    Metadata,
+    RangeResponse,
+    RpcFailure,
+    WatchResponse,
+    decode_changes,
+    key_request,
+    watch_create_request,
+    watch_progress_request,
+)
 
+log = logging.getLogger("dacc.keystore")
+
+PROOF_INTERVAL = 2.0
 ALIVE_SECONDS = 2.5
 """For so long after a proof of life was asked for, the store counts as alive."""
 
-MOST_WAITING = 50_000
-"""Changes beyond these stay in the network until some were taken."""
+CALL_SECONDS = 1.0
+"""How long a member may take to answer before another one is tried."""
+
+PROGRESS_SECONDS = 0.2
+DELIVERY_SECONDS = 0.03
+"""How long a change may take from a transaction's answer to the watch before its progress is asked for."""
+
+CATCH_UP_SECONDS = 0.5
+"""etcd looks every 0.1 s for the past of watches that begin there; any may, whatever revision its response to the creation has."""
+
+LAST_PAUSE = 1.0
+STEADY_SECONDS = 5.0
+
+MAX_BUFFERED = 50_000
+"""Changes beyond these stay in the network until the reader has taken some."""
 
 
-class Feed:
-    """Changes in order, and how far they reach. Everything is read and written while :attr:`changed` is held."""
+class EtcdWatch:
+    """A subscription that two threads of its own follow."""
+
+    def __init__(self, client: EtcdClient, prefix: str, after_revision: int) -> None:
+        self._client = client
+        self._buffer = WatchBuffer(after_revision)
+        follower = _WatchFollower(client, prefix, self._buffer)
+        weakref.finalize(self, self._buffer.close)
+        threading.Thread(target=follower.run, name="etcd-watch", daemon=True).start()
+
+    def next(self, timeout: float) -> Batch | None:
+        """The next batch; an empty one when nothing came within ``timeout`` or the heartbeat and the store is alive."""
+        self._client.require_own_process()
+        buffer, deadline, heartbeat = self._buffer, StoreDeadline(timeout), StoreDeadline(min(timeout, HEARTBEAT))
+        with buffer.changed:
+            while not buffer.closed:
+                batch = buffer.take(empty=not heartbeat.remaining())
+                if batch is not None:
+                    return batch
+                if not deadline.remaining():
+                    if buffer.failures and not buffer.alive:
+                        raise self._client.unavailable(buffer.failures, deadline)
+                    return None
+                buffer.changed.wait(heartbeat.remaining() or deadline.remaining())
+        return None
+
+    def expect(self, revision: int) -> None:
+        """The store has reached this revision: do not wait for the next proof to notice."""
+        with self._buffer.changed:
+            if revision > self._buffer.wanted:
+                self._buffer.wanted = revision
+                self._buffer.changed.notify_all()
+
+    def close(self) -> None:
+        """End the subscription; a ``next`` that waits in another thread returns ``None`` at once."""
+        self._buffer.close()
+
+
+class WatchBuffer:
+    """Changes that have arrived and were not taken yet, in order, and how far they reach.
+
+    ``seen`` is the revision up to which everything is here; ``wanted`` the highest that the store is known to have reached. Everything
+    is read and written while :attr:`changed` is held.
+    """
 
     def __init__(self, after_revision: int) -> None:
         self.changed = threading.Condition()  # reentrant: the garbage collector may close us anywhere
         self.closed = False
         self.seen = after_revision
         self.wanted = after_revision
-        self.failures: dict[str, Failure] = {}
+        self.failures: dict[str, EtcdFailure] = {}
         self._changes: list[Change] = []
         self._taken = after_revision
-        self._proven = float("-inf")
-        self._gone: Compacted | None = None
+        self._proven_at = float("-inf")
+        self._gap: Compacted | None = None
 
     def close(self) -> None:
-        """Nobody takes from it any more."""
+        """There is no reader any more."""
         with self.changed:
             self.closed = True
             self.changed.notify_all()
 
-    # --- in ---
+    # --- for the stream and its follower ---
 
     def add(self, changes: tuple[Change, ...]) -> None:
-        """Whole revisions that follow what is there. One that should have come before proves that something was missed."""
+        """Whole revisions that follow what is here. One that should have come before proves that something was missed."""
         if changes[0].revision <= self.seen:
-            self.lose(Compacted.from_text(f"the watch came to revision {self.seen} without {changes[0].revision}: read everything anew"))
+            why = f"the watch came to revision {self.seen} without {changes[0].revision}: read everything anew"
+            self.break_off(Compacted.from_text(why))
             return
         self._changes += changes
         self.seen = changes[-1].revision
         self.changed.notify_all()
 
-    def reach(self, revision: int) -> None:
+    def advance(self, revision: int) -> None:
         """Nothing happened up to here beyond what was added."""
         self.seen = max(self.seen, revision)
         self.changed.notify_all()
 
-    def prove(self, asked: float, revision: int) -> None:
-        """The store answered what it was asked at this time, and was at this revision."""
-        self._proven = asked
+    def prove_alive(self, asked_at: float, revision: int) -> None:
+        """The store answered a request of this time, and was at this revision."""
+        self._proven_at = asked_at
         self.wanted = max(self.wanted, revision)
         self.failures.clear()
         self.changed.notify_all()
 
-    def lose(self, why: Compacted) -> None:
+    def break_off(self, gap: Compacted) -> None:
         """The changes that come next cannot be had."""
-        self._gone = self._gone or why
+        self._gap = self._gap or gap
         self.changed.notify_all()
-
-    # --- out ---
 
     @property
     def ended(self) -> bool:
         """Whether nothing more need be added."""
-        return self.closed or self._gone is not None
+        return self.closed or self._gap is not None
 
     @property
     def full(self) -> bool:
         """Whether to wait before adding more."""
-        return len(self._changes) > MOST_WAITING and not self.ended
+        return len(self._changes) > MAX_BUFFERED and not self.ended
+
+    # --- for the reader ---
 
     @property
     def alive(self) -> bool:
-        """Whether the store was heard from lately."""
-        return time.monotonic() - self._proven < ALIVE_SECONDS
+        """Whether the last proof of life is recent."""
+        return time.monotonic() - self._proven_at < ALIVE_SECONDS
 
     def take(self, *, empty: bool) -> Batch | None:
-        """All that is there; if it is nothing, an empty batch where that is wanted and the store alive. Raises Compacted."""
+        """All that is here; if that is nothing, an empty batch where ``empty`` is set and the store alive. Raises Compacted."""
         if self._changes or self.seen > self._taken:
             changes, self._changes = self._changes, []
             self._taken = self.seen
             self.changed.notify_all()
             return Batch(tuple(changes), self.seen)
-        if self._gone is not None:
-            raise self._gone.with_traceback(None)
+        if self._gap is not None:
+            raise self._gap.with_traceback(None)
         return Batch((), self.seen) if empty and self.alive else None
 
 
-UNSETTLED_SECONDS = 0.5
-"""etcd looks every 0.1 s for the past of watches that begin there; any may, whatever revision it says it began at."""
+class _WatchFollower:
+    """Keeps a stream into the buffer, from whichever member serves one."""
 
-
-class Stream:
-    """Reads in a thread of its own. What comes is held back until :meth:`release` says that the history before it is whole.
-
-    :attr:`failure` tells that it has ended. Like the feed, it is used while ``feed.changed`` is held.
-    """
-
-    def __init__(self, channel: Channel, prefix: str, feed: Feed, metadata: Metadata) -> None:
-        self.failure: RpcFailure | None = None
-        self.begun = False
-        self.progress = self.answers = 0
-        self._feed, self._start = feed, feed.seen
-        self._begun_at = 0.0
-        self._held: list[tuple[Change, ...]] | None = []
-        self._requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._requests.put(to.watch(prefix, self._start))
-        self._call = channel.stream("Watch", self._sent(), metadata)
-        threading.Thread(target=self._read, name="etcd-stream", daemon=True).start()
-
-    @property
-    def settled(self) -> bool:
-        """Whether a watch that began in the past has surely come to the present."""
-        return self.begun and time.monotonic() >= self._begun_at + UNSETTLED_SECONDS
-
-    def ask_progress(self) -> None:
-        """Ask how far it is; the answer raises :attr:`answers` and sets :attr:`progress`."""
-        self._requests.put(to.progress())
-
-    def release(self) -> None:
-        """Let through what was held back and all that comes."""
-        held, self._held = self._held or [], None
-        for changes in held:
-            self._feed.add(changes)
-
-    def cancel(self) -> None:
-        """End it; never waits."""
-        self._call.cancel()
-        self._requests.put(None)
-
-    def _sent(self) -> Iterator[Any]:
-        while (request := self._requests.get()) is not None:
-            yield request
-
-    def _read(self) -> None:
-        failure = RpcFailure("UNAVAILABLE", "etcd ended the watch")
-        try:
-            for reply in self._call:
-                with self._feed.changed:
-                    self._feed.changed.wait_for(lambda: not self._feed.full)
-                    self._take(reply)
-        except RpcFailure as error:
-            failure = error
-        finally:
-            with self._feed.changed:
-                self.failure = self.failure or failure
-                self._feed.changed.notify_all()
-
-    def _take(self, reply: WatchReply) -> None:
-        if reply.canceled:
-            self._end(reply)
-        elif reply.created:
-            self.begun, self._begun_at = True, time.monotonic()
-        elif not reply.events:
-            self.progress, self.answers = reply.header.revision, self.answers + 1
-        elif self._held is not None:
-            self._held.append(to.changes_of(reply))
-        else:
-            self._feed.add(to.changes_of(reply))
-        self._feed.changed.notify_all()
-
-    def _end(self, reply: WatchReply) -> None:
-        if reply.compact_revision:
-            self._feed.lose(Compacted(wanted=self._start + 1, oldest=reply.compact_revision))
-        self.failure = RpcFailure("CANCELLED", reply.cancel_reason or "etcd cancelled the watch")
-
-
-log = logging.getLogger("dacc.keystore")
-
-PROOF_SECONDS = 2.0
-PATIENCE = 1.0
-PROGRESS_PATIENCE = 0.2
-LAST_PAUSE = 1.0
-STEADY_SECONDS = 5.0
-# How long a change may take from a transaction's answer to the watch before it is asked for.
-ON_ITS_WAY = 0.03
-
-
-class EtcdWatch:
-    """A subscription that two threads of its own follow."""
-
-    def __init__(self, caller: EtcdClient, prefix: str, after_revision: int) -> None:
-        self._caller = caller
-        self._feed = Feed(after_revision)
-        follower = _Follower(caller, prefix, self._feed)
-        weakref.finalize(self, self._feed.close)
-        threading.Thread(target=follower.run, name="etcd-watch", daemon=True).start()
-
-    def next(self, timeout: float) -> Batch | None:
-        """The next batch; an empty one when nothing came within ``timeout`` or the heartbeat and the store is alive."""
-        self._caller.require_own_process()
-        feed, deadline, pause = self._feed, Deadline(timeout), Deadline(min(timeout, HEARTBEAT))
-        with feed.changed:
-            while not feed.closed:
-                batch = feed.take(empty=not pause.remaining())
-                if batch is not None:
-                    return batch
-                if not deadline.remaining():
-                    if feed.failures and not feed.alive:
-                        raise self._caller.unavailable(feed.failures, deadline)
-                    return None
-                feed.changed.wait(pause.remaining() or deadline.remaining())
-        return None
-
-    def expect(self, revision: int) -> None:
-        """The store has come to this revision: do not wait for the next proof to notice."""
-        with self._feed.changed:
-            if revision > self._feed.wanted:
-                self._feed.wanted = revision
-                self._feed.changed.notify_all()
-
-    def close(self) -> None:
-        """End the subscription; a ``next`` that waits in another thread returns ``None`` at once."""
-        self._feed.close()
-
-
-class _Follower:
-    """Keeps a stream into the feed, from whichever member has one."""
-
-    def __init__(self, caller: EtcdClient, prefix: str, feed: Feed) -> None:
-        self._caller, self._prefix, self._feed = caller, prefix, feed
+    def __init__(self, client: EtcdClient, prefix: str, buffer: WatchBuffer) -> None:
+        self._client, self._prefix, self._buffer = client, prefix, buffer
 
     def run(self) -> None:
-        """Until the feed needs no more. After each round over the members comes a pause, longer from round to round."""
+        """Until the buffer needs no more. After each round over the members comes a pause, longer from round to round."""
         pause = FIRST_PAUSE
-        while not self._feed.ended:
-            begun = time.monotonic()
-            for endpoint in self._caller.endpoints.in_order():
+        while not self._buffer.ended:
+            started = time.monotonic()
+            for endpoint in self._client.endpoints.in_order():
                 if self._follow(endpoint):
                     break
-            if time.monotonic() - begun > STEADY_SECONDS:
+            if time.monotonic() - started > STEADY_SECONDS:
                 pause = FIRST_PAUSE
-            with self._feed.changed:
-                self._feed.changed.wait_for(lambda: self._feed.ended, pause)
+            with self._buffer.changed:
+                self._buffer.changed.wait_for(lambda: self._buffer.ended, pause)
             pause = min(2 * pause, LAST_PAUSE)
 
     def _follow(self, endpoint: Endpoint) -> bool:
-        """Stream from this member until that fails; whether it was good."""
-        turn = _Turn(self._caller, self._prefix, self._feed, endpoint)
+        """Stream from this member until that fails; whether it ever worked."""
+        member = _WatchedMember(self._client, self._prefix, self._buffer, endpoint)
         try:
             with endpoint.channel() as channel:
-                turn.run(channel)
+                member.run(channel)
         except (CallFailed, RpcFailure) as error:
-            failure = error.failure if isinstance(error, CallFailed) else explain(error, endpoint.name, PATIENCE)
-            # Whoever waits for news is told why none come; here it is of interest when they ceased.
-            log.log(logging.INFO if turn.good else logging.DEBUG, "a watch looks for another member", extra={"why": str(failure)})
-            self._caller.endpoints.bad(endpoint)
-            with self._feed.changed:
-                self._feed.failures[endpoint.name] = failure
+            failure = error.failure if isinstance(error, CallFailed) else explain(error, endpoint.name, CALL_SECONDS)
+            # Whoever waits for a batch gets the reason in an error; for the log, only the moment when a working stream ends is of interest.
+            log.log(logging.INFO if member.worked else logging.DEBUG, "a watch looks for another member", extra={"why": str(failure)})
+            self._client.endpoints.avoid(endpoint)
+            with self._buffer.changed:
+                self._buffer.failures[endpoint.name] = failure
         except Exception:
             log.exception("following etcd failed")
-        return turn.good or self._feed.ended
+        return member.worked or self._buffer.ended
 
 
-class _Turn:
-    """One member's."""
+class _WatchedMember:
+    """One member's time as the one that streams."""
 
-    def __init__(self, caller: EtcdClient, prefix: str, feed: Feed, endpoint: Endpoint) -> None:
-        self._caller, self._prefix, self._feed, self._endpoint = caller, prefix, feed, endpoint
-        self.good = False
+    def __init__(self, client: EtcdClient, prefix: str, buffer: WatchBuffer, endpoint: Endpoint) -> None:
+        self._client, self._prefix, self._buffer, self._endpoint = client, prefix, buffer, endpoint
+        self.worked = False
 
-    def run(self, channel: Channel) -> None:
-        """Until the feed needs no more. Raises CallFailed and RpcFailure when the member is of no more use."""
+    def run(self, channel: EtcdChannel) -> None:
+        """Until the buffer needs no more. Raises CallFailed and RpcFailure when the member is of no more use."""
         try:
-            metadata = self._caller.login.metadata(channel, Deadline(PATIENCE))
-            with self._feed.changed:
-                stream = Stream(channel, self._prefix, self._feed, metadata)
+            metadata = self._client.login.metadata(channel, StoreDeadline(CALL_SECONDS))
+            with self._buffer.changed:
+                stream = WatchStream(channel, self._prefix, self._buffer, metadata)
             try:
-                self._begin(channel, stream)
-                self._keep(channel, stream)
+                self._start(channel, stream)
+                self._keep_up(channel, stream)
             except RpcFailure as error:
-                # Up to 3.4, etcd says so to whose token has expired, too.
+                # Up to 3.4, etcd denies the permission also when the token has expired.
                 if error.code == "UNAUTHENTICATED" or "permission denied" in error.details:
-                    self._caller.login.forget(metadata)
+                    self._client.login.discard(metadata)
                 raise
             finally:
                 stream.cancel()
@@ -314,65 +254,144 @@ class _Turn:
             self._endpoint.retire(channel)
             raise
 
-    def _begin(self, channel: Channel, stream: Stream) -> None:
-        """See that the stream runs, that the history before it is whole, and that the store is alive."""
-        asked = time.monotonic()
+    def _start(self, channel: EtcdChannel, stream: WatchStream) -> None:
+        """See that the stream was created, that the history before it is whole, and that the store is alive."""
+        asked_at = time.monotonic()
         try:
-            revision = self._revision(channel, self._feed.seen)
+            revision = self._store_revision(channel, self._buffer.seen)
         except CallFailed as error:
             if "compacted" not in error.failure.details:
                 raise
-            self._lose(stream)
+            self._break_off(stream)
             return
-        self._wait(stream, lambda: stream.begun, PATIENCE)
-        with self._feed.changed:
-            if stream.failure is not None or not stream.begun:
+        self._wait(stream, lambda: stream.created, CALL_SECONDS)
+        with self._buffer.changed:
+            if stream.failure is not None or not stream.created:
                 raise stream.failure or RpcFailure("DEADLINE_EXCEEDED", "")
-            self._feed.prove(asked, revision)
+            self._buffer.prove_alive(asked_at, revision)
             stream.release()
-        self.good = True
+        self.worked = True
 
-    def _lose(self, stream: Stream) -> None:
-        self._wait(stream, lambda: False, UNSETTLED_SECONDS)  # it is told how far history goes back, unless that is just too far
-        with self._feed.changed:
-            self._feed.lose(Compacted(wanted=self._feed.seen + 1, oldest=self._feed.seen + 2))
+    def _break_off(self, stream: WatchStream) -> None:
+        self._wait(stream, lambda: False, CATCH_UP_SECONDS)  # etcd reports how far history goes back, unless just one revision is missing
+        with self._buffer.changed:
+            self._buffer.break_off(Compacted(wanted=self._buffer.seen + 1, oldest=self._buffer.seen + 2))
 
-    def _keep(self, channel: Channel, stream: Stream) -> None:
-        due = time.monotonic() + PROOF_SECONDS
-        while not self._feed.ended:
-            self._wait(stream, lambda: self._feed.wanted > self._feed.seen, due - time.monotonic())
-            if self._feed.ended:
+    def _keep_up(self, channel: EtcdChannel, stream: WatchStream) -> None:
+        proof_due = time.monotonic() + PROOF_INTERVAL
+        while not self._buffer.ended:
+            self._wait(stream, lambda: self._buffer.wanted > self._buffer.seen, proof_due - time.monotonic())
+            if self._buffer.ended:
                 return
             if stream.failure is not None:
                 raise stream.failure
-            if time.monotonic() >= due:
-                asked = time.monotonic()
-                revision = self._revision(channel)
-                with self._feed.changed:
-                    self._feed.prove(asked, revision)
-                due = asked + PROOF_SECONDS
-            elif self._feed.wanted > self._feed.seen:
-                self._catch_up(stream, self._feed.wanted)
+            if time.monotonic() >= proof_due:
+                asked_at = time.monotonic()
+                revision = self._store_revision(channel)
+                with self._buffer.changed:
+                    self._buffer.prove_alive(asked_at, revision)
+                proof_due = asked_at + PROOF_INTERVAL
+            elif self._buffer.wanted > self._buffer.seen:
+                self._catch_up(stream, self._buffer.wanted)
 
-    def _revision(self, channel: Channel, at: int = 0) -> int:
-        """The store's revision; in passing, whether it still has what there was ``at`` a revision."""
-        reply: RangeReply = self._caller.once(self._endpoint, channel, "Range", to.one(self._prefix or to.HOME, at), PATIENCE)
-        return reply.header.revision
+    def _store_revision(self, channel: EtcdChannel, at: int = 0) -> int:
+        """The store's revision; fails if the history ``at`` a revision is gone."""
+        request = key_request(self._prefix or READABLE_KEY, at)
+        response: RangeResponse = self._client.call_once(self._endpoint, channel, "Range", request, CALL_SECONDS)
+        return response.header.revision
 
-    def _catch_up(self, stream: Stream, wanted: int) -> None:
-        if self._wait(stream, lambda: self._feed.seen >= wanted, ON_ITS_WAY) or not self._wait(stream, lambda: stream.settled, PATIENCE):
+    def _catch_up(self, stream: WatchStream, wanted: int) -> None:
+        """See whether the stream has reached this revision without a change."""
+        if self._wait(stream, lambda: self._buffer.seen >= wanted, DELIVERY_SECONDS):
             return
-        if self._has_come_to(stream, wanted) and self._has_come_to(stream, wanted):
-            with self._feed.changed:
-                self._feed.reach(wanted)
+        if not self._wait(stream, lambda: stream.caught_up, CALL_SECONDS):
+            return
+        if self._has_reached(stream, wanted) and self._has_reached(stream, wanted):
+            with self._buffer.changed:
+                self._buffer.advance(wanted)
 
-    def _has_come_to(self, stream: Stream, wanted: int) -> bool:
-        answers = stream.answers
-        stream.ask_progress()
-        return self._wait(stream, lambda: stream.answers > answers, PROGRESS_PATIENCE) and stream.progress >= wanted
+    def _has_reached(self, stream: WatchStream, wanted: int) -> bool:
+        reports = stream.progress_reports
+        stream.request_progress()
+        return self._wait(stream, lambda: stream.progress_reports > reports, PROGRESS_SECONDS) and stream.progress >= wanted
 
-    def _wait(self, stream: Stream, condition: Callable[[], bool], seconds: float) -> bool:
-        """Wait for a condition, or for the end of the stream or of the feed's need; whether it is the condition."""
-        with self._feed.changed:
-            self._feed.changed.wait_for(lambda: condition() or stream.failure is not None or self._feed.ended, max(0.0, seconds))
+    def _wait(self, stream: WatchStream, condition: Callable[[], bool], seconds: float) -> bool:
+        """Wait for a condition, or for the end of the stream or of the buffer's need; whether it is the condition."""
+        with self._buffer.changed:
+            self._buffer.changed.wait_for(lambda: condition() or stream.failure is not None or self._buffer.ended, max(0.0, seconds))
             return condition() and stream.failure is None
+
+
+class WatchStream:
+    """One watch on one member, read by a thread of its own. Changes are held back until :meth:`release`, when their history is whole.
+
+    :attr:`failure` is set when it has ended. Like the buffer, it is used while ``buffer.changed`` is held.
+    """
+
+    def __init__(self, channel: EtcdChannel, prefix: str, buffer: WatchBuffer, metadata: Metadata) -> None:
+        self.failure: RpcFailure | None = None
+        self.created = False
+        self.progress = self.progress_reports = 0
+        self._buffer, self._start = buffer, buffer.seen
+        self._created_at = 0.0
+        self._held: list[tuple[Change, ...]] | None = []
+        self._requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._requests.put(watch_create_request(prefix, self._start))
+        self._call = channel.stream("Watch", self._queued_requests(), metadata)
+        threading.Thread(target=self._read, name="etcd-stream", daemon=True).start()
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether a watch that began in the past has certainly reached the present."""
+        return self.created and time.monotonic() >= self._created_at + CATCH_UP_SECONDS
+
+    def request_progress(self) -> None:
+        """Ask for its progress; the response raises :attr:`progress_reports` and sets :attr:`progress`."""
+        self._requests.put(watch_progress_request())
+
+    def release(self) -> None:
+        """Pass on what was held back and all that comes."""
+        held, self._held = self._held or [], None
+        for changes in held:
+            self._buffer.add(changes)
+
+    def cancel(self) -> None:
+        """End it; never waits."""
+        self._call.cancel()
+        self._requests.put(None)
+
+    def _queued_requests(self) -> Iterator[Any]:
+        while (request := self._requests.get()) is not None:
+            yield request
+
+    def _read(self) -> None:
+        failure = RpcFailure("UNAVAILABLE", "etcd ended the watch")
+        try:
+            for response in self._call:
+                with self._buffer.changed:
+                    self._buffer.changed.wait_for(lambda: not self._buffer.full)
+                    self._receive(response)
+        except RpcFailure as error:
+            failure = error
+        finally:
+            with self._buffer.changed:
+                self.failure = self.failure or failure
+                self._buffer.changed.notify_all()
+
+    def _receive(self, response: WatchResponse) -> None:
+        if response.canceled:
+            self._end(response)
+        elif response.created:
+            self.created, self._created_at = True, time.monotonic()
+        elif not response.events:
+            self.progress, self.progress_reports = response.header.revision, self.progress_reports + 1
+        elif self._held is not None:
+            self._held.append(decode_changes(response))
+        else:
+            self._buffer.add(decode_changes(response))
+        self._buffer.changed.notify_all()
+
+    def _end(self, response: WatchResponse) -> None:
+        if response.compact_revision:
+            self._buffer.break_off(Compacted(wanted=self._start + 1, oldest=response.compact_revision))
+        self.failure = RpcFailure("CANCELLED", response.cancel_reason or "etcd cancelled the watch")

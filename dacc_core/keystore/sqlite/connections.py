@@ -12,7 +12,7 @@ from math import ceil
 from pathlib import Path
 
 from dacc_core.errors import KeystoreUnavailable
-from dacc_core.keystore.shared import Deadline
+from dacc_core.keystore.shared import StoreDeadline
 from dacc_core.keystore.sqlite import files
 from dacc_core.keystore.sqlite.tables import APPLICATION_ID, SCHEMA_VERSION
 
@@ -47,7 +47,7 @@ class Connections:
         _guard.pools.add(self)
 
     @contextmanager
-    def lend(self, deadline: Deadline) -> Iterator[sqlite3.Connection]:
+    def lend(self, deadline: StoreDeadline) -> Iterator[sqlite3.Connection]:
         """A connection for this thread; SQLite's and the system's errors come out as ``KeystoreUnavailable``."""
         try:
             database = self._take(deadline)
@@ -63,13 +63,13 @@ class Connections:
             self._give_back(database, healthy)
 
     @contextmanager
-    def reading(self, deadline: Deadline) -> Iterator[sqlite3.Connection]:
+    def reading(self, deadline: StoreDeadline) -> Iterator[sqlite3.Connection]:
         """A connection in a read transaction: all its reads see one state of the store."""
         with self.lend(deadline) as database, _transaction(database, "BEGIN"):
             yield database
 
     @contextmanager
-    def writing(self, deadline: Deadline) -> Iterator[sqlite3.Connection]:
+    def writing(self, deadline: StoreDeadline) -> Iterator[sqlite3.Connection]:
         """A connection in a write transaction, rolled back unless the caller commits it."""
         if not self._writer.acquire(timeout=deadline.remaining()):
             raise self._locked(deadline, "other threads of this process")
@@ -86,7 +86,7 @@ class Connections:
             self._unusable = why
             self._close_idle()
 
-    def _take(self, deadline: Deadline) -> _Connection:
+    def _take(self, deadline: StoreDeadline) -> _Connection:
         with self._free:
             if self._unusable:
                 raise KeystoreUnavailable(where=self.where, why=self._unusable)
@@ -111,7 +111,7 @@ class Connections:
         if not same:
             raise KeystoreUnavailable(where=self.where, why="the file was removed or replaced while it was in use: restart")
 
-    def _connect(self, deadline: Deadline) -> _Connection:
+    def _connect(self, deadline: StoreDeadline) -> _Connection:
         database = sqlite3.connect(
             f"{self._path.as_uri()}?mode=rw",  # never creates
             uri=True,
@@ -151,12 +151,12 @@ class Connections:
                 _close_quietly(database)
             self._free.notify_all()
 
-    def _explain(self, error: Exception, deadline: Deadline) -> KeystoreUnavailable:
+    def _explain(self, error: Exception, deadline: StoreDeadline) -> KeystoreUnavailable:
         if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             return self._locked(deadline, "another process")
         return files.unavailable(self._path, error)
 
-    def _locked(self, deadline: Deadline, by: str) -> KeystoreUnavailable:
+    def _locked(self, deadline: StoreDeadline, by: str) -> KeystoreUnavailable:
         return KeystoreUnavailable(where=self.where, why=f"locked by {by} for {deadline.timeout:g} s", locked=True)
 
     def _close_idle(self) -> None:
@@ -194,7 +194,7 @@ def _transaction(database: sqlite3.Connection, begin: str) -> Iterator[None]:
             database.execute("ROLLBACK")
 
 
-def _milliseconds(deadline: Deadline) -> int:
+def _milliseconds(deadline: StoreDeadline) -> int:
     """What is left, in steps of 50 ms, so that it is the same for most transactions."""
     return ceil(deadline.remaining() * 20) * 50
 

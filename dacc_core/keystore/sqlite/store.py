@@ -17,7 +17,7 @@ from typing import Self
 from dacc_core.errors import Compacted, KeystoreUnavailable
 from dacc_core.failpoints import failpoint
 from dacc_core.keystore.base import DEFAULT_TIMEOUT, Batch, Compare, Item, Op, Snapshot, TxnResult, Watch
-from dacc_core.keystore.shared import Deadline, check_ops, check_ttl
+from dacc_core.keystore.shared import StoreDeadline, check_ops, check_ttl
 from dacc_core.keystore.sqlite import files, tables
 from dacc_core.keystore.sqlite.connections import Connections, locked
 from dacc_core.keystore.sqlite.tables import BootClock, Writing
@@ -45,7 +45,7 @@ class SqliteKeystore:
         self._closed = False
         try:
             self._clock = clock or BootClock()
-            with self._connections.reading(Deadline(DEFAULT_TIMEOUT)) as database:
+            with self._connections.reading(StoreDeadline(DEFAULT_TIMEOUT)) as database:
                 tables.look(database, self._clock)
             self._wake = WakeDirectory(path.parent / files.WAKE_DIRECTORY)
         except OSError as error:
@@ -89,7 +89,7 @@ class SqliteKeystore:
     def txn(self, compares: Sequence[Compare], ops: Sequence[Op], *, timeout: float = DEFAULT_TIMEOUT) -> TxnResult:
         """If every compare holds, do every op, at once and durably; else do nothing."""
         check_ops(ops)
-        with self._writing(Deadline(timeout)) as writing:
+        with self._writing(StoreDeadline(timeout)) as writing:
             current = {compare.key: writing.item(compare.key) for compare in compares}
             if not all(_holds(compare, current[compare.key]) for compare in compares):
                 return TxnResult(False, writing.revision, current)
@@ -104,22 +104,22 @@ class SqliteKeystore:
     def grant(self, ttl: float, *, timeout: float = DEFAULT_TIMEOUT) -> int:
         """A new lease that ends ``ttl`` seconds after its last renewal (or with this boot); its number, never 0."""
         check_ttl(ttl)
-        with self._writing(Deadline(timeout)) as writing:
+        with self._writing(StoreDeadline(timeout)) as writing:
             return writing.grant(ttl)
 
     def renew(self, lease: int, *, timeout: float = DEFAULT_TIMEOUT) -> bool:
         """Start the lease's ttl anew; ``False`` when the lease has already ended."""
-        with self._writing(Deadline(timeout)) as writing:
+        with self._writing(StoreDeadline(timeout)) as writing:
             return writing.renew(lease)
 
     def revoke(self, lease: int, *, timeout: float = DEFAULT_TIMEOUT) -> None:
         """End a lease now; its keys are deleted. Revoking an ended lease succeeds."""
-        with self._writing(Deadline(timeout)) as writing:
+        with self._writing(StoreDeadline(timeout)) as writing:
             writing.end_leases([lease])
 
     def compact(self, revision: int, *, timeout: float = DEFAULT_TIMEOUT) -> None:
         """Forget the history up to and including ``revision``; a watch that still needs it gets ``Compacted``."""
-        with self._writing(Deadline(timeout)) as writing:
+        with self._writing(StoreDeadline(timeout)) as writing:
             writing.compact(min(revision, writing.revision))
 
     def close(self) -> None:
@@ -135,24 +135,24 @@ class SqliteKeystore:
             self._wake.close()
 
     def _snapshot(self, query: Callable[[sqlite3.Connection], tuple[Item, ...]], timeout: float) -> Snapshot:
-        deadline = Deadline(timeout)
+        deadline = StoreDeadline(timeout)
         self._sweep(deadline)
         with self._connections.reading(deadline) as database:
             revision = tables.look(database, self._clock).revision
             return Snapshot(query(database), revision)
 
-    def _sweep(self, deadline: Deadline) -> None:
+    def _sweep(self, deadline: StoreDeadline) -> None:
         """Delete what has expired. A look comes first, so that reading and idle polling write only when it is due."""
         if self._look(deadline)[1] <= 0:
             with self._writing(deadline):
                 pass  # every write transaction begins with the sweep
 
-    def _look(self, deadline: Deadline) -> tuple[int, float]:
+    def _look(self, deadline: StoreDeadline) -> tuple[int, float]:
         with self._connections.reading(deadline) as database:
             state = tables.look(database, self._clock)
         return state.revision, state.next_end - self._clock.now()
 
-    def _poll(self, prefix: str, position: int, deadline: Deadline) -> Batch:
+    def _poll(self, prefix: str, position: int, deadline: StoreDeadline) -> Batch:
         batch, due = self._changes(prefix, position, deadline)
         if not due:
             return batch
@@ -163,9 +163,9 @@ class SqliteKeystore:
                 raise
         return self._changes(prefix, position, deadline)[0]
 
-    def _changes(self, prefix: str, position: int, deadline: Deadline) -> tuple[Batch, bool]:
+    def _changes(self, prefix: str, position: int, deadline: StoreDeadline) -> tuple[Batch, bool]:
         """What was logged since ``position``, and whether a lease has ended whose keys are still there."""
-        with self._connections.reading(Deadline(max(deadline.remaining(), READ_GRACE))) as database:
+        with self._connections.reading(StoreDeadline(max(deadline.remaining(), READ_GRACE))) as database:
             state = tables.look(database, self._clock)
             if position < state.compacted:
                 raise Compacted(wanted=position + 1, oldest=state.compacted + 1)
@@ -173,7 +173,7 @@ class SqliteKeystore:
             return Batch(found, max(position, state.revision)), state.next_end <= self._clock.now()
 
     @contextmanager
-    def _writing(self, deadline: Deadline) -> Iterator[Writing]:
+    def _writing(self, deadline: StoreDeadline) -> Iterator[Writing]:
         changed = False
         try:
             with self._connections.writing(deadline) as database:
@@ -198,7 +198,7 @@ class SqliteKeystore:
             if self._closed:
                 raise KeystoreUnavailable(where=self.where, why="it is closed")
             if self._listener is None:
-                self._listener = Listener(self._wake, self._news, lambda: self._look(Deadline(DEFAULT_TIMEOUT)))
+                self._listener = Listener(self._wake, self._news, lambda: self._look(StoreDeadline(DEFAULT_TIMEOUT)))
 
 
 def _holds(compare: Compare, item: Item | None) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from dacc_core.errors import KeystoreUnavailable
 from dacc_core.keystore.base import Batch
-from dacc_core.keystore.shared import HEARTBEAT, Deadline
+from dacc_core.keystore.shared import HEARTBEAT, StoreDeadline
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class News:
         self.closed = True
         self.announce()
 
-    def wait(self, seen: int, deadline: Deadline) -> None:
+    def wait(self, seen: int, deadline: StoreDeadline) -> None:
         """Until the counter has left ``seen``, or the deadline."""
         with self._changed:
             self._changed.wait_for(lambda: self.count != seen, deadline.remaining())
@@ -165,7 +165,7 @@ class Listener:
 class SqliteWatch:
     """A subscription that reads the log from where it stopped, whenever there is news."""
 
-    def __init__(self, news: News, poll: Callable[[int, Deadline], Batch], after_revision: int) -> None:
+    def __init__(self, news: News, poll: Callable[[int, StoreDeadline], Batch], after_revision: int) -> None:
         self._news = news
         self._poll = poll
         self._position = after_revision
@@ -174,8 +174,8 @@ class SqliteWatch:
 
     def next(self, timeout: float) -> Batch | None:
         """The next batch; an empty one when nothing came within ``timeout`` (0: at once) or the heartbeat."""
-        deadline = Deadline(timeout)
-        pause = Deadline(min(timeout, HEARTBEAT))
+        deadline = StoreDeadline(timeout)
+        pause = StoreDeadline(min(timeout, HEARTBEAT))
         while not self._ended():
             self._news.wait(self._seen, pause)  # not at all if there was news since the last look
             seen = self._news.count
