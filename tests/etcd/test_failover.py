@@ -98,6 +98,21 @@ class TestAllAway:
             f"{two[1].endpoint}: connection refused: start etcd there, or correct keystore.endpoints"
         )
 
+    def test_a_timeout_does_not_hide_why_an_earlier_attempt_failed(self, open_store: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+        from dacc_core.keystore.etcd.protocol import EtcdChannel, RpcFailure
+
+        refusals = iter([RpcFailure("UNAVAILABLE", "Connection refused")])
+
+        def refuse_once_and_then_hang(channel: object, method: str, request: object, timeout: float, metadata: object) -> None:
+            for refusal in refusals:
+                raise refusal
+            threading.Event().wait(timeout)
+            raise RpcFailure("DEADLINE_EXCEEDED", "Deadline Exceeded")
+
+        monkeypatch.setattr(EtcdChannel, "call", refuse_once_and_then_hang)
+        with pytest.raises(KeystoreUnavailable, match="connection refused"):
+            open_store("http://127.0.0.1:1").read("a", timeout=0.3)
+
     def test_members_are_asked_with_pauses(self, two: tuple[Proxy, Proxy], twice: EtcdKeystore) -> None:
         with two[0].holding(), two[1].holding(), pytest.raises(KeystoreUnavailable, match=r"no answer within 0\.\d+ s"):
             twice.read("a", timeout=1.0)

@@ -56,7 +56,7 @@ class EtcdClient:
                     return self._call_endpoint(endpoint, method, request, _slice(deadline, len(endpoints) - index))
                 except CallFailed as error:
                     self._require_another_try(endpoint, error, resend, refusals)
-                    failures[endpoint.name] = error.failure
+                    _add_failure(failures, error.failure)
             self.closed.wait(min(pause, deadline.remaining()))
             pause = min(2 * pause, LAST_PAUSE)
 
@@ -144,6 +144,14 @@ class EtcdClient:
         if os.getpid() == self._pid:
             self.closed.set()
             self.endpoints.close()
+
+
+def _add_failure(failures: dict[str, EtcdFailure], failure: EtcdFailure) -> None:
+    """Keep the last failure of each endpoint; but a timeout explains less than whatever came before it."""
+    if failure.code == "DEADLINE_EXCEEDED":
+        failures.setdefault(failure.endpoint, failure)
+    else:
+        failures[failure.endpoint] = failure
 
 
 def _slice(deadline: StoreDeadline, members: int) -> float:
