@@ -2,10 +2,10 @@
 
 A store maps keys (``str``) to values (``bytes``). Each committed transaction that changes anything
 raises the store's *revision* by one; each item remembers the revision that last wrote it
-(``mod_revision``). A key that is absent compares as revision 0.
+(``mod_revision``). An absent key compares as revision 0.
 
 Every call takes ``timeout`` in seconds and raises :class:`~dacc_core.errors.KeystoreUnavailable` when it
-passes; no call waits for ever. Objects may be used from several threads.
+passes; no call waits forever. Objects may be used from several threads.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import msgspec
 DEFAULT_TIMEOUT = 5.0
 
 
-# Structs where there is one for each key of a store: they are made many times faster than dataclasses.
+# A store makes one for each key: msgspec's Structs are made many times faster than dataclasses.
 class Item(msgspec.Struct, frozen=True, gc=False):
-    """A key with its value and the revision that wrote it. ``lease`` is 0 when it is bound to none."""
+    """A key with its value and the revision that wrote it. ``lease`` is 0 without one."""
 
     key: str
     value: bytes
@@ -47,7 +47,7 @@ class Compare:
 
 @dataclass(frozen=True, slots=True)
 class PutKey:
-    """Write a value, bound to ``lease`` when that is not 0 (the key is deleted when the lease ends)."""
+    """Write a value, attached to ``lease`` unless that is 0 (the key is deleted when the lease ends)."""
 
     key: str
     value: bytes
@@ -56,7 +56,7 @@ class PutKey:
 
 @dataclass(frozen=True, slots=True)
 class DeleteKey:
-    """Delete a key; deleting what is absent succeeds and changes nothing."""
+    """Delete a key; deleting an absent one succeeds and changes nothing."""
 
     key: str
 
@@ -69,7 +69,7 @@ class TxnResult:
     """The outcome of a transaction.
 
     When ``ok``, everything was written at ``revision``. Otherwise nothing was written, and ``current`` holds, for each
-    key compared, the item as it is now (``None`` when absent).
+    key compared, its current item (``None`` when absent).
     """
 
     ok: bool
@@ -89,8 +89,8 @@ class Change(msgspec.Struct, frozen=True):
 class Batch:
     """Changes under a watched prefix, in revision order, whole revisions only.
 
-    ``revision`` is how far the watcher now has seen the store; an empty batch says that nothing under the
-    prefix changed up to there, and that the store is alive.
+    ``revision`` is the store's revision up to which the watch has come; an empty batch means that nothing under
+    the prefix changed up to there, and that the store is alive.
     """
 
     changes: tuple[Change, ...]
@@ -101,11 +101,11 @@ class Watch(Protocol):
     """A subscription to the changes under a prefix."""
 
     def next(self, timeout: float) -> Batch | None:
-        """The next batch, or ``None`` when ``timeout`` seconds passed without news.
+        """The next batch, or ``None`` after ``timeout`` seconds without one.
 
-        A backend sends an empty batch at least every second while the store is alive, so silence means trouble.
-        Resumes by itself after a lost connection. Raises :class:`~dacc_core.errors.Compacted` when the history it needs is gone, and
-        :class:`~dacc_core.errors.KeystoreUnavailable` when the store cannot be read (the watch may be asked again).
+        A backend sends an empty batch at least every second while the store is alive, so ``None`` means that it may be down.
+        Resumes by itself after a lost connection. Raises :class:`~dacc_core.errors.Compacted` when the history it needs was compacted, and
+        :class:`~dacc_core.errors.KeystoreUnavailable` when the store cannot be read (``next`` may be called again).
         """
         ...
 
@@ -115,7 +115,7 @@ class Watch(Protocol):
 
 
 class Keystore(Protocol):
-    """One store. ``where`` names it in messages."""
+    """One store; ``where`` is its name in messages."""
 
     where: str
 
@@ -130,7 +130,7 @@ class Keystore(Protocol):
     def txn(self, compares: Sequence[Compare], ops: Sequence[Op], *, timeout: float = DEFAULT_TIMEOUT) -> TxnResult:
         """If every compare holds, do every op, at once and durably; else do nothing.
 
-        No key may stand in two ops. Putting under a lease that has ended raises :class:`~dacc_core.errors.NotFound`.
+        No key may be in two ops. Putting under a lease that has ended raises :class:`~dacc_core.errors.NotFound`.
         """
         ...
 

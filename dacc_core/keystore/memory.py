@@ -1,4 +1,4 @@
-"""A keystore in one process's memory: for tests, simulations and as the contract's plainest reading."""
+"""A keystore in one process's memory: for tests and simulations, and as the plainest reading of the contract."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import inf
 
-from dacc_core.errors import Compacted, KeystoreUnavailable, NotFound
-from dacc_core.keystore.base import (
+from ..errors import Compacted, KeystoreUnavailable, NotFound
+from .base import (
     DEFAULT_TIMEOUT,
     Batch,
     Change,
@@ -22,11 +22,11 @@ from dacc_core.keystore.base import (
     TxnResult,
     Watch,
 )
-from dacc_core.keystore.shared import HEARTBEAT, StoreDeadline, check_ops, check_ttl
+from .shared import HEARTBEAT, StoreDeadline, check_ops, check_ttl
 
 
 @dataclass(slots=True)
-class _Lease:
+class _MemoryLease:
     ttl: float
     ends: float
     keys: set[str] = field(default_factory=set)
@@ -35,7 +35,7 @@ class _Lease:
 class MemoryKeystore:
     """Plain dicts under one lock.
 
-    Leases follow ``clock``. What has ended is deleted when the next call starts, or by :meth:`expire`, which a
+    Leases follow ``clock``. Keys of an ended lease are deleted when the next call starts, or by :meth:`expire`, which a
     simulation calls after it advanced its clock. The history that watches read is kept until :meth:`compact`.
     """
 
@@ -47,16 +47,16 @@ class MemoryKeystore:
         self._revision = 0
         self._compacted = 0
         self._log: list[tuple[Change, ...]] = []  # entry i is revision _compacted + 1 + i
-        self._leases: dict[int, _Lease] = {}
+        self._leases: dict[int, _MemoryLease] = {}
         self._last_lease = 0
-        self._next_end = inf  # no lease ends before this; a renewal may leave it too early
+        self._next_expiry = inf  # no lease ends before this; a renewal may leave it too early
         self._closed = False
 
     def read(self, *keys: str, timeout: float = DEFAULT_TIMEOUT) -> Snapshot:
         """The items of these keys that exist, all at one revision."""
         with self._call(timeout):
-            found = (self._items.get(key) for key in sorted(set(keys)))
-            return Snapshot(tuple(item for item in found if item is not None), self._revision)
+            items = (self._items.get(key) for key in sorted(set(keys)))
+            return Snapshot(tuple(item for item in items if item is not None), self._revision)
 
     def range(self, prefix: str, *, timeout: float = DEFAULT_TIMEOUT) -> Snapshot:
         """All items whose key starts with ``prefix``, all at one revision."""
@@ -84,38 +84,38 @@ class MemoryKeystore:
         check_ttl(ttl)
         with self._call(timeout):
             self._last_lease += 1
-            lease = _Lease(ttl, self._clock() + ttl)
+            lease = _MemoryLease(ttl, self._clock() + ttl)
             self._leases[self._last_lease] = lease
-            self._next_end = min(self._next_end, lease.ends)
+            self._next_expiry = min(self._next_expiry, lease.ends)
             return self._last_lease
 
     def renew(self, lease: int, *, timeout: float = DEFAULT_TIMEOUT) -> bool:
         """Start the lease's ttl anew; ``False`` when the lease has already ended."""
         with self._call(timeout):
-            held = self._leases.get(lease)
-            if held is None:
+            granted = self._leases.get(lease)
+            if granted is None:
                 return False
-            held.ends = self._clock() + held.ttl
+            granted.ends = self._clock() + granted.ttl
             return True
 
     def revoke(self, lease: int, *, timeout: float = DEFAULT_TIMEOUT) -> None:
         """End a lease now; its keys are deleted. Revoking an ended lease succeeds."""
         with self._call(timeout):
             if lease in self._leases:
-                self._end([lease])
+                self._end_leases([lease])
 
     def expire(self) -> None:
-        """Delete what is bound to leases that have ended by the clock; every other call does so first, too."""
+        """Delete the keys of leases that have ended by the clock; every other call begins with that, too."""
         with self._call(DEFAULT_TIMEOUT):
             pass
 
     def compact(self, revision: int, *, timeout: float = DEFAULT_TIMEOUT) -> None:
         """Forget the history up to and including ``revision``; a watch that still needs it gets ``Compacted``."""
         with self._call(timeout):
-            upto = min(revision, self._revision)
-            if upto > self._compacted:
-                del self._log[: upto - self._compacted]
-                self._compacted = upto
+            last = min(revision, self._revision)
+            if last > self._compacted:
+                del self._log[: last - self._compacted]
+                self._compacted = last
 
     def close(self) -> None:
         """End every watch; further calls raise ``KeystoreUnavailable``."""
@@ -130,20 +130,20 @@ class MemoryKeystore:
         try:
             if self._closed:
                 raise KeystoreUnavailable(where=self.where, why="it is closed")
-            self._sweep()
+            self._expire_leases()
             yield
         finally:
             self._changed.release()
 
-    def _sweep(self) -> None:
-        if self._next_end == inf:
+    def _expire_leases(self) -> None:
+        if self._next_expiry == inf:
             return
         now = self._clock()
-        if now >= self._next_end:
-            self._end([number for number, lease in self._leases.items() if lease.ends <= now])
-            self._next_end = min((lease.ends for lease in self._leases.values()), default=inf)
+        if now >= self._next_expiry:
+            self._end_leases([number for number, lease in self._leases.items() if lease.ends <= now])
+            self._next_expiry = min((lease.ends for lease in self._leases.values()), default=inf)
 
-    def _end(self, numbers: Iterable[int]) -> None:
+    def _end_leases(self, numbers: Iterable[int]) -> None:
         ended = [self._leases.pop(number) for number in numbers]
         self._record([self._delete(key) for lease in ended for key in sorted(lease.keys)])
 
@@ -157,26 +157,26 @@ class MemoryKeystore:
                 raise NotFound(why=f"lease {op.lease} of key {op.key} has ended")
 
     def _commit(self, ops: Sequence[Op]) -> None:
-        self._record([self._put(op) if isinstance(op, PutKey) else self._delete(op.key) for op in ops if self._alters(op)])
+        self._record([self._put(op) if isinstance(op, PutKey) else self._delete(op.key) for op in ops if self._has_effect(op)])
 
-    def _alters(self, op: Op) -> bool:
+    def _has_effect(self, op: Op) -> bool:
         return isinstance(op, PutKey) or op.key in self._items
 
     def _put(self, put: PutKey) -> Change:
         revision = self._revision + 1
         item = Item(put.key, bytes(put.value), revision, put.lease)
-        self._unbind(put.key)
+        self._detach_from_lease(put.key)
         if put.lease:
             self._leases[put.lease].keys.add(put.key)
         self._items[put.key] = item
         return Change(put.key, item, revision)
 
     def _delete(self, key: str) -> Change:
-        self._unbind(key)
+        self._detach_from_lease(key)
         del self._items[key]
         return Change(key, None, self._revision + 1)
 
-    def _unbind(self, key: str) -> None:
+    def _detach_from_lease(self, key: str) -> None:
         old = self._items.get(key)
         lease = self._leases.get(old.lease) if old is not None else None
         if lease is not None:
@@ -210,13 +210,13 @@ class _MemoryWatch:
 
     def _poll(self) -> Batch:
         store = self._store
-        store._sweep()
+        store._expire_leases()
         if self._position < store._compacted:
             raise Compacted(wanted=self._position + 1, oldest=store._compacted + 1)
-        news = store._log[self._position - store._compacted :]
+        revisions = store._log[self._position - store._compacted :]
         self._position = max(self._position, store._revision)
-        found = tuple(change for changes in news for change in changes if change.key.startswith(self._prefix))
-        return Batch(found, self._position)
+        changes = tuple(change for revision in revisions for change in revision if change.key.startswith(self._prefix))
+        return Batch(changes, self._position)
 
     def close(self) -> None:
         """End the subscription; a ``next`` that waits in another thread returns ``None`` at once."""

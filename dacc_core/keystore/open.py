@@ -14,7 +14,7 @@ def open_store(config: Config, *, create: bool = False) -> Keystore:
 
     Raises KeystoreMissing, KeystoreUnavailable and BadConfig.
     """
-    # Each backend is imported where it is used: gRPC alone takes longer than a whole call on SQLite.
+    # Each backend is imported where it is used: importing gRPC alone takes longer than a whole call on SQLite.
     return _open_etcd(config) if config.keystore.backend == "etcd" else _open_sqlite(config, create)
 
 
@@ -23,8 +23,8 @@ def _open_etcd(config: Config) -> Keystore:
         from .etcd.access import configured_access
         from .etcd.store import EtcdKeystore
     except ImportError as error:
-        place = f"{config.position('keystore')}: keystore"
-        raise BadConfig(problems=f"{place}: etcd needs packages that are not installed ({error}): install dacc[etcd]") from error
+        problem = f"etcd needs packages that are not installed ({error}): install dacc[etcd]"
+        raise BadConfig(problems=f"{config.position('keystore')}: keystore: {problem}") from error
     return EtcdKeystore(configured_access(config))
 
 
@@ -39,5 +39,5 @@ def _open_sqlite(config: Config, create: bool) -> Keystore:
             raise
     try:
         return SqliteKeystore.create(path, config.group or None)
-    except AlreadyExists:  # another daemon of this machine was quicker
+    except AlreadyExists:  # by another daemon of this machine, in the meantime
         return SqliteKeystore.open(path)

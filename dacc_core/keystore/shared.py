@@ -1,13 +1,13 @@
-"""What the embedded backends have in common: checks of a transaction, deadlines, prefixes."""
+"""What the backends share: deadlines, checks of arguments, the end of a prefix."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
 
-from dacc_core.keystore.base import Op
+from .base import Op
 
-# The contract promises a sign of life every second; half of that leaves room for a slow machine.
+# A watch returns an empty batch at least every second; half of that leaves room for a slow machine.
 HEARTBEAT = 0.5
 
 
@@ -26,11 +26,11 @@ class StoreDeadline:
 
 
 def check_ops(ops: Sequence[Op]) -> None:
-    """Refuse a transaction that names a key twice: its outcome would hang on the backend's order."""
+    """Refuse a transaction that names a key twice: its outcome would depend on the backend's order."""
     keys = [op.key for op in ops]
     if len(set(keys)) != len(keys):
-        twice = sorted({key for key in keys if keys.count(key) > 1})
-        raise ValueError(f"keys in more than one operation of a transaction: {', '.join(twice)}")
+        repeated = sorted({key for key in keys if keys.count(key) > 1})
+        raise ValueError(f"keys in more than one operation of a transaction: {', '.join(repeated)}")
 
 
 def check_ttl(ttl: float) -> None:
@@ -39,11 +39,11 @@ def check_ttl(ttl: float) -> None:
         raise ValueError(f"a lease needs a positive ttl, not {ttl!r}")
 
 
-def after_prefix(prefix: str) -> str | None:
+def prefix_end(prefix: str) -> str | None:
     """The smallest string greater than every string that starts with ``prefix``; ``None`` when there is no end."""
     stem = prefix.rstrip("\U0010ffff")
     if not stem:
         return None
     following = ord(stem[-1]) + 1
-    # Surrogates are no characters: they have no UTF-8 form, which is what SQLite compares.
+    # Surrogates are not characters: they have no UTF-8 form, which is what SQLite compares.
     return stem[:-1] + chr(0xE000 if following == 0xD800 else following)

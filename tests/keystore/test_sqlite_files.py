@@ -47,14 +47,14 @@ def test_a_store_is_not_made_over_another(store: SqliteKeystore) -> None:
 
 
 def test_of_two_makers_one_wins(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fill = files._fill
+    fill = files._write_schema
 
     def overtaken(draft: Path) -> None:
-        monkeypatch.setattr(files, "_fill", fill)
+        monkeypatch.setattr(files, "_write_schema", fill)
         SqliteKeystore.create(path).close()
         fill(draft)
 
-    monkeypatch.setattr(files, "_fill", overtaken)
+    monkeypatch.setattr(files, "_write_schema", overtaken)
     with pytest.raises(AlreadyExists):
         SqliteKeystore.create(path)
     assert sorted(entry.name for entry in path.parent.iterdir()) == ["keystore.db", "wake"]
@@ -64,7 +64,7 @@ def test_a_failure_while_making_leaves_nothing_to_open(path: Path, monkeypatch: 
     def full(draft: Path) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
-    monkeypatch.setattr(files, "_fill", full)
+    monkeypatch.setattr(files, "_write_schema", full)
     with pytest.raises(KeystoreUnavailable, match="disk is full"):
         SqliteKeystore.create(path)
     assert [entry.name for entry in path.parent.iterdir()] == ["wake"]

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dacc_core.config import Config
-from dacc_core.config.etcd import USER, password
-from dacc_core.errors import BadConfig
-
+from ...config import Config
+from ...config.etcd import USER, password
+from ...errors import BadConfig
 from .failures import NO_CHANNEL
 from .protocol import RpcFailure, TlsCertificates
 

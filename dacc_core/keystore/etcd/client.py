@@ -14,8 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from dacc_core.errors import KeystoreUnavailable
-
+from ...errors import KeystoreUnavailable
 from ..shared import StoreDeadline
 from .failures import AnswerLost, CallFailed, EtcdFailure, Fate, RequestRefused, explain
 from .protocol import EtcdChannel, Metadata, ResponseHeader, RpcFailure, TlsCertificates, authenticate_request

@@ -22,8 +22,7 @@ from contextlib import suppress
 from math import ceil
 from typing import Any
 
-from dacc_core.errors import Compacted, KeystoreUnavailable
-
+from ...errors import Compacted, KeystoreUnavailable
 from ..base import DEFAULT_TIMEOUT, Compare, Item, Op, PutKey, Snapshot, TxnResult, Watch
 from ..shared import StoreDeadline, check_ops, check_ttl
 from . import protocol

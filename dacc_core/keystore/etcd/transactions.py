@@ -23,8 +23,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from dacc_core.errors import Compacted, DaccError, KeystoreUnavailable, NotFound, TooLarge, TooManyOperations
-
+from ...errors import Compacted, DaccError, KeystoreUnavailable, NotFound, TooLarge, TooManyOperations
 from ..base import Compare, Item, Op, PutKey, Snapshot, TxnResult
 from ..shared import StoreDeadline
 from .client import EtcdClient

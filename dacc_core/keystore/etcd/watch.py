@@ -27,8 +27,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from dacc_core.errors import Compacted
-
+from ...errors import Compacted
 from ..base import Batch, Change
 from ..shared import HEARTBEAT, StoreDeadline
 from .client import FIRST_PAUSE, Endpoint, EtcdClient

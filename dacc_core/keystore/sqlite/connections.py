@@ -1,4 +1,4 @@
-"""Connections to one SQLite file: lent to one thread at a time, closed across forks, their errors made ours."""
+"""Connections to one SQLite file: lent to one thread at a time, closed across forks, their errors turned into KeystoreUnavailable."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from contextlib import contextmanager, suppress
 from math import ceil
 from pathlib import Path
 
-from dacc_core.errors import KeystoreUnavailable
-from dacc_core.keystore.shared import StoreDeadline
-from dacc_core.keystore.sqlite import files
-from dacc_core.keystore.sqlite.tables import APPLICATION_ID, SCHEMA_VERSION
+from ...errors import KeystoreUnavailable
+from ..shared import StoreDeadline
+from . import files
+from .tables import APPLICATION_ID, SCHEMA_VERSION
 
-IDLE_KEPT = 8
+MAX_IDLE = 8
 # The write-ahead log shrinks back to this after a burst.
-WAL_KEPT_BYTES = 16 << 20
-# How long a fork waits for calls in other threads to end.
-FORK_PATIENCE = 2.0
+WAL_SIZE_LIMIT = 16 << 20
+# How long a fork waits for the calls of other threads to end.
+FORK_SECONDS = 2.0
 
 
-class _Connection(sqlite3.Connection):
-    """A connection that knows how long it waits for SQLite's locks, in milliseconds."""
+class _PooledConnection(sqlite3.Connection):
+    """A connection with the busy timeout that it has now, in milliseconds."""
 
-    patience = -1
+    busy_timeout = -1
 
 
 class Connections:
@@ -38,13 +38,13 @@ class Connections:
     def __init__(self, path: Path) -> None:
         self.where = str(path)
         self._path = path
-        self._identity = files.check(path)
-        self._free = threading.Condition(threading.Lock())
-        self._idle: list[_Connection] = []
+        self._identity = files.require_store(path)
+        self._available = threading.Condition(threading.Lock())
+        self._idle: list[_PooledConnection] = []
         self._lent = 0
         self._unusable = ""
         self._writer = threading.Lock()
-        _guard.pools.add(self)
+        _fork_guard.pools.add(self)
 
     @contextmanager
     def lend(self, deadline: StoreDeadline) -> Iterator[sqlite3.Connection]:
@@ -82,12 +82,12 @@ class Connections:
 
     def close(self, why: str = "it is closed") -> None:
         """Close what is idle now, and what is lent when it comes back; later calls fail with ``why``."""
-        with self._free:
+        with self._available:
             self._unusable = why
             self._close_idle()
 
-    def _take(self, deadline: StoreDeadline) -> _Connection:
-        with self._free:
+    def _take(self, deadline: StoreDeadline) -> _PooledConnection:
+        with self._available:
             if self._unusable:
                 raise KeystoreUnavailable(where=self.where, why=self._unusable)
             self._require_same_file()
@@ -96,14 +96,14 @@ class Connections:
         try:
             if database is None:
                 return self._connect(deadline)
-            _be_patient(database, _milliseconds(deadline))
+            _set_busy_timeout(database, _milliseconds(deadline))
             return database
         except BaseException:
             self._give_back(database, healthy=False)
             raise
 
     def _require_same_file(self) -> None:
-        # Without this, a daemon would go on writing, to everyone's surprise, into a file that has no name any more.
+        # Without this, a daemon would go on writing into a file that was unlinked, and nobody would see it.
         try:
             same = files.identity(self._path) == self._identity
         except FileNotFoundError:
@@ -111,19 +111,19 @@ class Connections:
         if not same:
             raise KeystoreUnavailable(where=self.where, why="the file was removed or replaced while it was in use: restart")
 
-    def _connect(self, deadline: StoreDeadline) -> _Connection:
+    def _connect(self, deadline: StoreDeadline) -> _PooledConnection:
         database = sqlite3.connect(
             f"{self._path.as_uri()}?mode=rw",  # never creates
             uri=True,
             timeout=deadline.remaining(),
             isolation_level=None,
             check_same_thread=False,
-            factory=_Connection,
+            factory=_PooledConnection,
         )
         try:
             self._require_ours(database)
             database.execute("PRAGMA synchronous = FULL")
-            database.execute(f"PRAGMA journal_size_limit = {WAL_KEPT_BYTES}")
+            database.execute(f"PRAGMA journal_size_limit = {WAL_SIZE_LIMIT}")
         except BaseException:
             database.close()
             raise
@@ -141,15 +141,15 @@ class Connections:
         if journal != "wal":
             raise KeystoreUnavailable(where=self.where, why=f"its journal mode is {journal}, not wal: another program changed it")
 
-    def _give_back(self, database: _Connection | None, healthy: bool) -> None:
-        with self._free:
+    def _give_back(self, database: _PooledConnection | None, healthy: bool) -> None:
+        with self._available:
             self._lent -= 1
-            keep = healthy and not self._unusable and len(self._idle) < IDLE_KEPT
+            keep = healthy and not self._unusable and len(self._idle) < MAX_IDLE
             if database is not None and keep:
                 self._idle.append(database)
             elif database is not None:
                 _close_quietly(database)
-            self._free.notify_all()
+            self._available.notify_all()
 
     def _explain(self, error: Exception, deadline: StoreDeadline) -> KeystoreUnavailable:
         if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
@@ -165,21 +165,21 @@ class Connections:
 
     def before_fork(self) -> None:
         """Close every connection and keep new ones from opening: SQLite's state must not be carried into a child."""
-        self._free.acquire()
-        self._free.wait_for(lambda: self._lent == 0, FORK_PATIENCE)
+        self._available.acquire()
+        self._available.wait_for(lambda: self._lent == 0, FORK_SECONDS)
         self._close_idle()
 
     def after_fork_in_parent(self) -> None:
         """Go on."""
-        self._free.release()
+        self._available.release()
 
     def after_fork_in_child(self) -> None:
         """The child opens the store anew."""
-        self._free = threading.Condition(threading.Lock())
+        self._available = threading.Condition(threading.Lock())
         self._unusable = "it was opened before a fork: open it anew in the child"
 
 
-def locked(error: KeystoreUnavailable) -> bool:
+def is_lock_timeout(error: KeystoreUnavailable) -> bool:
     """Whether a call failed only because others held the store until its deadline."""
     return bool(error.fields.get("locked"))
 
@@ -199,10 +199,10 @@ def _milliseconds(deadline: StoreDeadline) -> int:
     return ceil(deadline.remaining() * 20) * 50
 
 
-def _be_patient(database: _Connection, milliseconds: int) -> None:
-    if database.patience != milliseconds:  # it would be the slowest statement of a short transaction
+def _set_busy_timeout(database: _PooledConnection, milliseconds: int) -> None:
+    if database.busy_timeout != milliseconds:  # it would be the slowest statement of a short transaction
         database.execute(f"PRAGMA busy_timeout = {milliseconds}")
-        database.patience = milliseconds
+        database.busy_timeout = milliseconds
 
 
 def _close_quietly(database: sqlite3.Connection) -> None:
@@ -216,10 +216,10 @@ class _ForkGuard:
     def __init__(self) -> None:
         self.pools: weakref.WeakSet[Connections] = weakref.WeakSet()
         self._held: list[Connections] = []
-        self._one = threading.Lock()
+        self._lock = threading.Lock()
 
     def before(self) -> None:
-        self._one.acquire()
+        self._lock.acquire()
         self._held = list(self.pools)
         for pool in self._held:
             pool.before_fork()
@@ -228,14 +228,14 @@ class _ForkGuard:
         for pool in self._held:
             pool.after_fork_in_parent()
         self._held = []
-        self._one.release()
+        self._lock.release()
 
     def in_child(self) -> None:
         for pool in self._held:
             pool.after_fork_in_child()
         self._held = []
-        self._one = threading.Lock()
+        self._lock = threading.Lock()
 
 
-_guard = _ForkGuard()
-os.register_at_fork(before=_guard.before, after_in_parent=_guard.in_parent, after_in_child=_guard.in_child)
+_fork_guard = _ForkGuard()
+os.register_at_fork(before=_fork_guard.before, after_in_parent=_fork_guard.in_parent, after_in_child=_fork_guard.in_child)

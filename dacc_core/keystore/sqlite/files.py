@@ -1,4 +1,4 @@
-"""The files of an SQLite keystore: making them, and refusing places where they would not be safe."""
+"""The files of an SQLite keystore: how they are created, and which places are refused because they would not be safe there."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from dacc_core.errors import AlreadyExists, KeystoreMissing, KeystoreUnavailable, NotFound
-from dacc_core.keystore.sqlite.tables import APPLICATION_ID, SCHEMA, SCHEMA_VERSION
+from ...errors import AlreadyExists, KeystoreMissing, KeystoreUnavailable, NotFound
+from .tables import APPLICATION_ID, SCHEMA, SCHEMA_VERSION
 
 # WAL keeps its index in shared memory, which no two machines share; several of these have no reliable locks either.
 NETWORK_FILESYSTEMS = frozenset(
@@ -20,23 +20,23 @@ NETWORK_FILESYSTEMS = frozenset(
         *("lustre", "ncpfs", "nfs", "nfs4", "ocfs2", "orangefs", "panfs", "pvfs2", "smb2", "smb3", "smbfs", "virtiofs", "wekafs"),
     }
 )
-# Most FUSE filesystems are remote (sshfs, glusterfs, s3fs …); these are known not to be.
+# Most FUSE filesystems are remote (sshfs, glusterfs, s3fs …); these are not.
 LOCAL_FUSE_FILESYSTEMS = frozenset({"fuse.fuse-overlayfs", "fuse.bindfs", "fuseblk"})
 
 WAKE_DIRECTORY = "wake"
 
 
-class Identity(NamedTuple):
+class FileIdentity(NamedTuple):
     """Which file a path led to, so that a removed or replaced store is noticed."""
 
     device: int
     inode: int
 
 
-def identity(path: Path) -> Identity:
+def identity(path: Path) -> FileIdentity:
     """The file that ``path`` leads to now."""
-    found = os.stat(path)  # noqa: PTH116 - called for every transaction, and Path.stat costs as much again
-    return Identity(found.st_dev, found.st_ino)
+    status = os.stat(path)  # noqa: PTH116 - called for every transaction, and Path.stat costs as much again
+    return FileIdentity(status.st_dev, status.st_ino)
 
 
 def filesystem_type(directory: Path) -> str:
@@ -67,10 +67,10 @@ def refuse_network(path: Path) -> None:
         raise KeystoreUnavailable(where=str(path), why=why)
 
 
-def check(path: Path) -> Identity:
-    """Raise unless there is a file that this process may use as a store; say which file it is."""
+def require_store(path: Path) -> FileIdentity:
+    """Raise unless there is a file that this process may use as a store; its identity."""
     try:
-        found = identity(path)
+        store = identity(path)
         if not path.is_file():
             raise KeystoreUnavailable(where=str(path), why="it is not a regular file")
         refuse_network(path)
@@ -79,27 +79,27 @@ def check(path: Path) -> Identity:
     except OSError as error:
         raise unavailable(path, error) from error
     _require_writable(path)
-    return found
+    return store
 
 
 def _require_writable(path: Path) -> None:
-    # SQLite would quietly open what it cannot write for reading only, and fail at some later moment.
-    for place, mode in ((path.parent, os.R_OK | os.W_OK | os.X_OK), (path, os.R_OK | os.W_OK)):
-        if not os.access(place, mode, effective_ids=True):
-            why = f"{place} cannot be written by uid {os.geteuid()}, and even readers of the store (SQLite's WAL) must write there"
+    # SQLite opens what it cannot write for reading only, without an error, and fails at some later moment.
+    for required, mode in ((path.parent, os.R_OK | os.W_OK | os.X_OK), (path, os.R_OK | os.W_OK)):
+        if not os.access(required, mode, effective_ids=True):
+            why = f"{required} cannot be written by uid {os.geteuid()}, and even readers of the store (SQLite's WAL) must write there"
             raise KeystoreUnavailable(where=str(path), why=why)
 
 
 def unavailable(path: Path, error: Exception) -> KeystoreUnavailable:
     """An operating system's or SQLite's error as ours."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    place = error.filename if isinstance(error, OSError) else None
-    return KeystoreUnavailable(where=str(path), why=f"{text} ({place})" if place and str(place) != str(path) else text)
+    culprit = error.filename if isinstance(error, OSError) else None
+    return KeystoreUnavailable(where=str(path), why=f"{text} ({culprit})" if culprit and str(culprit) != str(path) else text)
 
 
-def make(path: Path, group: str | int | None) -> None:
-    """Make an empty store, complete or not at all; raise ``AlreadyExists`` when there is a file."""
-    gid = _gid(group)
+def create_store(path: Path, group: str | int | None) -> None:
+    """Create an empty store, complete or not at all; raise ``AlreadyExists`` when there is a file."""
+    gid = _group_id(group)
     try:
         _make_directory(path.parent, gid, adopt_empty=True)
         if path.exists():
@@ -111,7 +111,7 @@ def make(path: Path, group: str | int | None) -> None:
         raise unavailable(path, error) from error
 
 
-def _gid(group: str | int | None) -> int | None:
+def _group_id(group: str | int | None) -> int | None:
     if group is None or isinstance(group, int):
         return group
     try:
@@ -133,14 +133,14 @@ def _make_directory(directory: Path, gid: int | None, *, adopt_empty: bool) -> N
 
 
 def _make_database(path: Path, gid: int | None) -> None:
-    # Made under another name and linked into place, so a crash leaves no half-made store and two makers one winner.
+    # Written under another name and linked into place: a crash leaves no half-written store, and of two creators one succeeds.
     draft = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     descriptor = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
     try:
         if gid is not None:
             os.fchown(descriptor, -1, gid)
         os.fchmod(descriptor, 0o600 if gid is None else 0o660)
-        _fill(draft)
+        _write_schema(draft)
         os.fsync(descriptor)
         try:
             path.hardlink_to(draft)
@@ -154,7 +154,7 @@ def _make_database(path: Path, gid: int | None) -> None:
     _sync_directory(path.parent)
 
 
-def _fill(draft: Path) -> None:
+def _write_schema(draft: Path) -> None:
     with closing(sqlite3.connect(draft, isolation_level=None)) as database:
         database.execute("PRAGMA journal_mode = WAL")
         database.execute(f"PRAGMA application_id = {APPLICATION_ID}")

@@ -1,4 +1,4 @@
-"""What an SQLite keystore's tables hold, and every statement on them. Each function runs inside a transaction."""
+"""The tables of an SQLite keystore, and every statement on them. Each function runs inside a transaction."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from math import inf
 from pathlib import Path
 from typing import NamedTuple
 
-from dacc_core.errors import NotFound
-from dacc_core.keystore.base import Change, Item, Op, PutKey
-from dacc_core.keystore.shared import after_prefix
+from ...errors import NotFound
+from ..base import Change, Item, Op, PutKey
+from ..shared import prefix_end
 
 APPLICATION_ID = 0x64616363  # "dacc" in the file's header
 SCHEMA_VERSION = 1
 
-# AUTOINCREMENT: the number of an ended lease never comes back. Values in the log are NULL for a deletion.
+# AUTOINCREMENT: the number of an ended lease is never given again. Values in the log are NULL for a deletion.
 SCHEMA = """
 BEGIN;
 CREATE TABLE meta (
@@ -48,7 +48,7 @@ CREATE TABLE leases (
 COMMIT;
 """
 
-# Trimming once per so many revisions keeps its cost out of most commits.
+# Compacting once per so many revisions keeps its cost out of most commits.
 TRIM_EVERY = 500
 
 
@@ -63,23 +63,23 @@ class BootClock:
         return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-class State(NamedTuple):
-    """The store at a glance. ``next_end`` is when the first lease ends (infinite without leases)."""
+class StoreState(NamedTuple):
+    """Where the store is. ``next_expiry`` is when the first lease ends (infinite without leases)."""
 
     revision: int
     compacted: int
-    next_end: float
+    next_expiry: float
 
 
-_LOOK = """
+_READ_STATE = """
 SELECT revision, compacted, (SELECT min(CASE WHEN boot = ? THEN ends ELSE 0 END) FROM leases) FROM meta
 """
 
 
-def look(database: sqlite3.Connection, clock: BootClock) -> State:
-    """Where the store is; leases of an earlier boot count as ended long ago."""
-    revision, compacted, next_end = database.execute(_LOOK, (clock.boot,)).fetchone()
-    return State(revision, compacted, inf if next_end is None else next_end)
+def read_state(database: sqlite3.Connection, clock: BootClock) -> StoreState:
+    """The store's state; leases of an earlier boot have ended long ago."""
+    revision, compacted, next_expiry = database.execute(_READ_STATE, (clock.boot,)).fetchone()
+    return StoreState(revision, compacted, inf if next_expiry is None else next_expiry)
 
 
 def item(database: sqlite3.Connection, key: str) -> Item | None:
@@ -90,28 +90,28 @@ def item(database: sqlite3.Connection, key: str) -> Item | None:
 
 def items(database: sqlite3.Connection, prefix: str) -> tuple[Item, ...]:
     """All items under a prefix, in key order."""
-    bounds, values = _between(prefix)
-    rows = database.execute(f"SELECT key, value, mod_revision, lease FROM items WHERE {bounds} ORDER BY key", values)  # noqa: S608
+    condition, values = _within(prefix)
+    rows = database.execute(f"SELECT key, value, mod_revision, lease FROM items WHERE {condition} ORDER BY key", values)  # noqa: S608
     return tuple(Item(*row) for row in rows)
 
 
 def changes(database: sqlite3.Connection, prefix: str, after_revision: int) -> tuple[Change, ...]:
     """The logged changes under a prefix since a revision, in revision order."""
-    bounds, values = _between(prefix)
+    condition, values = _within(prefix)
     rows = database.execute(
-        f"SELECT key, value, revision, lease FROM log WHERE revision > ? AND {bounds} ORDER BY revision, key",  # noqa: S608
+        f"SELECT key, value, revision, lease FROM log WHERE revision > ? AND {condition} ORDER BY revision, key",  # noqa: S608
         (after_revision, *values),
     )
     return tuple(Change(key, None if value is None else Item(key, value, rev, lease), rev) for key, value, rev, lease in rows)
 
 
-def _between(prefix: str) -> tuple[str, tuple[str, ...]]:
-    end = after_prefix(prefix)
+def _within(prefix: str) -> tuple[str, tuple[str, ...]]:
+    end = prefix_end(prefix)
     return ("key >= ?", (prefix,)) if end is None else ("key >= ? AND key < ?", (prefix, end))
 
 
-class Writing:
-    """A write transaction that has begun: what has expired is deleted first, then come the caller's changes.
+class WriteTransaction:
+    """A write transaction that has begun: the keys of ended leases are deleted first, then come the caller's changes.
 
     ``revision`` is the store's latest one, ``touched`` whether there is anything to commit.
     """
@@ -119,14 +119,14 @@ class Writing:
     def __init__(self, database: sqlite3.Connection, clock: BootClock) -> None:
         self._database = database
         self._clock = clock
-        self.before = look(database, clock)
+        self.before = read_state(database, clock)
         self.revision = self.before.revision
         self.touched = False
-        self._sweep()
+        self._expire_leases()
 
-    def _sweep(self) -> None:
+    def _expire_leases(self) -> None:
         now = self._clock.now()
-        if self.before.next_end <= now:
+        if self.before.next_expiry <= now:
             ended = self._database.execute("SELECT id FROM leases WHERE boot != ? OR ends <= ?", (self._clock.boot, now))
             self.end_leases([lease for (lease,) in ended])
 
@@ -137,8 +137,8 @@ class Writing:
     def apply(self, ops: Iterable[Op]) -> None:
         """Do every op at one new revision; without effect when nothing changes."""
         revision = self.revision + 1
-        effects = [self._put(op, revision) if isinstance(op, PutKey) else self._delete(op.key, revision) for op in ops]
-        self._advance(any(effects))
+        changed = [self._put(op, revision) if isinstance(op, PutKey) else self._delete(op.key, revision) for op in ops]
+        self._advance(any(changed))
 
     def _advance(self, changed: bool) -> None:
         if changed:
@@ -163,7 +163,7 @@ class Writing:
         return self._database.execute("SELECT 1 FROM leases WHERE id = ?", (lease,)).fetchone() is not None
 
     def grant(self, ttl: float) -> int:
-        """A new lease's number."""
+        """Grant a lease; its number."""
         ends = self._clock.now() + ttl
         cursor = self._database.execute("INSERT INTO leases (ttl, boot, ends) VALUES (?, ?, ?)", (ttl, self._clock.boot, ends))
         self.touched = True
@@ -171,20 +171,20 @@ class Writing:
         return cursor.lastrowid
 
     def renew(self, lease: int) -> bool:
-        """Whether the lease had not ended, and so lives on."""
-        found = self._database.execute("UPDATE leases SET ends = ? + ttl WHERE id = ?", (self._clock.now(), lease)).rowcount > 0
-        self.touched |= found
-        return found
+        """Start the lease's ttl anew; ``False`` when it has already ended."""
+        renewed = self._database.execute("UPDATE leases SET ends = ? + ttl WHERE id = ?", (self._clock.now(), lease)).rowcount > 0
+        self.touched |= renewed
+        return renewed
 
     def end_leases(self, leases: Iterable[int]) -> None:
         """End leases and delete their keys, all at one new revision (none when they hold no key)."""
-        revision, bound = self.revision + 1, []
+        revision, attached = self.revision + 1, []
         for lease in leases:
             self.touched |= self._database.execute("DELETE FROM leases WHERE id = ?", (lease,)).rowcount > 0
-            bound += self._database.execute("SELECT key FROM items WHERE lease = ? AND lease != 0", (lease,)).fetchall()
-        for (key,) in bound:
+            attached += self._database.execute("SELECT key FROM items WHERE lease = ? AND lease != 0", (lease,)).fetchall()
+        for (key,) in attached:
             self._delete(key, revision)
-        self._advance(bool(bound))
+        self._advance(bool(attached))
 
     def compact(self, revision: int) -> None:
         """Forget the history up to and including ``revision``."""
@@ -194,6 +194,6 @@ class Writing:
             self.touched = True
 
     def trim(self, history: int) -> None:
-        """Compact to the newest ``history`` revisions, when enough has come together to be worth it."""
+        """Compact to the newest ``history`` revisions, when there are enough older ones to be worth it."""
         if self.revision - self.before.compacted > history + min(history, TRIM_EVERY):
             self.compact(self.revision - history)
