@@ -18,7 +18,7 @@ from dacc_core.movers import CopyOrder, Root, RsyncMover
 from dacc_core.sdk import CancelToken, Context, Deadline
 from dacc_core.values import StageRequest
 
-from .known import COPIES
+from .baselines import COPIES
 from .rows import Row
 from .timing import milliseconds, ratio
 

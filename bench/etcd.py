@@ -17,7 +17,7 @@ from dacc_core.keystore.open import open_store
 from dacc_core.keystore.sqlite.store import SqliteKeystore
 from tests.support.etcd import EtcdCluster
 
-from .known import ETCD
+from .baselines import ETCD
 from .rows import Row
 from .stores import ETCD as ETCD_STORE
 from .stores import stores
@@ -90,7 +90,7 @@ CALLS: dict[str, Callable[[Keystore], Call]] = {
     "one key": lambda store: partial(store.read, f"{PREFIX}a"),
     f"a prefix of {MANY} keys": lambda store: partial(store.range, f"{PREFIX}many/"),
     "a transaction of two keys": _transaction,
-    "a transaction until a watch tells of it": _wake_up,
+    "a transaction until a watch returns it": _wake_up,
 }
 
 

@@ -12,7 +12,7 @@ from dacc_core.hosts import LocalRunner
 from dacc_core.hosts.base import FAN_OUT as WIDTH
 from dacc_core.hosts.base import fan_out
 
-from .known import FAN_OUT
+from .baselines import FAN_OUT
 from .rows import Row
 
 SECONDS = 0.05

@@ -12,7 +12,7 @@ from statistics import median
 from dacc_core.demo.site import LocalSite
 from tests.support.registries import Registry
 
-from .known import COUNTS, LARGE, MANY, on
+from .baselines import COUNTS, LARGE, MANY, on
 from .rows import Row
 from .site import LIFECYCLE, CallFailed, Client, running_site, stopped_site
 from .stores import Census, census, fill, stores

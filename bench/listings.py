@@ -1,4 +1,4 @@
-"""What Slurm asks every 30 seconds, of registries of several sizes, with the daemon and without, on each keystore."""
+"""What Slurm polls every 30 seconds, with registries of several sizes, with the daemon and without, on each keystore."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from statistics import median
 
 from tests.support.registries import Registry
 
-from .known import FALLBACK, LISTINGS, on
+from .baselines import FALLBACK, LISTINGS, on
 from .rows import Row
 from .site import Client, stopped_site
 from .stores import fill, requests, stores
@@ -23,8 +23,8 @@ Call = Callable[[str], float]
 
 
 @dataclass
-class Found:
-    """What calls of one kind took at one size: seconds by what was run, keystore requests of each call, MB."""
+class Figures:
+    """Calls of one kind at one size: seconds by what was run, keystore requests of each call, MB."""
 
     times: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     requests: list[int] = field(default_factory=list)
@@ -32,59 +32,59 @@ class Found:
 
 
 def measure(*, quick: bool) -> Iterator[Row]:
-    """Rows for each question, size and keystore."""
+    """Rows for each function, size and keystore."""
     for store in stores():
-        found = {registry.name: _measure(store, registry, quick) for registry in REGISTRIES}
-        asked, alone = ({size: kinds[group] for size, (kinds, _) in found.items()} for group in (LISTINGS, FALLBACK))
-        yield from _rows(on(store, LISTINGS), asked)
-        for size, (_, memory) in found.items():
+        sizes = {registry.name: _measure(store, registry, quick) for registry in REGISTRIES}
+        from_daemon, without_daemon = ({size: groups[group] for size, (groups, _) in sizes.items()} for group in (LISTINGS, FALLBACK))
+        yield from _rows(on(store, LISTINGS), from_daemon)
+        for size, (_, memory) in sizes.items():
             yield Row(on(store, LISTINGS), f"memory of dacd {size}", memory, "MB")
-        yield from _rows(on(store, FALLBACK), alone)
+        yield from _rows(on(store, FALLBACK), without_daemon)
 
 
-def _measure(store: str, registry: Registry, quick: bool) -> tuple[dict[str, Found], float]:
+def _measure(store: str, registry: Registry, quick: bool) -> tuple[dict[str, Figures], float]:
     """What the calls took with the daemon and without, and the daemon's memory."""
     with stopped_site(hosts=1, bricks=1, store=store) as site:
         fill(site, registry)
         site.start(CONTROLLER)
         client = Client(site)
-        asked = _found(client, client.call, client.memory, 1 if quick else 15)
+        from_daemon = _figures(client, client.call, client.memory, 1 if quick else 15)
         memory = memory_of(site.daemons[CONTROLLER].pid)
         site.stop(CONTROLLER)
-        alone = _found(client, client.call_without_daemon, client.memory_without_daemon, 1 if quick else 5)
-        return {LISTINGS: asked, FALLBACK: alone}, memory
+        without_daemon = _figures(client, client.call_without_daemon, client.memory_without_daemon, 1 if quick else 5)
+        return {LISTINGS: from_daemon, FALLBACK: without_daemon}, memory
 
 
-def _found(client: Client, call: Call, memory: Call, turns: int) -> Found:
-    found = Found()
-    call("pools")  # what is compiled or opened at the first call only
+def _figures(client: Client, call: Call, memory: Call, turns: int) -> Figures:
+    figures = Figures()
+    call("pools")  # for what only the first call compiles or opens
     for function in turns * FUNCTIONS:
-        found.times[f"bare {function}"].append(client.bare())
-        found.times[function].append(call(function))
-    found.memory = max(map(memory, FUNCTIONS))
+        figures.times[f"bare {function}"].append(client.bare())
+        figures.times[function].append(call(function))
+    figures.memory = max(map(memory, FUNCTIONS))
     if "keystore" in client.site.extra:
-        _on_etcd(client, call, found, turns)
-    return found
+        _on_etcd(client, call, figures, turns)
+    return figures
 
 
-def _on_etcd(client: Client, call: Call, found: Found, turns: int) -> None:
+def _on_etcd(client: Client, call: Call, figures: Figures, turns: int) -> None:
     etcdctl = shutil.which("etcdctl")
-    for function in 3 * FUNCTIONS:  # the median is free of what the daemon asks once in 2 s
+    for function in 3 * FUNCTIONS:  # the median excludes what the daemon requests once in 2 s
         before = requests(client.site)
         call(function)
-        found.requests.append(requests(client.site) - before)
+        figures.requests.append(requests(client.site) - before)
     for _ in range(turns if etcdctl else 0):
-        found.times["bare etcdctl get"].append(client.bare())
-        found.times["etcdctl get"].append(client.etcdctl(str(etcdctl)))
+        figures.times["bare etcdctl get"].append(client.bare())
+        figures.times["etcdctl get"].append(client.etcdctl(str(etcdctl)))
 
 
-def _rows(group: str, found: dict[str, Found]) -> Iterator[Row]:
+def _rows(group: str, by_size: dict[str, Figures]) -> Iterator[Row]:
     for name in (*FUNCTIONS, "etcdctl get"):
-        for size, of_size in found.items():
-            if times := of_size.times[name]:
-                yield Row(group, f"{name} {size}", milliseconds(times), "ms", ratio(times, of_size.times[f"bare {name}"]), BARE_NAME)
-    for size, of_size in found.items():
-        if of_size.requests:
-            yield Row(group, f"keystore requests of a call {size}", median(of_size.requests), "")
-    for size, of_size in found.items():
-        yield Row(group, f"memory of a call {size}", of_size.memory, "MB")
+        for size, figures in by_size.items():
+            if times := figures.times[name]:
+                yield Row(group, f"{name} {size}", milliseconds(times), "ms", ratio(times, figures.times[f"bare {name}"]), BARE_NAME)
+    for size, figures in by_size.items():
+        if figures.requests:
+            yield Row(group, f"keystore requests of a call {size}", median(figures.requests), "")
+    for size, figures in by_size.items():
+        yield Row(group, f"memory of a call {size}", figures.memory, "MB")

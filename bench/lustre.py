@@ -15,7 +15,7 @@ from statistics import median
 from tests.lustre.cluster import LustreCluster, lacking
 from tests.lustre.lustre_site import MIB, Volumes, reached
 
-from .known import LUSTRE
+from .baselines import LUSTRE
 from .rows import Row
 from .timing import ratio
 

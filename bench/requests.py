@@ -8,7 +8,7 @@ from fakewarp.frontend import FRONTEND
 from tests.support.counting import CountedCluster, ask_without_daemon, busy_hosts
 from tests.support.registries import Registry
 
-from .known import REQUESTS
+from .baselines import REQUESTS
 from .rows import Row
 from .site import LIFECYCLE, CallFailed
 from .verbs import POLLED

@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Any
 
-from .known import KNOWN, NOTHING, Known
+from .baselines import BASELINES, NO_BASELINE, Baseline
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A median (or a count). ``ratio`` is to ``beside``, which was run in turn with it; ``known`` is what it is judged by."""
+    """A median (or a count). ``ratio`` is to ``beside``, which was run in turn with it; ``baseline`` is what it is compared with."""
 
     group: str
     name: str
@@ -22,34 +22,34 @@ class Row:
     beside: str = ""
 
     @property
-    def known(self) -> Known:
+    def baseline(self) -> Baseline:
         """The peer's figure and our target."""
-        return KNOWN.get((self.group, self.name), NOTHING)
+        return BASELINES.get((self.group, self.name), NO_BASELINE)
 
     @property
     def verdict(self) -> str:
         """Whether the target is met; empty where there is none."""
-        known = self.known
+        baseline = self.baseline
         if not self.target:
             return ""
         ratio = self.ratio or 0.0
         fits = (
-            known.most is None or self.value <= known.most,
-            known.least is None or self.value >= known.least,
-            known.most_ratio is None or ratio <= known.most_ratio,
+            baseline.most is None or self.value <= baseline.most,
+            baseline.least is None or self.value >= baseline.least,
+            baseline.most_ratio is None or ratio <= baseline.most_ratio,
         )
         return "met" if all(fits) else "missed"
 
     @property
     def target(self) -> str:
         """The target as people read it."""
-        known = self.known
-        bounds = (("<= {:g}", known.most), (">= {:g}", known.least), ("<= {:.2f}x", known.most_ratio))
+        baseline = self.baseline
+        bounds = (("<= {:g}", baseline.most), (">= {:g}", baseline.least), ("<= {:.2f}x", baseline.most_ratio))
         return " ".join(text.format(bound) for text, bound in bounds if bound is not None)
 
     def plain(self) -> dict[str, Any]:
         """The row as data."""
-        return asdict(self) | {"peer": self.known.peer, "target": self.target, "verdict": self.verdict}
+        return asdict(self) | {"peer": self.baseline.peer, "target": self.target, "verdict": self.verdict}
 
 
 HEADER = ("", "median", "unit", "ratio", "beside", "peer", "target", "")
@@ -68,7 +68,7 @@ def table(rows: Iterable[Row]) -> Iterator[str]:
 
 def _cells(row: Row) -> tuple[str, ...]:
     ratio = "" if row.ratio is None else f"{row.ratio:.2f}x"
-    peer = "" if row.known.peer is None else f"{row.known.peer:g}"
+    peer = "" if row.baseline.peer is None else f"{row.baseline.peer:g}"
     return (f"  {row.name}", _number(row.value), row.unit, ratio, row.beside, peer, row.target, row.verdict)
 
 

@@ -54,7 +54,7 @@ class Census:
 
 
 def census(site: LocalSite) -> Census:
-    """The store as it is now. The leases come past the keystore's own code, which does not tell of them."""
+    """The store as it is now. The leases are counted in the store itself, as the keystore's code does not report them."""
     with closing(opened(site)) as store:
         snapshot = store.range(keys.PREFIX)
     history = sum(item.key.startswith(keys.key("history", "")) for item in snapshot.items)
@@ -62,7 +62,7 @@ def census(site: LocalSite) -> Census:
 
 
 def requests(site: LocalSite) -> int:
-    """How many requests a site's etcd has been sent so far."""
+    """How many requests a site's etcd has received so far."""
     return _sum(site, "grpc_server_started_total", *(f"etcdserverpb.{service}" for service in REQUESTS))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from dacc_core.config.settings import Settings
 from dacc_core.demo.site import LocalSite
 
-from .known import TAKEOVER, on
+from .baselines import TAKEOVER, on
 from .rows import Row
 from .site import CallFailed, Client, stopped_site
 from .stores import stores

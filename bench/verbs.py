@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from .known import ONE_CALL
+from .baselines import ONE_CALL
 from .rows import Row
 from .site import LIFECYCLE, Client, running_site
 from .timing import BARE_NAME, milliseconds, ratio

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.known import FALLBACK, LISTINGS, on
+from bench.baselines import FALLBACK, LISTINGS, on
 from bench.listings import REGISTRIES
 from bench.rows import Row
 from dacc_core.keystore.memory import MemoryKeystore
