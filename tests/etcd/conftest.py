@@ -76,13 +76,13 @@ def proxy() -> Iterator[MakeProxy]:
         return made[-1]
 
     yield make
-    for one in made:
-        one.close()
+    for proxy in made:
+        proxy.close()
 
 
 @pytest.fixture
 def open_store() -> Iterator[Open]:
-    """Open stores: ``open_store(endpoint, …, cacert=…, user=…)``. The first endpoint is asked first."""
+    """Open stores: ``open_store(endpoint, …, cacert=…, user=…)``. The first endpoint is called first."""
     from dacc_core.keystore.etcd.access import EtcdAccess
     from dacc_core.keystore.etcd.store import EtcdKeystore
 
@@ -93,8 +93,8 @@ def open_store() -> Iterator[Open]:
         return made[-1]
 
     yield open_
-    for one in made:
-        one.close()
+    for store in made:
+        store.close()
 
 
 @pytest.fixture

@@ -206,16 +206,16 @@ class NetworkSite(CrashSite):
 
         def follow(store: EtcdKeystore) -> list[Change]:
             now = store.range(keys.PREFIX).revision
-            found: list[Change] = []
+            changes: list[Change] = []
             watch, end = store.watch(keys.PREFIX, since), time.monotonic() + 20.0
             reached = since
             while reached < now:
                 assert time.monotonic() < end, "the watch does not come"
                 batch = watch.next(1.0)
                 if batch is not None:
-                    found += batch.changes
+                    changes += batch.changes
                     reached = batch.revision
-            return found
+            return changes
 
         return self._read(follow)
 

@@ -103,8 +103,8 @@ class Site:
         return answer.output
 
     def listed(self, function: str, **env: str) -> list[Any]:
-        found: list[Any] = json.loads(self.call(f"show_{function}", **env))[function]
-        return found
+        rows: list[Any] = json.loads(self.call(f"show_{function}", **env))[function]
+        return rows
 
     def free(self) -> tuple[int, int]:
         """The free bricks that Slurm is told of, and all."""
@@ -166,14 +166,14 @@ class Site:
         with self.store() as store:
             last = store.range(keys.PREFIX).revision
             watch = store.watch(keys.PREFIX, records.revision)
-            found: list[str] = []
+            broken: list[str] = []
             while records.revision < last:
                 batch = until(lambda: watch.next(1.0), "history is read")
                 for revision in sorted({change.revision for change in batch.changes}):
                     records.apply(Batch(tuple(change for change in batch.changes if change.revision == revision), revision))
-                    found += [f"revision {revision}: {rule}" for rule in broken_rules(records)]
+                    broken += [f"revision {revision}: {rule}" for rule in broken_rules(records)]
                 records.apply(Batch((), batch.revision))
-        return found
+        return broken
 
     # --- how it is ---
 

@@ -100,7 +100,7 @@ class Outage:
         halts = len(network.logged(host, "steps stop"))
         until(lambda: len(network.logged(host, "steps stop")) > halts, "it stops its steps", END_SECONDS)
         self.halted, self.halted_at = time.monotonic() - self.cut_at, network.logged(host, "steps stop")[halts]
-        until(lambda: not any(one.running for one in self.held if one.host == host), "what it began there ends", END_SECONDS)
+        until(lambda: not any(effect.running for effect in self.held if effect.host == host), "what it began there ends", END_SECONDS)
         self.ended = time.monotonic() - self.cut_at
         until(lambda: self.status.coordinator not in ("", host), "another host takes over", END_SECONDS)
 
@@ -166,8 +166,8 @@ def test_another_host_takes_over_with_the_next_generation(outage: Outage) -> Non
 
 def test_coordinators_follow_each_other_with_rising_generations(outage: Outage) -> None:
     statuses = [status for _, status in outage.statuses]
-    assert [one.generation for one in statuses] == sorted(one.generation for one in statuses)
-    writers = [incarnation for incarnation, _ in groupby(one.incarnation for one in statuses)]
+    assert [status.generation for status in statuses] == sorted(status.generation for status in statuses)
+    writers = [incarnation for incarnation, _ in groupby(status.incarnation for status in statuses)]
     assert len(writers) == len(set(writers)) > 1
 
 

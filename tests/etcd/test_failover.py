@@ -46,7 +46,7 @@ def two(single: EtcdCluster, proxy: MakeProxy) -> tuple[Proxy, Proxy]:
 
 @pytest.fixture
 def twice(two: tuple[Proxy, Proxy], open_store: Open) -> EtcdKeystore:
-    return open_store(*(one.endpoint for one in two))
+    return open_store(*(proxy.endpoint for proxy in two))
 
 
 class TestOneOfTwo:
@@ -77,7 +77,7 @@ class TestOneOfTwo:
         twice.read("a")
         two[0].lose_answer()
         twice.read("a")
-        assert [one.connections for one in two] == [1, 1]
+        assert [proxy.connections for proxy in two] == [1, 1]
 
     def test_that_has_come_back_is_used_when_the_other_fails(self, two: tuple[Proxy, Proxy], twice: EtcdKeystore) -> None:
         with two[0].away():
@@ -116,7 +116,7 @@ class TestAllAway:
     def test_members_are_asked_with_pauses(self, two: tuple[Proxy, Proxy], twice: EtcdKeystore) -> None:
         with two[0].holding(), two[1].holding(), pytest.raises(KeystoreUnavailable, match=r"no answer within 0\.\d+ s"):
             twice.read("a", timeout=1.0)
-        assert sum(one.connections for one in two) < 10
+        assert sum(proxy.connections for proxy in two) < 10
 
     def test_a_call_that_waits_goes_on_when_one_comes_back(self, two: tuple[Proxy, Proxy], twice: EtcdKeystore) -> None:
         outcome: list[object] = []

@@ -84,9 +84,9 @@ def test_the_second_daemon_of_a_name_is_refused_and_the_first_goes_on(network: N
 def test_of_two_daemons_that_start_at_the_same_moment_one_gets_the_name(network: NetworkSite, elsewhere: Elsewhere) -> None:
     network.site.stop("dac1")
     pair: list[subprocess.Popen[Any]] = [network.site.launch("dac1"), elsewhere.launch("dac1")]
-    until(lambda: any(one.poll() is not None for one in pair), "one is refused", END_SECONDS)
-    (winner,) = (one for one in pair if one.poll() is None)
-    assert sorted(one.poll() or 0 for one in pair) == [0, 43]
+    until(lambda: any(daemon.poll() is not None for daemon in pair), "one is refused", END_SECONDS)
+    (winner,) = (daemon for daemon in pair if daemon.poll() is None)
+    assert sorted(daemon.poll() or 0 for daemon in pair) == [0, 43]
     assert network.records().alive["dac1"].record.who.startswith(f"pid {winner.pid} ")
 
 

@@ -50,11 +50,11 @@ def test_a_watch_sees_the_end(store: EtcdKeystore) -> None:
     assert [(change.key, change.item) for change in changes] == [("a", None)]
 
 
-@pytest.mark.parametrize(("asked", "granted"), [(10, 10), (10.2, 11), (0.001, 2)])
+@pytest.mark.parametrize(("requested", "granted"), [(10, 10), (10.2, 11), (0.001, 2)])
 def test_its_time_is_rounded_up_and_is_at_least_what_etcd_grants(
-    single: EtcdCluster, store: EtcdKeystore, asked: float, granted: int
+    single: EtcdCluster, store: EtcdKeystore, requested: float, granted: int
 ) -> None:
-    assert ttl(single, store.grant(asked)) == granted
+    assert ttl(single, store.grant(requested)) == granted
 
 
 def test_a_grant_whose_answer_is_lost_makes_no_second_lease(single: EtcdCluster, faulty: Proxy, open_store: Open) -> None:

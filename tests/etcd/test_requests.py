@@ -35,10 +35,10 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The methods called, one after the other."""
     from dacc_core.keystore.etcd.protocol import EtcdChannel
 
-    asked: list[str] = []
+    methods: list[str] = []
     call = EtcdChannel.call
-    monkeypatch.setattr(EtcdChannel, "call", lambda self, method, *rest: asked.append(method) or call(self, method, *rest))
-    return asked
+    monkeypatch.setattr(EtcdChannel, "call", lambda self, method, *rest: methods.append(method) or call(self, method, *rest))
+    return methods
 
 
 CALLS: dict[str, tuple[Callable[[EtcdKeystore], object], list[str]]] = {
@@ -64,7 +64,7 @@ def test_a_call_costs(store: EtcdKeystore, sent: list[str], name: str) -> None:
 
 def fill(store: EtcdKeystore, number: int) -> None:
     for start in range(0, number, 100):
-        store.txn([], [PutKey(f"k{one:05}", b"") for one in range(start, min(start + 100, number))])
+        store.txn([], [PutKey(f"k{index:05}", b"") for index in range(start, min(start + 100, number))])
 
 
 def test_a_larger_prefix_comes_in_pages_of_one_revision(store: EtcdKeystore, sent: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,18 +82,18 @@ def test_a_page_that_is_compacted_away_begins_the_reading_anew(
     from dacc_core.keystore.etcd import protocol
 
     fill(store, 30)
-    range_request, asked = protocol.range_request, []
+    range_request, requests = protocol.range_request, []
 
     def compacting(*arguments: object) -> object:
-        asked.append(arguments)
-        if len(asked) == 2:
+        requests.append(arguments)
+        if len(requests) == 2:
             single.compact(store.txn([], [PutKey("k00000", b"new")]).revision)
         return range_request(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr("dacc_core.keystore.etcd.store.PAGE", 20)
     monkeypatch.setattr(protocol, "range_request", compacting)
     snapshot = store.range("k")
-    assert (len(snapshot.items), snapshot.items[0].value, len(asked)) == (30, b"new", 4)
+    assert (len(snapshot.items), snapshot.items[0].value, len(requests)) == (30, b"new", 4)
 
 
 def test_an_answer_may_be_larger_than_grpc_has_it(store: EtcdKeystore) -> None:
@@ -134,20 +134,20 @@ def test_a_quiet_watch_costs_a_read_every_two_seconds(store: EtcdKeystore, sent:
 
 @pytest.mark.parametrize("function", POLLED)
 def test_without_dacd_a_poll_is_one_request_for_3_hosts_and_for_240(store: EtcdKeystore, sent: list[str], function: str) -> None:
-    told = []
+    answers = []
     for hosts in (3, 240):
         write(store, Registry(hosts, sessions=4 * hosts))
         sent.clear()
         driver = StandaloneRunner(store, Config(), 30.0)
         answer = driver.run(FRONTEND.run(FRONTEND.parse(Call(("--function", function), {}, CALLER)), driver.site))
         assert sent == ["Range"]
-        told.append(answer.stdout)
-    assert told[0] != told[1]
+        answers.append(answer.stdout)
+    assert answers[0] != answers[1]
 
 
 @dataclass(frozen=True)
 class Spent:
-    """What daemons have asked of etcd, and how often they have written."""
+    """What daemons have requested of etcd, and how often they have written."""
 
     transactions: float
     ranges: float
@@ -163,10 +163,10 @@ def spent(site: Site) -> Spent:
 
 
 def requests(cluster: EtcdCluster) -> dict[str, float]:
-    """How many of each kind an etcd of one member has been asked, by its own metrics."""
+    """How many requests of each method an etcd of one member has had, by its own metrics."""
     with build_opener(ProxyHandler({})).open(f"http://{cluster.members[0].near(cluster.members[0].health_port)}/metrics") as page:
-        found = re.findall(r'^grpc_server_started_total{.*grpc_method="(\w+)".*} (\S+)$', page.read().decode(), re.MULTILINE)
-    return {method: float(number) for method, number in found}
+        counters = re.findall(r'^grpc_server_started_total{.*grpc_method="(\w+)".*} (\S+)$', page.read().decode(), re.MULTILINE)
+    return {method: float(number) for method, number in counters}
 
 
 @pytest.fixture(scope="module")

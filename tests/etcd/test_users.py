@@ -70,16 +70,16 @@ def test_a_restarted_etcd_which_knows_no_token_is_used_on(guarded: EtcdCluster, 
 def test_threads_log_in_once(guarded: EtcdCluster, open_store: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     from dacc_core.keystore.etcd.protocol import EtcdChannel
 
-    asked: list[str] = []
+    methods: list[str] = []
     call = EtcdChannel.call
-    monkeypatch.setattr(EtcdChannel, "call", lambda self, method, *rest: asked.append(method) or call(self, method, *rest))
+    monkeypatch.setattr(EtcdChannel, "call", lambda self, method, *rest: methods.append(method) or call(self, method, *rest))
     store = open_store(*guarded.endpoints, user="dacc", password=PASSWORD)
     threads = [threading.Thread(target=store.read, args=("/dacc/a",)) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert asked.count("Authenticate") == 1
+    assert methods.count("Authenticate") == 1
 
 
 @pytest.mark.parametrize(

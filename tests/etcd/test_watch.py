@@ -27,7 +27,7 @@ def put(store: EtcdKeystore, key: str) -> int:
 
 def follow(watch: Watch, revision: int, seconds: float = 20.0) -> list[int]:
     """The revisions of all changes up to one."""
-    found: list[int] = []
+    revisions: list[int] = []
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         try:
@@ -35,10 +35,10 @@ def follow(watch: Watch, revision: int, seconds: float = 20.0) -> list[int]:
         except KeystoreUnavailable:
             continue
         if batch is not None:
-            found += [change.revision for change in batch.changes]
+            revisions += [change.revision for change in batch.changes]
             if batch.revision >= revision:
-                return found
-    raise AssertionError(f"revision {revision} was not seen, only {found}")
+                return revisions
+    raise AssertionError(f"revision {revision} was not seen, only {revisions}")
 
 
 def started(watch: Watch) -> Watch:
@@ -96,12 +96,12 @@ class TestOneConnection:
 
     def test_closing_ends_its_threads(self, watch: Watch) -> None:
         watch.close()
-        until(lambda: not [one for one in threading.enumerate() if one.name.startswith("etcd-")], "its threads have ended")
+        until(lambda: not [thread for thread in threading.enumerate() if thread.name.startswith("etcd-")], "its threads have ended")
 
     def test_one_that_nobody_holds_ends_by_itself(self, open_store: Open, single: EtcdCluster) -> None:
         store = open_store(*single.endpoints)
         store.watch("", 1)
-        until(lambda: not [one for one in threading.enumerate() if one.name.startswith("etcd-")], "its threads have ended")
+        until(lambda: not [thread for thread in threading.enumerate() if thread.name.startswith("etcd-")], "its threads have ended")
 
 
 def fails(watch: Watch) -> bool:

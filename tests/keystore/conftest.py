@@ -25,7 +25,7 @@ from dacc_core.keystore.sqlite.store import SqliteKeystore
 from dacc_core.keystore.sqlite.tables import BootClock
 from tests.support import etcd
 
-from .etcd_backend import KINDS, Clusters, Shifted
+from .etcd_backend import KINDS, Clusters, ShiftedKeystore
 
 CHILD = Path(__file__).with_name("child.py")
 ROOT = Path(__file__).parents[2]
@@ -84,7 +84,7 @@ def sqlite_backend(directory: Path) -> Backend:
 
 def etcd_backend(clusters: Clusters, kind: str) -> Backend:
     cluster = clusters[kind]
-    store = Shifted(cluster.open(), cluster.etcd.empty())
+    store = ShiftedKeystore(cluster.open(), cluster.etcd.empty())
 
     def compact(revision: int) -> None:
         from dacc_core.keystore.etcd.protocol import RpcFailure

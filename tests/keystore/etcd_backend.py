@@ -32,8 +32,8 @@ def shifted(item: Item | None, by: int) -> Item | None:
     return item and Item(item.key, item.value, item.mod_revision + by, item.lease)
 
 
-class Shifted:
-    """A keystore whose revisions begin after ``base``, and whose time is in our hand."""
+class ShiftedKeystore:
+    """A keystore whose revisions begin after ``base``, and whose time passes when a test says so."""
 
     def __init__(self, store: Keystore, base: int) -> None:
         self.where, self.store, self.base = store.where, store, base
@@ -49,7 +49,7 @@ class Shifted:
         return self._snapshot(self.store.range(prefix, timeout=timeout))
 
     def txn(self, compares: Sequence[Compare], ops: Sequence[Op], *, timeout: float = DEFAULT_TIMEOUT) -> TxnResult:
-        real = [Compare(one.key, one.mod_revision and one.mod_revision + self.base) for one in compares]
+        real = [Compare(compare.key, compare.mod_revision and compare.mod_revision + self.base) for compare in compares]
         with self._transaction():
             result = self.store.txn(real, ops, timeout=timeout)
         current = {key: shifted(item, -self.base) for key, item in result.current.items()}
@@ -104,7 +104,7 @@ class Shifted:
 
 
 class ShiftedWatch:
-    def __init__(self, store: Shifted, prefix: str, after_revision: int) -> None:
+    def __init__(self, store: ShiftedKeystore, prefix: str, after_revision: int) -> None:
         self._store, self._prefix, self._position = store, prefix, after_revision
         self._watch = self._new()
         self._closed = False
@@ -142,7 +142,7 @@ class ShiftedWatch:
         if batch is None:
             return None
         self._position = batch.revision + by
-        changes = (Change(one.key, shifted(one.item, by), one.revision + by) for one in batch.changes)
+        changes = (Change(change.key, shifted(change.item, by), change.revision + by) for change in batch.changes)
         return Batch(tuple(changes), batch.revision + by)
 
 

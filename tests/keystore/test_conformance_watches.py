@@ -144,9 +144,9 @@ def test_closing_ends_a_wait(keystore: Keystore, closed: str) -> None:
 
 
 def test_a_closed_watch_leaves_others_alone(keystore: Keystore, collect: Collect) -> None:
-    one, other = (keystore.watch("", keystore.range("").revision) for _ in range(2))
-    one.close()
-    assert one.next(0) is None
+    closed, other = (keystore.watch("", keystore.range("").revision) for _ in range(2))
+    closed.close()
+    assert closed.next(0) is None
     assert [change.key for change in collect(other, put(keystore, "a"))] == ["a"]
 
 

@@ -48,7 +48,7 @@ class Member:
     machines: Namespaces | None = None
     host: str = ""
     process: subprocess.Popen[bytes] | None = None
-    _ways: dict[int, Proxy] = field(default_factory=dict)
+    _proxies: dict[int, Proxy] = field(default_factory=dict)
 
     @property
     def ip(self) -> str:
@@ -66,12 +66,12 @@ class Member:
         return f"http://{self.ip}:{self.peer_port}"
 
     def near(self, port: int) -> str:
-        """Where programs of this machine connect to a port of its, wherever it runs; cutting its host's link does not cut this way."""
+        """Where programs of this machine connect to one of its ports, also while its host's link is cut."""
         if self.machines is None:
             return f"127.0.0.1:{port}"
-        if port not in self._ways:
-            self._ways[port] = Proxy(port, functools.partial(self.machines.connect, self.host))
-        return self._ways[port].endpoint
+        if port not in self._proxies:
+            self._proxies[port] = Proxy(port, functools.partial(self.machines.connect, self.host))
+        return self._proxies[port].endpoint
 
     def healthy(self) -> bool:
         """Whether it answers and its cluster has a quorum."""
@@ -94,10 +94,10 @@ class Member:
             self.process = None
 
     def close(self) -> None:
-        """End it, and the ways to it."""
+        """End it, and the proxies to it."""
         self.kill()
-        for way in self._ways.values():
-            way.close()
+        for proxy in self._proxies.values():
+            proxy.close()
 
 
 @dataclass
@@ -137,12 +137,12 @@ class EtcdCluster:
     @property
     def settings(self) -> dict[str, Any]:
         """The section ``keystore`` of a configuration."""
-        found: dict[str, Any] = {"endpoints": self.endpoints}
+        settings: dict[str, Any] = {"endpoints": self.endpoints}
         if self.tls:
-            found["cacert"] = str(self.certificates.cert("ca"))
+            settings["cacert"] = str(self.certificates.cert("ca"))
         if self.tls == "mutual":
-            found |= {"cert": str(self.certificates.cert("client")), "key": str(self.certificates.key("client"))}
-        return found
+            settings |= {"cert": str(self.certificates.cert("client")), "key": str(self.certificates.key("client"))}
+        return settings
 
     # --- for operators ---
 
@@ -165,12 +165,12 @@ class EtcdCluster:
         """Forget the history before a revision."""
         self.admin("Compact", lambda m: m.CompactionRequest(revision=revision))
 
-    def enable_users(self, first: bytes = b"\0", beyond: bytes = b"\0") -> None:
-        """Ask for a login from now on: ``root`` may do everything, ``dacc`` use the keys from ``first`` to ``beyond``."""
+    def enable_users(self, first: bytes = b"\0", range_end: bytes = b"\0") -> None:
+        """Enable authentication: ``root`` may do everything, ``dacc`` use the keys from ``first`` to ``range_end``."""
         self._add_user("root")
         self._add_user("dacc")
-        may = {"permType": READ_WRITE, "key": first, "range_end": beyond}
-        self.admin("RoleGrantPermission", lambda m: m.AuthRoleGrantPermissionRequest(name="dacc", perm=may))
+        permission = {"permType": READ_WRITE, "key": first, "range_end": range_end}
+        self.admin("RoleGrantPermission", lambda m: m.AuthRoleGrantPermissionRequest(name="dacc", perm=permission))
         self.admin("AuthEnable", lambda m: m.AuthEnableRequest())
         self.log_in()
 
@@ -230,7 +230,7 @@ class EtcdCluster:
 
     def _options(self, member: Member) -> list[str]:
         scheme = "https" if self.tls else "http"
-        peers = ",".join(f"{one.name}={one.peer_url}" for one in self.members)
+        peers = ",".join(f"{peer.name}={peer.peer_url}" for peer in self.members)
         options: Mapping[str, str] = {
             "name": member.name,
             "data-dir": str(self.directory / member.name),
@@ -246,18 +246,18 @@ class EtcdCluster:
 
     def _tls_options(self) -> dict[str, str]:
         made = self.certificates
-        found = {"cert-file": str(made.cert("server")), "key-file": str(made.key("server"))} if self.tls else {}
-        return found | ({"client-cert-auth": "true", "trusted-ca-file": str(made.cert("ca"))} if self.tls == "mutual" else {})
+        server = {"cert-file": str(made.cert("server")), "key-file": str(made.key("server"))} if self.tls else {}
+        return server | ({"client-cert-auth": "true", "trusted-ca-file": str(made.cert("ca"))} if self.tls == "mutual" else {})
 
     def _last_words(self, member: Member) -> str:
         lines = (self.directory / f"{member.name}.log").read_text(errors="replace").strip().splitlines()
-        return lines[-1] if lines else "it says nothing"
+        return lines[-1] if lines else "its log is empty"
 
 
 def free_ports(number: int) -> list[int]:
     """Ports of the loopback that nobody listens on now."""
     with contextlib.ExitStack() as held:
         sockets = [held.enter_context(socket.socket()) for _ in range(number)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
+        for listener in sockets:
+            listener.bind(("127.0.0.1", 0))
+        return [listener.getsockname()[1] for listener in sockets]

@@ -1,4 +1,4 @@
-"""A TCP proxy on the loopback that can hold what goes through, lose it, or be away: the faults of a network, on command."""
+"""A TCP proxy on the loopback that can hold what passes, lose it, or refuse connections: the faults of a network, on command."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FRAME_HEADER, DATA, HEADERS, PREFACE = 9, 0, 1, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r
 
 
 class Proxy:
-    """Forwards connections to ``127.0.0.1:<to>`` from a port of its own, until told otherwise. ``connections`` counts them.
+    """Forwards connections to ``127.0.0.1:<to>`` from a port of its own, while no fault is set. ``connections`` counts them.
 
     ``connect`` makes the connection to what is elsewhere.
     """
@@ -94,8 +94,8 @@ class Proxy:
 
     def _serve(self, client: socket.socket) -> None:
         with client, contextlib.suppress(OSError), self._connect() as server:
-            for one in (client, server):
-                one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for end in (client, server):
+                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             pair = (client, server)
             with self._changed:
                 self._pairs.add(pair)
@@ -137,6 +137,6 @@ def _connect(port: int) -> socket.socket:
 
 
 def _break(pair: Pair) -> None:
-    for one in pair:
+    for end in pair:
         with contextlib.suppress(OSError):
-            one.shutdown(socket.SHUT_RDWR)
+            end.shutdown(socket.SHUT_RDWR)
