@@ -24,6 +24,7 @@ from dacc_core.keystore.sqlite import watch as sqlite_watch
 from dacc_core.keystore.sqlite.store import SqliteKeystore
 from dacc_core.keystore.sqlite.tables import BootClock
 from tests.support import etcd
+from tests.support.requirements import require, require_root
 
 from .etcd_backend import KINDS, Clusters, ShiftedKeystore
 
@@ -111,7 +112,7 @@ def make_backend(request: pytest.FixtureRequest) -> Callable[[Path], Backend]:
     kind = request.param
     if kind in BACKENDS:
         return BACKENDS[kind]
-    need(not etcd.lacking(), etcd.lacking())
+    require(not etcd.lacking(), etcd.lacking())
     clusters = request.getfixturevalue("etcd_clusters")
     return lambda _: etcd_backend(clusters, kind)
 
@@ -238,18 +239,10 @@ def ask_child(start_child: Callable[..., subprocess.Popen[str]]) -> Callable[...
     return ask
 
 
-def need(met: bool, what: str) -> None:
-    """Skip with what is lacking; fail instead where everything must run (``DACC_REQUIRE_ALL=1``)."""
-    if not met and os.environ.get("DACC_REQUIRE_ALL") == "1":
-        pytest.fail(f"needs {what}")
-    if not met:
-        pytest.skip(f"needs {what}")
-
-
 @pytest.fixture
 def public_path() -> Iterator[Path]:
     """Where a test run by root may create a store that other users can reach."""
-    need(os.geteuid() == 0, "root, to become another user")
+    require_root("becoming another user")
     top = Path(tempfile.mkdtemp(prefix="dacc-keystore-"))
     top.chmod(0o755)
     yield top / "state" / "keystore.db"
