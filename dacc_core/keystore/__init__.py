@@ -1,1 +1,1 @@
-"""Shared state behind one contract: :mod:`.base` says it, :mod:`.sqlite` and :mod:`.memory` keep it."""
+"""Shared state behind one contract: :mod:`.base` defines it; :mod:`.etcd`, :mod:`.sqlite` and :mod:`.memory` implement it."""

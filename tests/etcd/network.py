@@ -180,7 +180,7 @@ class NetworkSite(CrashSite):
         until(lambda: all(map(self.is_well, self.site.daemons)), "every daemon is well", 30.0)
 
     def is_well(self, daemon: str) -> bool:
-        """Whether a daemon has heard from the store lately, and of every other daemon."""
+        """Whether a daemon and every other one are alive by its view of the store."""
         try:
             return all(host["alive"] for host in self.site.ask("status", host=daemon)["hosts"])
         except (OSError, ValueError):

@@ -107,7 +107,7 @@ class Site:
         return rows
 
     def free(self) -> tuple[int, int]:
-        """The free bricks that Slurm is told of, and all."""
+        """The free bricks that Slurm gets, and all."""
         (pool,) = json.loads(self.call("pools"))["pools"]
         return pool["free"], pool["quantity"]
 
@@ -178,7 +178,7 @@ class Site:
     # --- how it is ---
 
     def is_well(self) -> bool:
-        """Whether the controller has heard from the store lately, and of all daemons."""
+        """Whether all daemons are alive by the controller's view of the store."""
         try:
             return all(host["alive"] for host in self.local.ask("status")["hosts"])
         except ValueError:

@@ -224,7 +224,7 @@ def test_daemons_log_lines_of_their_own_only(network: NetworkSite) -> None:
 # --- other machines ---
 
 
-def test_while_the_controller_is_cut_off_slurm_is_told_nothing_rather_than_of_nothing(network: NetworkSite) -> None:
+def test_while_the_controller_is_cut_off_slurm_gets_an_error_and_no_empty_list(network: NetworkSite) -> None:
     job = Job(network, staged=False)
     live(job, CALLS[:2])
     shown = [network.call(show) for show in ("show_sessions", "show_instances", "show_configurations", "pools")]

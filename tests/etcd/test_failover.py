@@ -68,7 +68,7 @@ class TestOneOfTwo:
         with two[0].holding():
             twice.read("a", timeout=0.4)
 
-    def test_that_failed_is_not_asked_first_again(self, two: tuple[Proxy, Proxy], twice: EtcdKeystore) -> None:
+    def test_that_failed_is_not_called_first_again(self, two: tuple[Proxy, Proxy], twice: EtcdKeystore) -> None:
         with two[0].holding():
             twice.read("a")
             assert seconds(lambda: twice.read("a")) < 1
@@ -87,7 +87,7 @@ class TestOneOfTwo:
 
 
 class TestAllAway:
-    def test_a_call_says_so_by_its_deadline(self, two: tuple[Proxy, Proxy], twice: EtcdKeystore) -> None:
+    def test_a_call_fails_by_its_deadline_and_names_every_member(self, two: tuple[Proxy, Proxy], twice: EtcdKeystore) -> None:
         with two[0].away(), two[1].away():
             started = time.monotonic()
             with pytest.raises(KeystoreUnavailable) as caught:
@@ -113,7 +113,7 @@ class TestAllAway:
         with pytest.raises(KeystoreUnavailable, match="connection refused"):
             open_store("http://127.0.0.1:1").read("a", timeout=0.3)
 
-    def test_members_are_asked_with_pauses(self, two: tuple[Proxy, Proxy], twice: EtcdKeystore) -> None:
+    def test_members_are_called_with_pauses(self, two: tuple[Proxy, Proxy], twice: EtcdKeystore) -> None:
         with two[0].holding(), two[1].holding(), pytest.raises(KeystoreUnavailable, match=r"no answer within 0\.\d+ s"):
             twice.read("a", timeout=1.0)
         assert sum(proxy.connections for proxy in two) < 10
@@ -242,7 +242,7 @@ def works(call: Callable[[], object]) -> bool:
     return True
 
 
-def test_an_etcd_that_is_started_after_us_is_found(open_store: Open, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_an_etcd_may_be_started_after_its_client(open_store: Open, tmp_path_factory: pytest.TempPathFactory) -> None:
     late = EtcdCluster(tmp_path_factory.mktemp("late"))
     store = open_store(*late.endpoints)
     with pytest.raises(KeystoreUnavailable, match="connection refused: start etcd there"):
@@ -251,7 +251,7 @@ def test_an_etcd_that_is_started_after_us_is_found(open_store: Open, tmp_path_fa
         assert store.txn([], [PutKey("a", b"")]).ok
 
 
-def test_a_restarted_etcd_is_found_again(single: EtcdCluster, store: EtcdKeystore) -> None:
+def test_a_restarted_etcd_is_used_again(single: EtcdCluster, store: EtcdKeystore) -> None:
     revision = store.txn([], [PutKey("a", b"")]).revision
     single.members[0].kill()
     single.start()

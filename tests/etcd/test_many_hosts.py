@@ -91,8 +91,8 @@ def wide(site: Wide) -> Iterator[Wide]:
 
 
 def succeeds(call: subprocess.Popen[str]) -> None:
-    told, _ = call.communicate(timeout=60)
-    assert call.returncode == 0, told
+    output, _ = call.communicate(timeout=60)
+    assert call.returncode == 0, output
 
 
 @pytest.fixture

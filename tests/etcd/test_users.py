@@ -91,12 +91,12 @@ def test_threads_log_in_once(guarded: EtcdCluster, open_store: Open, monkeypatch
     ],
     ids=["none", "wrong password", "unknown"],
 )
-def test_who_is_not_known_is_told(guarded: EtcdCluster, open_store: Open, access: dict[str, str], words: str) -> None:
+def test_a_wrong_login_is_refused_with_advice(guarded: EtcdCluster, open_store: Open, access: dict[str, str], words: str) -> None:
     with pytest.raises(KeystoreUnavailable, match=words):
         open_store(*guarded.endpoints, **access).read("/dacc/a")
 
 
-def test_who_may_not_is_told(guarded: EtcdCluster, open_store: Open) -> None:
+def test_a_denied_permission_is_refused_with_advice(guarded: EtcdCluster, open_store: Open) -> None:
     store = open_store(*guarded.endpoints, user="dacc", password=PASSWORD)
     with pytest.raises(KeystoreUnavailable, match="permission denied: grant the user's role read and write on the prefix /dacc/"):
         store.txn([], [PutKey("elsewhere", b"")])
@@ -107,13 +107,13 @@ def test_what_asks_for_no_key_needs_no_more_than_the_prefix(guarded: EtcdCluster
     assert store.read().revision == store.txn([], []).revision > 0
 
 
-def test_a_watch_of_what_one_may_not_read_says_so(guarded: EtcdCluster, open_store: Open) -> None:
+def test_a_watch_whose_prefix_may_not_be_read_fails(guarded: EtcdCluster, open_store: Open) -> None:
     watch = open_store(*guarded.endpoints, user="dacc", password=PASSWORD).watch("elsewhere", 1)
     with pytest.raises(KeystoreUnavailable, match="permission denied"):
         until(lambda: watch.next(1) and False)
 
 
-def test_a_user_is_no_hindrance_where_none_is_asked_for(single: EtcdCluster, open_store: Open, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_user_is_ignored_where_authentication_is_off(single: EtcdCluster, open_store: Open, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         open_store(*single.endpoints, user="dacc", password=PASSWORD).read("a")
     assert "asks for no login" in caplog.text

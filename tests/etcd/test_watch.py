@@ -1,4 +1,4 @@
-"""A watch goes on over everything that happens to members, misses nothing, and says when it cannot."""
+"""A watch goes on whatever happens to members, misses nothing, and fails when it cannot."""
 
 from __future__ import annotations
 
@@ -59,18 +59,18 @@ def watch(faulty: Proxy, open_store: Open, store: EtcdKeystore) -> Watch:
 
 
 class TestOneConnection:
-    def test_a_broken_one_costs_no_change(self, faulty: Proxy, watch: Watch, store: EtcdKeystore) -> None:
+    def test_a_broken_stream_loses_no_change(self, faulty: Proxy, watch: Watch, store: EtcdKeystore) -> None:
         first = put(store, "a")
         faulty.cut()
         last = [put(store, "a") for _ in range(10)][-1]
         assert follow(watch, last) == list(range(first, last + 1))
 
-    def test_what_happens_while_it_is_away_is_told_afterwards(self, faulty: Proxy, watch: Watch, store: EtcdKeystore) -> None:
+    def test_changes_during_an_outage_arrive_afterwards(self, faulty: Proxy, watch: Watch, store: EtcdKeystore) -> None:
         with faulty.away():
             revision = put(store, "a")
         assert follow(watch, revision) == [revision]
 
-    def test_of_a_silent_one_it_is_said_why(self, faulty: Proxy, watch: Watch) -> None:
+    def test_a_silent_member_is_named_in_the_error(self, faulty: Proxy, watch: Watch) -> None:
         with faulty.holding(), pytest.raises(KeystoreUnavailable, match="no answer within 1 s: see etcd's log there"):
             until(lambda: watch.next(1) and False)
 
@@ -98,7 +98,7 @@ class TestOneConnection:
         watch.close()
         until(lambda: not [thread for thread in threading.enumerate() if thread.name.startswith("etcd-")], "its threads have ended")
 
-    def test_one_that_nobody_holds_ends_by_itself(self, open_store: Open, single: EtcdCluster) -> None:
+    def test_a_watch_without_a_reader_ends_by_itself(self, open_store: Open, single: EtcdCluster) -> None:
         store = open_store(*single.endpoints)
         store.watch("", 1)
         until(lambda: not [thread for thread in threading.enumerate() if thread.name.startswith("etcd-")], "its threads have ended")
@@ -112,14 +112,14 @@ def fails(watch: Watch) -> bool:
 
 
 class TestCompaction:
-    def test_of_what_was_missed_is_told(self, single: EtcdCluster, faulty: Proxy, watch: Watch, store: EtcdKeystore) -> None:
+    def test_compacted_history_is_reported(self, single: EtcdCluster, faulty: Proxy, watch: Watch, store: EtcdKeystore) -> None:
         with faulty.away():
             last = [put(store, "a") for _ in range(5)][-1]
             single.compact(last)
         with pytest.raises(Compacted, match=f"revision {last - 4} is compacted, the oldest one kept is {last}"):
             follow(watch, last)
 
-    def test_of_just_the_next_revision_is_told_since_a_deletion_may_be_lost(self, single: EtcdCluster, store: EtcdKeystore) -> None:
+    def test_compaction_at_just_the_next_revision_may_lose_a_deletion(self, single: EtcdCluster, store: EtcdKeystore) -> None:
         seen = put(store, "a")
         single.compact(put(store, "a"))
         with pytest.raises(Compacted):
@@ -157,7 +157,7 @@ class TestMembers:
         watch = started(open_store(*cluster.endpoints).watch("", 1))
         for member in cluster.members[1:]:
             member.signal(signal.SIGSTOP)
-        until(lambda: fails(watch), "the watch is silent, or says why")
+        until(lambda: fails(watch), "the watch is silent, or fails")
         for member in cluster.members[1:]:
             member.signal(signal.SIGCONT)
         until(lambda: not fails(watch), "the watch is alive again")
@@ -173,7 +173,7 @@ class TestMembers:
         last = put(store, "a")
         assert follow(watch, last) == [first, last]
 
-    def test_all_of_a_long_history_of_losses_is_told(self, cluster: EtcdCluster, store: EtcdKeystore, watch: Watch) -> None:
+    def test_no_change_is_missed_while_members_are_lost_in_turn(self, cluster: EtcdCluster, store: EtcdKeystore, watch: Watch) -> None:
         written: list[int] = []
         for number, member in enumerate(cluster.members):
             written.append(put(store, "a"))

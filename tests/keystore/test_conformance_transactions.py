@@ -238,7 +238,7 @@ CALLS: dict[str, Callable[[Keystore], object]] = {
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-def test_a_closed_store_says_so(keystore: Keystore, call: Callable[[Keystore], object]) -> None:
+def test_a_closed_store_refuses_calls(keystore: Keystore, call: Callable[[Keystore], object]) -> None:
     keystore.close()
     keystore.close()
     with pytest.raises(KeystoreUnavailable, match="it is closed"):

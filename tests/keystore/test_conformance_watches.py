@@ -115,7 +115,7 @@ def test_a_quiet_store_shows_every_second_that_it_is_alive(keystore: Keystore) -
         assert time.monotonic() - started < 1
 
 
-def test_a_watcher_waits_no_longer_than_it_is_told(keystore: Keystore) -> None:
+def test_a_watcher_waits_no_longer_than_its_timeout(keystore: Keystore) -> None:
     watch = keystore.watch("", put(keystore, "a"))
     started = time.monotonic()
     batch = watch.next(0.1)
@@ -150,7 +150,7 @@ def test_a_closed_watch_leaves_others_alone(keystore: Keystore, collect: Collect
     assert [change.key for change in collect(other, put(keystore, "a"))] == ["a"]
 
 
-def test_a_watcher_that_needs_compacted_history_is_told(keystore: Keystore, compact: Callable[[int], None]) -> None:
+def test_a_watcher_that_needs_compacted_history_gets_an_error(keystore: Keystore, compact: Callable[[int], None]) -> None:
     start = keystore.range("").revision
     for key in "abc":
         revision = put(keystore, key)

@@ -64,7 +64,7 @@ def test_history_is_trimmed_now_and_then(path: Path) -> None:
     assert 20 <= kept[2] <= 40
 
 
-def test_a_watcher_behind_the_trimmed_history_is_told(path: Path, collect: Collect) -> None:
+def test_a_watcher_behind_the_trimmed_history_gets_an_error(path: Path, collect: Collect) -> None:
     store = SqliteKeystore.create(path, history=20)
     behind = store.watch("", 0)
     for _ in range(100):
@@ -194,7 +194,7 @@ def test_the_socket_of_a_dead_watcher_is_removed(store: SqliteKeystore) -> None:
     assert not dead.exists()
 
 
-def test_without_wake_ups_polling_brings_the_news(store: SqliteKeystore, monkeypatch: pytest.MonkeyPatch, collect: Collect) -> None:
+def test_without_wake_ups_changes_are_seen_by_polling(store: SqliteKeystore, monkeypatch: pytest.MonkeyPatch, collect: Collect) -> None:
     other = SqliteKeystore.open(store.where)
     monkeypatch.setattr(type(other._wake), "wake_all", lambda self, own: None)
     watch = store.watch("", 0)

@@ -200,7 +200,7 @@ def test_the_type_of_a_filesystem_is_the_kernels_word() -> None:
 
 
 @pytest.mark.root
-def test_who_may_read_but_not_write_is_told_why(public_path: Path, ask_child: Callable[..., Any]) -> None:
+def test_the_error_for_a_user_who_may_only_read_names_the_reason(public_path: Path, ask_child: Callable[..., Any]) -> None:
     SqliteKeystore.create(public_path).close()
     public_path.chmod(0o644)
     public_path.parent.chmod(0o755)
@@ -211,7 +211,7 @@ def test_who_may_read_but_not_write_is_told_why(public_path: Path, ask_child: Ca
 
 
 @pytest.mark.root
-def test_a_file_that_may_not_be_written_is_told_of(public_path: Path, ask_child: Callable[..., Any]) -> None:
+def test_a_file_that_may_not_be_written_is_named(public_path: Path, ask_child: Callable[..., Any]) -> None:
     SqliteKeystore.create(public_path).close()
     public_path.chmod(0o644)
     public_path.parent.chmod(0o777)
@@ -220,7 +220,7 @@ def test_a_file_that_may_not_be_written_is_told_of(public_path: Path, ask_child:
 
 
 @pytest.mark.root
-def test_a_directory_that_may_not_be_entered_is_told_of(public_path: Path, ask_child: Callable[..., Any]) -> None:
+def test_a_directory_that_may_not_be_entered_is_named(public_path: Path, ask_child: Callable[..., Any]) -> None:
     SqliteKeystore.create(public_path).close()
     kind, text = ask_child("try_as", public_path, NOBODY, NOBODY)
     assert (kind, "Permission denied" in text) == ("KeystoreUnavailable", True)

@@ -89,7 +89,7 @@ def test_a_kill_at_the_commit_leaves_all_or_nothing(
     assert store.txn([], [PutKey("c", b"")]).revision == (2 if expected else 1)
 
 
-def test_a_failure_after_the_commit_is_still_told_to_watchers(store: SqliteKeystore, start_child: StartChild) -> None:
+def test_a_commit_wakes_watchers_although_the_caller_fails_after_it(store: SqliteKeystore, start_child: StartChild) -> None:
     watch = store.watch("", 0)
     child = start_child("put", store.where, "a", failpoint="keystore.sqlite.after_commit:error")
     batches = iter(lambda: watch.next(10), None)
