@@ -43,10 +43,14 @@ _MAX_ID = 2**32 - 2  # (uid_t) -1 is nobody
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
-    """The options of one call by their long names, without the dashes. ``missing``: files that are named and do not exist."""
+    """The options of one call by their long names, without the dashes.
+
+    ``files``: what the files hold that some of them name. ``missing``: those that do not exist; one in neither could not be read.
+    """
 
     values: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     hurry: bool = False
+    files: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     missing: frozenset[str] = frozenset()
 
     def get(self, option: str) -> str:

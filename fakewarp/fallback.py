@@ -11,12 +11,11 @@ import pwd
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 from dacc_core.config import Config, load
 from dacc_core.errors import DaccError
 from dacc_core.keystore.open import open_store
-from dacc_core.verbs.frontend import Answer, Call, FrontEnd, PeerCredentials
+from dacc_core.verbs.frontend import Answer, Call, FrontEnd, ParsedCall, PeerCredentials
 from dacc_core.verbs.standalone import StandaloneRunner
 
 from . import thin
@@ -26,7 +25,7 @@ SHORTEST_CALL = 0.5
 
 def main(frontend: FrontEnd, args: list[str]) -> int:
     """Run one call; its exit code. Nothing ever reaches standard error, which is Slurm's standard output."""
-    parsed: Any = None
+    parsed: ParsedCall | None = None
     try:
         config = load()
         files, missing = _files(args)
@@ -37,11 +36,11 @@ def main(frontend: FrontEnd, args: list[str]) -> int:
     return _deliver(frontend, answer, args)
 
 
-def _run(frontend: FrontEnd, parsed: Any, config: Config) -> Answer:
+def _run(frontend: FrontEnd, parsed: ParsedCall, config: Config) -> Answer:
     store = open_store(config)
     try:
-        driver = StandaloneRunner(store, config, max(SHORTEST_CALL, frontend.deadline(parsed, config) - _age()))
-        return driver.run(frontend.run(parsed, driver.site), getattr(parsed, "token", ""))
+        runner = StandaloneRunner(store, config, max(SHORTEST_CALL, parsed.function.seconds(config) - _age()))
+        return runner.run(frontend.run(parsed, runner.site), parsed.token)
     finally:
         store.close()
 

@@ -25,7 +25,7 @@ from ..lifecycle.step_runner import StepEnvironment
 from ..movers import RsyncMover
 from ..plugins import is_strict, list_providers, load_frontend, load_provider, new_manager, refuse_problems
 from ..values import Brick, BrickRef
-from ..verbs.frontend import Answer, FrontEnd, FrontEndContext, SessionNotice
+from ..verbs.frontend import Answer, FrontEnd, FrontEndContext, ParsedCall, SessionNotice
 from ..verbs.sessions import VerbContext
 from .executor import Executor
 from .protocol import SocketRequest
@@ -173,23 +173,23 @@ class Service:
             refusal = Answer(rc=15, stdout=f"{request.program}: this daemon does not serve it: add it to the setting frontends\n")
             self._answer(reply, refusal, "other", "", clock().mono)
             return
-        begun, function, parsed = clock().mono, "", None
+        begun = clock().mono
+        parsed: ParsedCall | None = None
 
         def answered(answer: Answer | Exception) -> None:
             final = frontend.failure(parsed, answer) if isinstance(answer, Exception) else answer
-            self._answer(reply, final, request.program, function, begun)
+            self._answer(reply, final, request.program, parsed.function.name if parsed else "", begun)
 
         try:
             parsed = frontend.parse(request.call)
-            function = frontend.function(parsed)
             verb = frontend.run(parsed, self._site(lambda session: reply(SessionNotice(session))))
             # Who asks again, because the daemon was restarted, has less time left.
-            seconds = max(SHORTEST_CALL, frontend.deadline(parsed, self.config) - request.call.age())
+            seconds = max(SHORTEST_CALL, parsed.function.seconds(self.config) - request.call.age())
         except Exception as error:
             _complain(error)
             answered(error)
             return
-        self.executor.call(verb, seconds, getattr(parsed, "token", ""), answered)
+        self.executor.call(verb, seconds, parsed.token, answered)
 
     def _answer(self, reply: Reply, answer: Answer, program: str, function: str, begun: float) -> None:
         reply(answer)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from ..config import Config
+from ..errors import DaccError, StaleView, Unavailable
 from .operations import Verb
 from .sessions import VerbContext
+
+STALE_SECONDS = 3.0
+A = TypeVar("A")
+R = TypeVar("R")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,31 +79,73 @@ class FrontEndContext:
         return self.silence()
 
 
-class FrontEnd(Protocol):
-    """What a module in the entry point group ``dacc.frontends`` offers as ``FRONTEND``.
+@dataclass(frozen=True, slots=True)
+class Function(Generic[A, T]):
+    """One function of a front end. ``read`` is pure: what the function needs of the call's arguments. ``run`` makes the verb that answers.
 
-    ``parse`` is pure and may take its time (it runs beside the core, not in it); ``run`` makes the verb; ``deadline`` is how many
-    seconds it may wait. ``failure`` turns any error into the answer that this front end's caller understands.
+    ``seconds`` is how long the caller will wait. ``open_to`` whom: the site's Slurm user and root may call everything, an owner what ends
+    his own sessions, anyone the rest, in which the verb itself may refuse a caller. ``ending``: it undoes what a job has; repeated, it
+    must not meet the session that the requeued job has by then.
+    """
+
+    name: str
+    read: Callable[[A], T]
+    run: Callable[[T, FrontEndContext], Verb[Answer]]
+    seconds: Callable[[Config], float]
+    open_to: Literal["anyone", "owner", "slurm"]
+    ending: bool = False
+
+
+def at_once(read: Callable[[T, FrontEndContext], R]) -> Callable[[T, FrontEndContext], Verb[R]]:
+    """The verb of a function that waits for nothing: it reads the view and answers."""
+
+    def verb(asked: T, site: FrontEndContext) -> Verb[R]:
+        return read(asked, site)
+        yield  # what makes it a generator
+
+    return verb
+
+
+def check_fresh(site: FrontEndContext) -> None:
+    """Refuse to answer from a view that may be out of date. Raises Unavailable, StaleView."""
+    if math.isinf(site.age):
+        raise Unavailable(why="the keystore has not been heard from yet: see the log of dacd")
+    if site.age > STALE_SECONDS:
+        raise StaleView(seconds=site.age)
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedCall:
+    """A call as its front end understands it: a function, and what that function's ``read`` made of the arguments.
+
+    ``token``: the session that the call is about, for messages; empty when it is about none. ``problem``: what is wrong with what was
+    ``asked``, kept for a caller who may know.
+    """
+
+    call: Call
+    function: Function[Any, Any]
+    asked: Any = None
+    token: str = ""
+    problem: DaccError | None = None
+
+
+class FrontEnd(Protocol):
+    """What an entry point of the group ``dacc.frontends`` offers.
+
+    ``parse`` is pure and may take its time (it runs beside the engine, not in it); ``run`` makes the verb. ``failure`` turns any error
+    into the answer that this front end's caller understands.
     """
 
     name: str
 
-    def parse(self, call: Call) -> Any:
+    def parse(self, call: Call) -> ParsedCall:
         """The call as this front end understands it. Raises InvalidRequest."""
         ...
 
-    def run(self, parsed: Any, site: FrontEndContext) -> Verb[Answer]:
+    def run(self, parsed: ParsedCall, site: FrontEndContext) -> Verb[Answer]:
         """The verb that answers the call."""
         ...
 
-    def deadline(self, parsed: Any, config: Config) -> float:
-        """How many seconds the caller will wait."""
-        ...
-
-    def function(self, parsed: Any) -> str:
-        """What was called, for metrics: one of a few names that the front end knows."""
-        ...
-
-    def failure(self, parsed: Any, error: Exception) -> Answer:
+    def failure(self, parsed: ParsedCall | None, error: Exception) -> Answer:
         """The answer for an error. ``parsed`` is ``None`` when parsing failed."""
         ...

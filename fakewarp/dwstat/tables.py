@@ -31,7 +31,7 @@ states: Creating or Destroying is the goal, Actualized, Fuse blown (it failed), 
 # --- arguments ---
 
 
-def which(args: Sequence[str]) -> str:
+def table_name(args: Sequence[str]) -> str:
     """The table that is asked for. Raises BadArguments."""
     if not args:
         return "pools"
@@ -182,10 +182,3 @@ def _number(number: int, what: str) -> str:
 def _duration(seconds: float) -> str:
     minutes, rest = divmod(max(0, int(seconds)), 60)
     return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-if __name__ == "__main__":  # what the thin client becomes when no daemon listens
-    from ..fallback import run
-    from ..frontend import DWSTAT
-
-    run(DWSTAT)

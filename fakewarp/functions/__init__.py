@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from dacc_core.verbs.frontend import Answer, FrontEndContext
+from dacc_core.verbs.frontend import Answer, FrontEndContext, Function, at_once
 from fakewarp import answers
+from fakewarp.arguments import Arguments
 from fakewarp.directives.problems import shown
 from fakewarp.functions import buffers, endings, jobs, reads
-from fakewarp.functions.base import Function, at_once, reading
+from fakewarp.functions.base import reading
 
-__all__ = ["FUNCTIONS", "INVALID", "Function"]
+__all__ = ["FUNCTIONS", "INVALID"]
 
-FUNCTIONS: dict[str, Function[Any]] = {
+FUNCTIONS: dict[str, Function[Arguments, Any]] = {
     function.name: function for function in (*reads.FUNCTIONS, *jobs.FUNCTIONS, *endings.FUNCTIONS, *buffers.FUNCTIONS)
 }
 
@@ -23,5 +24,5 @@ def _invalid(name: str, _: FrontEndContext) -> Answer:
     return Answer(rc=1, stdout=answers.one_line(line) + "\n")
 
 
-INVALID: Function[str] = Function("", lambda arguments, _: arguments.get("function"), at_once(_invalid), reading, open_to="anyone")
+INVALID: Function[Arguments, str] = Function("", lambda arguments: arguments.get("function"), at_once(_invalid), reading, open_to="anyone")
 """What answers for every function that does not exist."""

@@ -1,54 +1,17 @@
-"""What the functions share: how one is described, how long it may take, and what several of them ask of a call or a site."""
+"""What the functions share: how long one may take, and what several of them need of a call or a site."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Generic, Literal, TypeVar
-
 from dacc_core.config import Config
-from dacc_core.errors import BadArguments, NoSuchPool, NoSuchUser, StaleView, Unavailable
+from dacc_core.errors import BadArguments, NoSuchPool, NoSuchUser
 from dacc_core.names import check_job_token
 from dacc_core.registry.view import View, names
-from dacc_core.verbs.frontend import Answer, FrontEndContext
 from dacc_core.verbs.operations import LookupUser, Verb
 from fakewarp.arguments import Arguments
 from fakewarp.directives import Directives, parse_script
 
-T = TypeVar("T")
-Files = Mapping[str, str]
-Run = Callable[[T, FrontEndContext], Verb[Answer]]
-
-STALE_SECONDS = 3.0
 READ_SECONDS = 3.0
 _MARGIN = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Function(Generic[T]):
-    """One value of ``--function``. ``read`` is pure and gives what the call asks; ``run`` is the verb that answers it.
-
-    ``open_to`` whom: the site's Slurm user and root may call everything, an owner what ends his own sessions, anyone what only reads.
-    ``ending``: it undoes what a job has; repeated, it must not meet the session that the requeued job has by then.
-    """
-
-    name: str
-    read: Callable[[Arguments, Files], T]
-    run: Run[T]
-    seconds: Callable[[Config], float]
-    open_to: Literal["anyone", "owner", "slurm"] = "slurm"
-    ending: bool = False
-
-
-def at_once(answer: Callable[[T, FrontEndContext], Answer]) -> Run[T]:
-    """The verb of a function that waits for nothing: it reads the view and answers."""
-
-    def verb(asked: T, site: FrontEndContext) -> Verb[Answer]:
-        return answer(asked, site)
-        yield  # what makes it a generator
-
-    return verb
 
 
 # --- how long ---
@@ -74,35 +37,27 @@ def before(timeout: float) -> float:
     return max(timeout - _MARGIN, timeout / 2)
 
 
-# --- what a call says ---
+# --- what a call is about ---
 
 
-def nothing(_: Arguments, __: Files) -> None:
+def nothing(_: Arguments) -> None:
     """The function takes no arguments."""
 
 
-def job_token(arguments: Arguments, _: Files | None = None) -> str:
+def job_token(arguments: Arguments) -> str:
     """The job that the call is about. Raises BadArguments, BadName."""
     return check_job_token(arguments.required("token"))
 
 
-def script(arguments: Arguments, files: Files) -> Directives:
+def script(arguments: Arguments) -> Directives:
     """The directives of the job's script. Raises BadArguments, BadDirectives."""
     arguments.required("job")
-    if "job" not in files:
+    if "job" not in arguments.files:
         raise BadArguments(why="the job script that --job names cannot be read")
-    return parse_script(files["job"])
+    return parse_script(arguments.files["job"])
 
 
 # --- what a site has ---
-
-
-def check_fresh(site: FrontEndContext) -> None:
-    """Slurm forgets every buffer that it is not told of for a minute (dw.c, _timeout_bb_rec): rather no answer than an old one."""
-    if math.isinf(site.age):
-        raise Unavailable(why="the keystore has not been heard from yet: see the log of dacd")
-    if site.age > STALE_SECONDS:
-        raise StaleView(seconds=site.age)
 
 
 def in_bytes(view: View, pool: str, size: int, granules: int) -> int:

@@ -11,14 +11,14 @@ from dacc_core.registry.records import Request
 from dacc_core.sizes import Capacity, parse_capacity
 from dacc_core.verbs import goals
 from dacc_core.verbs.claims import Claim, set_up, withdraw
-from dacc_core.verbs.frontend import Answer, FrontEndContext
+from dacc_core.verbs.frontend import Answer, FrontEndContext, Function
 from dacc_core.verbs.operations import Verb
 from dacc_core.verbs.sessions import tear_down
 from fakewarp import answers
 from fakewarp.arguments import Arguments
 from fakewarp.directives.problems import shown
 from fakewarp.directives.values import persistent_access, storage_type
-from fakewarp.functions.base import Files, Function, in_bytes, other, primary_group
+from fakewarp.functions.base import in_bytes, other, primary_group
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Creation:
     capacity: Capacity
 
 
-def _read(arguments: Arguments, _: Files) -> Creation:
+def _read(arguments: Arguments) -> Creation:
     # Slurm passes -a and -T only when the user wrote them (dw.c, _create_persistent).
     _check(arguments, "access", persistent_access)
     _check(arguments, "type", storage_type)
@@ -91,4 +91,4 @@ def _withdraw(asked: Creation, site: FrontEndContext) -> Verb[None]:
         yield from withdraw(site.scene, asked.name, session.created_at)
 
 
-FUNCTIONS = (Function("create_persistent", _read, _create_persistent, other),)
+FUNCTIONS = (Function("create_persistent", _read, _create_persistent, other, open_to="slurm"),)

@@ -14,13 +14,13 @@ from dacc_core.names import check_token
 from dacc_core.registry.records import Session
 from dacc_core.registry.view import View
 from dacc_core.verbs import goals
-from dacc_core.verbs.frontend import Answer, FrontEndContext
+from dacc_core.verbs.frontend import Answer, FrontEndContext, Function
 from dacc_core.verbs.operations import Verb, Wait
 from dacc_core.verbs.sessions import find, present, submit_goal, tear_down
 from fakewarp import answers
 from fakewarp.arguments import Arguments
 from fakewarp.directives.problems import shown
-from fakewarp.functions.base import Files, Function, before, job_token, other
+from fakewarp.functions.base import before, job_token, other
 
 
 def _post_run(token: str, site: FrontEndContext) -> Verb[Answer]:
@@ -60,20 +60,20 @@ def _stage_out_seconds(config: Config) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """A session to be ended. ``known`` is its token, or ``""`` for one that no session can have."""
+    """A session to be ended. ``token`` is empty for a name that no session can have, ``shown`` the name as it was given."""
 
-    known: str
+    token: str
     shown: str
     hurry: bool
 
 
-def _read_teardown(arguments: Arguments, _: Files) -> Ending:
-    token = arguments.required("token")
+def _read_teardown(arguments: Arguments) -> Ending:
+    name = arguments.required("token")
     try:
-        known = check_token(token)
+        token = check_token(name)
     except BadName:
-        known = ""  # a job may ask to destroy what can never have existed; refusing would make Slurm ask for ever
-    return Ending(known=known, shown=shown(token), hurry=arguments.hurry)
+        token = ""  # a job may ask to destroy what can never have existed; refusing would make Slurm ask for ever
+    return Ending(token=token, shown=shown(name), hurry=arguments.hurry)
 
 
 def _teardown(asked: Ending, site: FrontEndContext) -> Verb[Answer]:
@@ -87,14 +87,14 @@ def _teardown(asked: Ending, site: FrontEndContext) -> Verb[Answer]:
 
 
 def _end(asked: Ending, site: FrontEndContext) -> Verb[None]:
-    session = (yield from find(site.scene, asked.known)) if asked.known else None
+    session = (yield from find(site.scene, asked.token)) if asked.token else None
     if session is None or session.kind == "kept":  # a kept session is not Slurm's any more
         raise NoSuchSession(token=asked.shown)
     yield from tear_down(site.scene, session.token, hurry=asked.hurry)
 
 
 FUNCTIONS = (
-    Function("post_run", job_token, _post_run, other, ending=True),
+    Function("post_run", job_token, _post_run, other, open_to="slurm", ending=True),
     Function("data_out", job_token, _data_out, _stage_out_seconds, open_to="owner", ending=True),
     Function("teardown", _read_teardown, _teardown, other, open_to="owner", ending=True),
 )

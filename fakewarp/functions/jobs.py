@@ -14,7 +14,7 @@ from dacc_core.registry.view import View
 from dacc_core.sizes import Capacity, parse_capacity
 from dacc_core.verbs import goals
 from dacc_core.verbs.claims import Claim, set_up
-from dacc_core.verbs.frontend import Answer, FrontEndContext
+from dacc_core.verbs.frontend import Answer, FrontEndContext, Function, at_once
 from dacc_core.verbs.operations import Verb
 from dacc_core.verbs.paths import environment
 from dacc_core.verbs.sessions import check_attached, find, submit_goal
@@ -23,9 +23,6 @@ from fakewarp import answers
 from fakewarp.arguments import Arguments
 from fakewarp.directives import Directives, PoolSize, check_pools, parse_script
 from fakewarp.functions.base import (
-    Files,
-    Function,
-    at_once,
     before,
     in_bytes,
     job_token,
@@ -66,30 +63,30 @@ class Setup:
     nodes: int = 1
 
 
-def _read_setup(arguments: Arguments, files: Files) -> Setup:
+def _read_setup(arguments: Arguments) -> Setup:
     capacity = parse_capacity(arguments.required("capacity"))
-    directives = _directives(arguments, files, capacity)
+    directives = _directives(arguments, capacity)
     return Setup(
         token=job_token(arguments),
         owner=arguments.number("user"),
         group=arguments.number("groupid") if arguments.get("groupid") else None,
         capacity=capacity,
         directives=directives,
-        nodes=_planned_nodes(files) if directives.swap else 1,
+        nodes=_planned_nodes(arguments) if directives.swap else 1,
     )
 
 
-def _directives(arguments: Arguments, files: Files, capacity: Capacity) -> Directives:
+def _directives(arguments: Arguments, capacity: Capacity) -> Directives:
     # Slurm writes no script for salloc and srun when it only has to make or destroy persistent buffers (dw.c, bb_p_job_validate2
     # returns before that). Whoever reserved bricks has directives, and must not start without their buffers.
     if arguments.required("job") and "job" in arguments.missing and not (capacity.bytes or capacity.granules):
         return parse_script("")
-    return script(arguments, files)
+    return script(arguments)
 
 
-def _planned_nodes(files: Files) -> int:
+def _planned_nodes(arguments: Arguments) -> int:
     # Slurm leaves the option out when it has not planned the job yet (dw.c, _queue_stage_in).
-    return max(1, count(parse_nodes(files.get("nodehostnamefile", ""))))
+    return max(1, count(parse_nodes(arguments.files.get("nodehostnamefile", ""))))
 
 
 def _setup(asked: Setup, site: FrontEndContext) -> Verb[Answer]:
@@ -101,23 +98,23 @@ def _setup(asked: Setup, site: FrontEndContext) -> Verb[Answer]:
 
 
 def _claim(asked: Setup, group: int, view: View) -> Claim:
-    wish, pool = asked.directives, asked.capacity.pool
-    wanted = in_bytes(view, pool, wish.capacity, wish.granules)
+    directives, pool = asked.directives, asked.capacity.pool
+    capacity = in_bytes(view, pool, directives.capacity, directives.granules)
     # Slurm's own sum has swap in it, but counts "150GB" a node as 150 bytes (dw.c, _get_bb_job): it is the least that is right.
     reserved = in_bytes(view, pool, asked.capacity.bytes, asked.capacity.granules)
-    size = max(reserved, wanted + wish.swap * asked.nodes)
+    size = max(reserved, capacity + directives.swap * asked.nodes)
     request = Request(
         owner=asked.owner,
         group=group,
         pool=pool if size else "",
-        capacity=wanted,
-        swap=wish.swap,
-        striped=wish.striped,
-        private=wish.private,
-        persistent=wish.persistent,
-        stage_in=wish.stage_in,
-        stage_out=wish.stage_out,
-        digest=wish.digest,
+        capacity=capacity,
+        swap=directives.swap,
+        striped=directives.striped,
+        private=directives.private,
+        persistent=directives.persistent,
+        stage_in=directives.stage_in,
+        stage_out=directives.stage_out,
+        digest=directives.digest,
     )
     return Claim(token=asked.token, kind="job", request=request, size=size)
 
@@ -141,7 +138,7 @@ def _real_size(token: str, site: FrontEndContext) -> Verb[Answer]:
     return answers.json({"units": "bytes", "capacity": reported or (session.volume.capacity if session.volume else 0)})
 
 
-def _read_paths(arguments: Arguments, _: Files) -> str:
+def _read_paths(arguments: Arguments) -> str:
     arguments.required("pathfile")
     return job_token(arguments)
 
@@ -168,14 +165,14 @@ def _lines(variables: Mapping[str, str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A job is about to start on these hosts (folded); ``None`` when Slurm told of none."""
+    """A job is about to start on these hosts (folded); ``None`` when Slurm named none."""
 
     token: str
     hosts: str | None
 
 
-def _read_start(arguments: Arguments, files: Files) -> Start:
-    nodes = files.get("nodehostnamefile")
+def _read_start(arguments: Arguments) -> Start:
+    nodes = arguments.files.get("nodehostnamefile")
     return Start(job_token(arguments), None if nodes is None else parse_nodes(nodes))
 
 
@@ -194,10 +191,10 @@ def _pre_run(asked: Start, site: FrontEndContext) -> Verb[Answer]:
 
 
 FUNCTIONS = (
-    Function("job_process", script, at_once(_job_process), under_lock),
-    Function("setup", _read_setup, _setup, other),
-    Function("data_in", job_token, _data_in, _stage_in_seconds),
-    Function("real_size", job_token, _real_size, reading),
-    Function("paths", _read_paths, _paths, under_lock),
-    Function("pre_run", _read_start, _pre_run, other),
+    Function("job_process", script, at_once(_job_process), under_lock, open_to="slurm"),
+    Function("setup", _read_setup, _setup, other, open_to="slurm"),
+    Function("data_in", job_token, _data_in, _stage_in_seconds, open_to="slurm"),
+    Function("real_size", job_token, _real_size, reading, open_to="slurm"),
+    Function("paths", _read_paths, _paths, under_lock, open_to="slurm"),
+    Function("pre_run", _read_start, _pre_run, other, open_to="slurm"),
 )

@@ -2,7 +2,8 @@
 
 Slurm reads ids and sizes with an integer accessor only: a string counts as 0, and then every session is charged the sum of all
 instances (dw.c, _json_parse_sessions_object). When one of these fails it must print no JSON at all: Slurm then leaves everything as
-it was, while an empty list would make it forget every buffer (dw.c, _load_state and _timeout_bb_rec).
+it was, while an empty list would make it forget every buffer (dw.c, _load_state and _timeout_bb_rec), as it forgets one that is not
+listed for a minute: rather no answer than an old one.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ import msgspec
 
 from dacc_core.registry.records import Session
 from dacc_core.registry.view import View
-from dacc_core.verbs.frontend import Answer, FrontEndContext
+from dacc_core.verbs.frontend import Answer, FrontEndContext, Function, at_once, check_fresh
 from fakewarp import answers
-from fakewarp.functions.base import Function, at_once, check_fresh, no_such_pool, nothing, reading
+from fakewarp.functions.base import no_such_pool, nothing, reading
 
 
 class PoolRow(msgspec.Struct, gc=False):
@@ -73,8 +74,8 @@ def listed(view: View) -> list[Session]:
 
     Not those that are kept because their stage-out is owed: to Slurm they are gone.
     """
-    found = (entry.record for entry in view.sessions.values())
-    return sorted((session for session in found if session.kind != "kept"), key=lambda session: session.id)
+    sessions = (entry.record for entry in view.sessions.values())
+    return sorted((session for session in sessions if session.kind != "kept"), key=lambda session: session.id)
 
 
 def _pools(_: None, site: FrontEndContext) -> Answer:

@@ -22,7 +22,8 @@ from dacc_core.values import Record
 from dacc_core.verbs.frontend import Answer, Call, FrontEnd, FrontEndContext, PeerCredentials
 from dacc_core.verbs.operations import Verb
 from dacc_core.verbs.sessions import VerbContext
-from fakewarp.frontend import DWSTAT, FRONTEND
+from fakewarp.dwstat.frontend import DWSTAT
+from fakewarp.frontend import FRONTEND
 
 SLURM = PeerCredentials(uid=64030, trusted=True)
 OWNER = PeerCredentials(uid=1001)
@@ -87,7 +88,7 @@ class Slurm:
         scene = VerbContext(core.view, lambda: self.cores[node].now.wall, buffer_wait=self.buffer_wait)
         site = FrontEndContext(scene, self.config, lambda: self.sim.now.mono - core.heard, reply.told.append)
         verb = _counted(frontend.run(parsed, site), reply)
-        limit = frontend.deadline(parsed, self.config) if seconds is None else seconds
+        limit = parsed.function.seconds(self.config) if seconds is None else seconds
         self.cores[node].send(verb, limit, "", partial(_answered, reply, frontend, parsed))
         return reply
 

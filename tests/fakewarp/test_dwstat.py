@@ -9,7 +9,7 @@ import pytest
 from dacc_core.registry.records import Attachment, Event, Failure, Goal, Running, Session, Status
 from dacc_core.values import Progress
 from dacc_core.verbs.frontend import Answer
-from fakewarp.frontend import DWSTAT
+from fakewarp.dwstat.frontend import DWSTAT
 
 from .driver import STAGED, STRANGER, ask, cluster, refused, view_of
 from .records import Records, host, pool, session, sessions

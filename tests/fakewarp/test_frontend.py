@@ -10,7 +10,8 @@ from dacc_core.config import Config
 from dacc_core.config.settings import SlurmSettings
 from dacc_core.errors import BufferInUse, DaccError, StepFailed, StillWorking, all_errors
 from dacc_core.verbs.frontend import Call, PeerCredentials
-from fakewarp.frontend import DWSTAT, FRONTEND
+from fakewarp.dwstat.frontend import DWSTAT
+from fakewarp.frontend import FRONTEND
 from fakewarp.functions import FUNCTIONS
 
 from .driver import OWNER, SLURM, STAGED, STRANGER, STRIPED, Slurm, ask, cluster, refused, succeeded, view_of
@@ -28,7 +29,7 @@ ARGS = {
 
 def deadline(function: str, config: Config) -> float:
     call = Call(("--function", function, *ARGS.get(function, ())), {"job": STRIPED}, SLURM)
-    return FRONTEND.deadline(FRONTEND.parse(call), config)
+    return FRONTEND.parse(call).function.seconds(config)
 
 
 @pytest.fixture
@@ -122,7 +123,7 @@ def test_deadlines_follow_the_sites_timeouts() -> None:
 
 
 def test_dwstat_answers_before_slurm_gives_it_up() -> None:
-    assert DWSTAT.deadline(DWSTAT.parse(Call(())), Config()) < 2.0
+    assert DWSTAT.parse(Call(())).function.seconds(Config()) < 2.0
 
 
 def test_a_call_that_takes_too_long_says_that_the_work_goes_on() -> None:
