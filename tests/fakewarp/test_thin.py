@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NoReturn
@@ -107,7 +108,8 @@ def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("__init__.py", "thin.py"):
         shutil.copy(PACKAGE / name, package)
     (package / "__main__.py").write_text(STUB.format(name="fakewarp"))
-    (package / "dwstat.py").write_text(STUB.format(name="dwstat"))
+    (package / "dwstat").mkdir()
+    (package / "dwstat/__main__.py").write_text(STUB.format(name="dwstat"))
     make_programs(root)
     return root
 
@@ -119,6 +121,11 @@ def make_programs(root: Path) -> None:
     (root / "bin/python3").symlink_to(python)
     for name in ("fakewarp", "dwstat"):
         shutil.copy(PACKAGE / "scripts" / name, root / "bin")
+
+
+@pytest.mark.parametrize("module", ["fakewarp", "fakewarp.dwstat", "fakewarp.slurm"])
+def test_what_the_thin_client_becomes_can_be_run(module: str) -> None:
+    assert find_spec(f"{module}.__main__")
 
 
 @pytest.fixture
