@@ -1,6 +1,6 @@
 """The walker's answers as we take them: they come from a process of the user's, who may have written them himself.
 
-Nothing that root does depends on what they say, and whatever has not the shape that our walker gives it is no answer.
+Nothing that root does depends on them, and whatever has not the shape that our walker gives it is no answer.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ import msgspec
 
 from ..names import clean_text
 
-MOST = (1 << 63) - 1
+MAX_COUNT = (1 << 63) - 1
 """What a record can hold; totals stop there."""
 
-Count = Annotated[int, msgspec.Meta(ge=0, le=MOST)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_COUNT)]
 Path = Annotated[str, msgspec.Meta(max_length=1 << 15)]
 Text = Annotated[str, msgspec.Meta(max_length=1 << 10)]
 T = TypeVar("T")
 
 
-class Answer(msgspec.Struct, frozen=True):
+class WalkerAnswer(msgspec.Struct, frozen=True):
     """Base of all answers."""
 
 
-class Refusal(Answer, frozen=True):
+class PairRefusal(WalkerAnswer, frozen=True):
     """A pair that cannot be copied; ``side``: the one at fault, where ``path`` is."""
 
     refused: Literal["missing", "denied", "full", "wrong"]
@@ -35,7 +35,7 @@ class Refusal(Answer, frozen=True):
     side: Literal["source", "destination"]
 
 
-class Surveyed(Answer, frozen=True):
+class PairSurvey(WalkerAnswer, frozen=True):
     """What a pair's paths resolve to, and the totals of its source."""
 
     source: Path
@@ -43,44 +43,44 @@ class Surveyed(Answer, frozen=True):
     folder: bool
     files: Count
     bytes: Count
-    growth: Annotated[int, msgspec.Meta(ge=-MOST, le=MOST)]
-    changed: Annotated[int, msgspec.Meta(ge=-MOST, le=MOST)]
+    growth: Annotated[int, msgspec.Meta(ge=-MAX_COUNT, le=MAX_COUNT)]
+    changed: Annotated[int, msgspec.Meta(ge=-MAX_COUNT, le=MAX_COUNT)]
 
 
-class Survey(Answer, frozen=True):
+class SurveyAnswer(WalkerAnswer, frozen=True):
     """Pairs, and when the walker began to look."""
 
     begun: Annotated[float, msgspec.Meta(ge=0, le=1e12)]
     pairs: list[dict[str, Any]]
 
 
-class Clash(Answer, frozen=True):
-    """Two pairs that would write one file: ``below`` the first one's destination."""
+class PairClash(WalkerAnswer, frozen=True):
+    """Two pairs that would write one file, ``below`` the first one's destination."""
 
-    one: Count
-    other: Count
+    first: Count
+    second: Count
     below: Path
 
 
-class Clashes(Answer, frozen=True):
-    """The first clash that was found, if there is any."""
+class ClashAnswer(WalkerAnswer, frozen=True):
+    """The first clash, if there is any."""
 
-    found: Clash | None
+    clash: PairClash | None
 
 
-class Prepared(Answer, frozen=True):
+class PairPreparation(WalkerAnswer, frozen=True):
     """A pair's destination may be written; whether it is like a new one."""
 
     fresh: bool
 
 
-class Preparation(Answer, frozen=True):
+class PreparationAnswer(WalkerAnswer, frozen=True):
     """Pairs."""
 
     pairs: list[dict[str, Any]]
 
 
-class Compared(Answer, frozen=True):
+class PairComparison(WalkerAnswer, frozen=True):
     """A pair's totals after the copy, and the first differences: where, what, and whether the source changed meanwhile."""
 
     files: Count
@@ -89,19 +89,19 @@ class Compared(Answer, frozen=True):
     differences: Annotated[list[tuple[Path, Text, bool]], msgspec.Meta(max_length=20)]
 
 
-class Comparison(Answer, frozen=True):
+class ComparisonAnswer(WalkerAnswer, frozen=True):
     """Pairs."""
 
-    pairs: list[Compared]
+    pairs: list[PairComparison]
 
 
-class Content(Answer, frozen=True):
+class ContentAnswer(WalkerAnswer, frozen=True):
     """A file's content in hexadecimal digits."""
 
     content: Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{2})*$")]
 
 
-class Used(Answer, frozen=True):
+class UsageAnswer(WalkerAnswer, frozen=True):
     """Bytes that a buffer holds."""
 
     bytes: Count
@@ -121,16 +121,16 @@ def _no_number(text: str) -> NoReturn:
     raise ValueError(f"{text} is no number")
 
 
-def read(answer: Any, kind: type[T]) -> T | Refusal:
+def read(answer: Any, kind: type[T]) -> T | PairRefusal:
     """An answer, or the refusal that it is. Raises ValueError."""
     if not (isinstance(answer, dict) and "refused" in answer):
         return msgspec.convert(answer, kind)
-    refusal = msgspec.convert(answer, Refusal)
+    refusal = msgspec.convert(answer, PairRefusal)
     return msgspec.structs.replace(refusal, why=clean_text(refusal.why))
 
 
-def read_each(answers: list[Any], kind: type[T], expected: int) -> list[T | Refusal]:
-    """One for each pair that was asked about. Raises ValueError."""
+def read_each(answers: list[Any], kind: type[T], expected: int) -> list[T | PairRefusal]:
+    """One for each pair of a question. Raises ValueError."""
     if len(answers) != expected:
         raise ValueError(f"it is about {len(answers)} pairs and not about {expected}")
     return [read(answer, kind) for answer in answers]

@@ -1,4 +1,4 @@
-"""What a mover is asked and what it answers."""
+"""What a mover gets, and what it returns."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Root:
 class CopyOrder:
     """Copy these requests on ``host``, as ``uid`` and ``gid``.
 
-    ``context.hosts`` is the fenced runner; ``context.progress`` hears about once a second. ``roots``: for each buffer variable
+    ``context.hosts`` is the fenced runner; ``context.progress`` is called about once a second. ``roots``: for each buffer variable
     (``DW_JOB_STRIPED``, ``DW_PERSISTENT_STRIPED_x``, without the ``$``) the directory on the host that it stands for.
     ``limit``: bytes that the session's own volume may hold when nothing below us enforces it; 0 is no limit.
     ``resumed``: the last try's :attr:`~dacc_core.values.Progress.cleared`, empty for the first one.
@@ -69,7 +69,7 @@ class CopyReport:
 class Mover(Protocol):
     """Copies data as a user.
 
-    What was at the destinations before is never taken for copied. When it is out of the way, the progress that is told has a mark of that
+    What was at the destinations before is never taken for copied. When it is out of the way, the reported progress has a mark of that
     (:attr:`~dacc_core.values.Progress.cleared`); an order that has this mark as ``resumed`` goes on where the last one was interrupted.
     """
 

@@ -26,11 +26,11 @@ def buffer(volume: str, name: str, owner: int) -> int:
         fd = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=top)
     except NotADirectoryError:
         raise OSError(0, "is not a directory, and a link is not followed there") from None
-    found = os.fstat(fd)
-    if found.st_dev != os.fstat(top).st_dev:
+    info = os.fstat(fd)
+    if info.st_dev != os.fstat(top).st_dev:
         raise OSError(0, "is of another filesystem than the volume")
-    if found.st_uid != owner:
-        raise OSError(0, f"belongs to uid {found.st_uid} and not to uid {owner}, whose buffer it is")
+    if info.st_uid != owner:
+        raise OSError(0, f"belongs to uid {info.st_uid} and not to uid {owner}, whose buffer it is")
     os.close(top)
     return fd
 
@@ -45,9 +45,9 @@ def show(fd: int, passage: str) -> None:
         raise OSError(0, f"could not be bound to {passage} (mount ended with status {status})")
 
 
-def enter(passage: str, places: "list[tuple[str, str, int]]") -> None:
+def enter(passage: str, buffers: "list[tuple[str, str, int]]") -> None:
     """Open all buffers, and go to the first."""
-    for number, (volume, name, owner) in enumerate(places, FIRST):
+    for number, (volume, name, owner) in enumerate(buffers, FIRST):
         try:
             fd = buffer(volume, name, owner)
             os.dup2(fd, number)
@@ -58,7 +58,7 @@ def enter(passage: str, places: "list[tuple[str, str, int]]") -> None:
                 show(number, passage)
         except OSError as error:
             sys.exit(f"{volume}/{name}: {error.strerror}")
-    if places:
+    if buffers:
         os.fchdir(FIRST)
 
 
@@ -72,7 +72,7 @@ def become(command: "list[str]") -> None:
 
 
 def main(passage: str, count: int, words: "list[str]") -> None:
-    """What the arguments say."""
+    """Enter the buffers and run the command of the arguments."""
     end = 3 * count
     enter(passage, [(words[at], words[at + 1], int(words[at + 2])) for at in range(0, end, 3)])
     become(words[end:])

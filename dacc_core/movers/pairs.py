@@ -22,7 +22,7 @@ Kind = Literal["file", "directory", "any"]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class StagePath:
     """One side of a copy: ``path`` is absolute, or relative (``./…``) to the root of the buffer that ``variable`` names."""
 
     path: str
@@ -38,8 +38,8 @@ class Pair:
     """One copy. A pair of kind ``any`` takes what its source is. ``listed``: the list and the line that it is from, for people."""
 
     kind: Kind
-    source: Place
-    destination: Place
+    source: StagePath
+    destination: StagePath
     listed: str = ""
 
     @property
@@ -52,35 +52,35 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class PathReader:
     """Reads paths as users write them. ``roots``: the variables of the job's buffers."""
 
     direction: Direction
     roots: Collection[str]
     home: str
 
-    def place(self, side: str, written: str) -> Place:
+    def path(self, side: str, written: str) -> StagePath:
         """A path that may start with a buffer's variable or ``~/``. Raises InvalidRequest."""
         what = f"stage_{self.direction} {side} {show(written)}"
         if "\0" in written:
             raise InvalidRequest(why=f"{what} contains a NUL character")
         if match := _BUFFER.fullmatch(written):
-            return Place(f".{match[3] or ''}", self._known(what, match[1] or match[2]), written)
+            return StagePath(f".{match[3] or ''}", self._buffer(what, match[1] or match[2]), written)
         if written == "~" or written.startswith("~/"):
-            return Place(self.home + written[1:], "", written)
+            return StagePath(self.home + written[1:], "", written)
         if not written.startswith("/"):
             raise InvalidRequest(why=f"{what} must start with /, ~/ or a buffer's variable such as $DW_JOB_STRIPED")
-        return Place(written, "", written)
+        return StagePath(written, "", written)
 
-    def _known(self, what: str, variable: str) -> str:
+    def _buffer(self, what: str, variable: str) -> str:
         if variable not in self.roots:
-            known = ", ".join(f"${name}" for name in self.roots) or "none"
-            raise InvalidRequest(why=f"{what} names a buffer that this job does not have (it has: {known})")
+            variables = ", ".join(f"${name}" for name in self.roots) or "none"
+            raise InvalidRequest(why=f"{what} names a buffer that this job does not have (it has: {variables})")
         return variable
 
     def pair(self, kind: Kind, source: str, destination: str) -> Pair:
         """A pair whose buffer's side is where the direction wants it. Raises InvalidRequest."""
-        pair = Pair(kind, self.place("source", source), self.place("destination", destination))
+        pair = Pair(kind, self.path("source", source), self.path("destination", destination))
         inner, outer = (pair.destination, pair.source) if self.direction == "in" else (pair.source, pair.destination)
         side = "destination" if self.direction == "in" else "source"
         if not inner.variable:

@@ -13,11 +13,11 @@ from ..errors import DaccError, Denied, NoSpace, StepFailed
 from ..failpoints import failpoint
 from ..sdk.hosts import CommandResult
 from ..values import Progress
-from .answers import MOST
+from .answers import MAX_COUNT
 from .base import CopyOrder, CopyReport, show
-from .manifest import Found, Walker
-from .pairs import Pair, Places
-from .users import PASSAGE, entering, look_up
+from .pairs import Pair, PathReader
+from .users import PASSAGE, entering, look_up_user
+from .walker_client import SurveyedPair, WalkerClient
 
 OWN_VOLUME = "DW_JOB_STRIPED"
 """The buffer that :attr:`CopyOrder.limit` is about, when a job has several."""
@@ -68,7 +68,7 @@ except OSError as error:
 
 
 @dataclass(slots=True)
-class Meter:
+class ProgressMeter:
     """Reads rsync's progress lines and reports at most once a second."""
 
     report: Callable[[Progress], None]
@@ -78,7 +78,7 @@ class Meter:
     done_files: int = 0
     done_bytes: int = 0
     _rest: bytes = b""
-    _told: float = field(default_factory=time.monotonic)
+    _reported_at: float = field(default_factory=time.monotonic)
 
     def feed(self, chunk: bytes) -> None:
         """Standard output of a running rsync."""
@@ -86,27 +86,27 @@ class Meter:
         for line in reversed(lines):
             # Of so many digits at most: it is a process of the user's that writes this.
             if match := re.match(rb"\s*(\d{1,18})\s+\d{1,3}%.*?(?:\(xfr#(\d{1,18})\b|$)", line):
-                self._tell(int(match[2] or 0), int(match[1]))
+                self._report_now_and_then(int(match[2] or 0), int(match[1]))
                 return
 
-    def done(self, one: Found) -> None:
+    def done(self, pair: SurveyedPair) -> None:
         """A pair is copied: what it had counts, whether it was transferred now or before."""
-        self.done_files += one.files
-        self.done_bytes += one.bytes
+        self.done_files += pair.files
+        self.done_bytes += pair.bytes
         self._rest = b""
-        self._tell(0, 0)
+        self._report_now_and_then(0, 0)
 
-    def _tell(self, files: int, size: int) -> None:
+    def _report_now_and_then(self, files: int, size: int) -> None:
         now = time.monotonic()
-        if now - self._told >= _PROGRESS_SECONDS:
-            self._told = now
-            self.tell(files, size)
+        if now - self._reported_at >= _PROGRESS_SECONDS:
+            self._reported_at = now
+            self.report_now(files, size)
 
-    def tell(self, files: int = 0, size: int = 0) -> None:
+    def report_now(self, files: int = 0, size: int = 0) -> None:
         """Report now; ``files`` and ``size`` are of the pair under way."""
-        files = min(self.done_files + files, self.total_files, MOST)
-        size = min(self.done_bytes + size, self.total_bytes, MOST)
-        total_files, total_bytes = min(self.total_files, MOST), min(self.total_bytes, MOST)
+        files = min(self.done_files + files, self.total_files, MAX_COUNT)
+        size = min(self.done_bytes + size, self.total_bytes, MAX_COUNT)
+        total_files, total_bytes = min(self.total_files, MAX_COUNT), min(self.total_bytes, MAX_COUNT)
         self.report(Progress(files=files, bytes=size, total_files=total_files, total_bytes=total_bytes, cleared=self.cleared))
 
 
@@ -121,65 +121,65 @@ class RsyncMover:
         begun = time.monotonic()
         order.context.cancel.check(order.step)
         order.context.deadline.check(order.step)
-        user = look_up(order.context, order.host, order.uid, order.gid)
-        walker = Walker(order, user)
-        found = _each_once(walker.survey(_pairs(order, walker, user.home)))
-        walker.check_apart(found)
-        _check_space(order, walker, found)
-        mark = _mark(order, found)
-        fresh = walker.prepare(found, resumed=order.resumed == mark)
-        meter = Meter(order.context.progress, sum(one.files for one in found), sum(one.bytes for one in found), mark)
-        meter.tell()
-        for one, new in zip(found, fresh, strict=True):
+        user = look_up_user(order.context, order.host, order.uid, order.gid)
+        walker = WalkerClient(order, user)
+        pairs = _each_once(walker.survey(_pairs(order, walker, user.home)))
+        walker.check_apart(pairs)
+        _check_space(order, walker, pairs)
+        mark = _mark(order, pairs)
+        fresh = walker.prepare(pairs, resumed=order.resumed == mark)
+        meter = ProgressMeter(order.context.progress, sum(pair.files for pair in pairs), sum(pair.bytes for pair in pairs), mark)
+        meter.report_now()
+        for pair, new in zip(pairs, fresh, strict=True):
             failpoint("mover-rsync")
-            _rsync(walker, one, new, meter)
-            meter.done(one)
-        self._compare(walker, found, meter)
-        meter.tell()
-        return CopyReport(min(meter.done_files, MOST), min(meter.done_bytes, MOST), time.monotonic() - begun)
+            _rsync(walker, pair, new, meter)
+            meter.done(pair)
+        self._compare(walker, pairs, meter)
+        meter.report_now()
+        return CopyReport(min(meter.done_files, MAX_COUNT), min(meter.done_bytes, MAX_COUNT), time.monotonic() - begun)
 
-    def _compare(self, walker: Walker, found: Sequence[Found], meter: Meter) -> None:
+    def _compare(self, walker: WalkerClient, pairs: Sequence[SurveyedPair], meter: ProgressMeter) -> None:
         try:
-            walker.compare(found, self._digest)
+            walker.compare(pairs, self._digest)
         except StepFailed:
-            meter.cleared = ""  # what was found wrong is not gone on with, although it may have its source's size and time
-            meter.tell()
+            meter.cleared = ""  # a copy that differs is not gone on with, although it may have its source's size and time
+            meter.report_now()
             raise
 
 
-def _each_once(found: Sequence[Found]) -> list[Found]:
+def _each_once(pairs: Sequence[SurveyedPair]) -> list[SurveyedPair]:
     """What is asked for twice, the same source at the same place, is one copy."""
-    unique: dict[tuple[str, str, str], Found] = {}
-    for one in found:
-        unique.setdefault((one.pair.variable, one.source, one.destination), one)
+    unique: dict[tuple[str, str, str], SurveyedPair] = {}
+    for pair in pairs:
+        unique.setdefault((pair.variable, pair.source, pair.destination), pair)
     return list(unique.values())
 
 
-def _mark(order: CopyOrder, found: Sequence[Found]) -> str:
+def _mark(order: CopyOrder, pairs: Sequence[SurveyedPair]) -> str:
     """A name for this very copy: what is resumed must be of the same sources, unchanged, and have cleared the same destinations.
 
     Nobody can set back when a file was changed (ctime). Paths may be a host's own.
     """
-    pairs = [(one.pair.variable, one.source, one.destination, one.folder, one.files, one.bytes, one.changed) for one in found]
-    return hashlib.sha256(repr((order.direction, order.host, pairs)).encode()).hexdigest()[:32]
+    facts = [(pair.variable, pair.source, pair.destination, pair.folder, pair.files, pair.bytes, pair.changed) for pair in pairs]
+    return hashlib.sha256(repr((order.direction, order.host, facts)).encode()).hexdigest()[:32]
 
 
-def _pairs(order: CopyOrder, walker: Walker, home: str) -> list[Pair]:
-    places = Places(order.direction, order.roots, home)
+def _pairs(order: CopyOrder, walker: WalkerClient, home: str) -> list[Pair]:
+    reader = PathReader(order.direction, order.roots, home)
     pairs: list[Pair] = []
     for request in order.requests:
         if request.kind == "list":
-            listing = places.place("list", request.source)
-            pairs += places.pairs_of_list(request.source, walker.read_list(listing), request.destination)
+            listing = reader.path("list", request.source)
+            pairs += reader.pairs_of_list(request.source, walker.read_list(listing), request.destination)
         else:
-            pairs.append(places.pair(request.kind, request.source, request.destination))
+            pairs.append(reader.pair(request.kind, request.source, request.destination))
     return pairs
 
 
-def _check_space(order: CopyOrder, walker: Walker, found: Sequence[Found]) -> None:
+def _check_space(order: CopyOrder, walker: WalkerClient, pairs: Sequence[SurveyedPair]) -> None:
     """Hold a volume to its capacity where its filesystem does not. Raises NoSpace."""
     variable = OWN_VOLUME if OWN_VOLUME in order.roots else next(iter(order.roots), "")
-    growth = sum(one.growth for one in found if one.pair.destination.variable == variable)
+    growth = sum(pair.growth for pair in pairs if pair.requested.destination.variable == variable)
     if not order.limit or growth <= 0:
         return
     used = walker.usage(order.roots[variable])
@@ -189,48 +189,48 @@ def _check_space(order: CopyOrder, walker: Walker, found: Sequence[Found]) -> No
         raise NoSpace(why=f"{order.step} needs {growth} bytes in ${variable}, {left}: ask for more capacity")
 
 
-def _rsync(walker: Walker, one: Found, new: bool, meter: Meter) -> None:
+def _rsync(walker: WalkerClient, pair: SurveyedPair, new: bool, meter: ProgressMeter) -> None:
     """Copy one pair. Its paths are absolute: rsync reads them neither as an option nor as a remote host."""
     order = walker.order
     context = order.context
     context.cancel.check(order.step)
     context.deadline.check(order.step)
-    result = context.hosts.run([order.host], _command(walker, one, new), timeout=context.deadline.remaining(), on_output=meter.feed)[
+    result = context.hosts.run([order.host], _command(walker, pair, new), timeout=context.deadline.remaining(), on_output=meter.feed)[
         order.host
     ]
     if result.error is not None:
         raise result.error
     if result.returncode:
-        raise _error(walker, one, result)
+        raise _error(walker, pair, result)
 
 
-def _command(walker: Walker, one: Found, new: bool) -> list[str]:
+def _command(walker: WalkerClient, pair: SurveyedPair, new: bool) -> list[str]:
     """rsync as the user. A directory that was there before keeps its owner, mode and times: it may be a project's or the buffer's root."""
-    python, root = walker.order.context.hosts.python, walker.order.roots[one.pair.variable]
+    python, root = walker.order.context.hosts.python, walker.order.roots[pair.variable]
     passage = PASSAGE if walker.user.needs_passage else ""
-    slash = "/" if one.folder else ""  # the directory's content, not the directory
+    slash = "/" if pair.folder else ""  # the directory's content, not the directory
     inside = passage or root.path
-    paths = [(inside + path[1:] if path.startswith("./") else path) + slash for path in (one.source, one.destination)]
-    words = (*RSYNC, "--", *paths) if new or not one.folder else (python, "-I", "-S", "-c", _WITH_CONTENT, *RSYNC, *_CONTENT, "--", *paths)
+    paths = [(inside + path[1:] if path.startswith("./") else path) + slash for path in (pair.source, pair.destination)]
+    words = (*RSYNC, "--", *paths) if new or not pair.folder else (python, "-I", "-S", "-c", _WITH_CONTENT, *RSYNC, *_CONTENT, "--", *paths)
     return entering(python, [root], walker.user.command(words), passage)
 
 
-def _error(walker: Walker, one: Found, result: CommandResult) -> DaccError:
+def _error(walker: WalkerClient, pair: SurveyedPair, result: CommandResult) -> DaccError:
     """What rsync's exit status and first words mean."""
-    variable = f"${one.pair.variable}".encode()
-    stderr = result.stderr.replace(PASSAGE.encode(), variable).replace(os.fsencode(walker.order.roots[one.pair.variable].path), variable)
+    variable = f"${pair.variable}".encode()
+    stderr = result.stderr.replace(PASSAGE.encode(), variable).replace(os.fsencode(walker.order.roots[pair.variable].path), variable)
     lines = [line for line in stderr.split(b"\n") if line.strip()]
     text = next((line for line in lines if re.search(rb"\(\d+\)$", line)), lines[0] if lines else b"")
-    said = show(text.removeprefix(b"rsync: "))[:500] or f"exit status {result.returncode}"
-    copied = f"{one.pair.source} to {one.pair.destination}"
+    reason = show(text.removeprefix(b"rsync: "))[:500] or f"exit status {result.returncode}"
+    copied = f"{pair.requested.source} to {pair.requested.destination}"
     full = next((line for line in lines if re.search(rb"\((28|122)\)$", line)), b"")  # ENOSPC, EDQUOT
     if full:
         return NoSpace(why=f"{walker.order.step} of {copied}: {show(full.removeprefix(b'rsync: '))[:500]}")
     # EPERM, EACCES. In place, rsync answers EACCES by trying to open without creating, and reports that attempt's ENOENT.
     if re.search(rb"\((1|13)\)$|^rsync: \[receiver\] open .*\(2\)$", text):
-        return Denied(who=f"user {walker.order.uid}", what=f"copy {copied} on host {walker.order.host}", why=said)
+        return Denied(who=f"user {walker.order.uid}", what=f"copy {copied} on host {walker.order.host}", why=reason)
     if result.returncode == _VANISHED:
-        return walker.changed(one.pair.source, said)
+        return walker.changed(pair.requested.source, reason)
     if result.returncode == 127:
-        return walker.failure(f"host {walker.order.host} has no rsync: install it there ({said})")
-    return walker.failure(f"rsync of {copied}: {said} (exit status {result.returncode})")
+        return walker.failure(f"host {walker.order.host} has no rsync: install it there ({reason})")
+    return walker.failure(f"rsync of {copied}: {reason} (exit status {result.returncode})")

@@ -1,4 +1,4 @@
-"""Who copies: a user as the mover host knows him, and how a command becomes his."""
+"""Who copies: a user as the mover host has it, and how a command is run as that user."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _NOT_FOUND = 2  # getent(1): the key is not in the database
 
 
 @dataclass(frozen=True, slots=True)
-class User:
-    """A user on one host. ``switch`` are the words that turn a command into his; none when we are he already."""
+class MoverUser:
+    """A user as the mover host has it. ``switch`` are the words that run a command as that user; none when we are that user."""
 
     uid: int
     name: str
@@ -47,28 +47,28 @@ def entering(python: str, roots: Sequence[Root], command: Sequence[str], passage
     The buffers are entered before the command becomes a user's: the way to a volume's root may be closed to him. ``passage``: where
     it finds the first one as well, and nobody else does; for programs such as rsync that make every path absolute before they use it.
     """
-    places = [word for root in roots for word in (root.volume, root.name, str(root.owner))]
-    words = [python, "-I", "-S", "-c", _ENTER, passage, str(len(roots)), *places, *command]
+    buffers = [word for root in roots for word in (root.volume, root.name, str(root.owner))]
+    words = [python, "-I", "-S", "-c", _ENTER, passage, str(len(roots)), *buffers, *command]
     return ["unshare", "--mount", "--propagation", "private", "--", *words] if passage else words
 
 
-def look_up(context: Context, host: str, uid: int, gid: int) -> User:
-    """The user as ``host`` knows him. Raises NoSuchUser, Denied, and what the runner met."""
+def look_up_user(context: Context, host: str, uid: int, gid: int) -> MoverUser:
+    """The user as ``host`` has it. Raises NoSuchUser, Denied, and the runner's errors."""
     if uid == 0:
         raise Denied(who="root", what="have data staged", why="data is copied as the user who owns the job, never as root")
     name, home = _passwd(context, host, uid)
     groups = _ids(context, host, "-G", "--", name)
     if gid not in groups:
         raise Denied(who=f"user {name} ({uid})", what=f"copy data with group {gid}", why=f"host {host} does not count them to that group")
-    return User(uid, name, home, _switch(context, host, uid, gid, groups))
+    return MoverUser(uid, name, home, _switch(context, host, uid, gid, groups))
 
 
 def _switch(context: Context, host: str, uid: int, gid: int, groups: Sequence[int]) -> tuple[str, ...]:
-    us = _ids(context, host, "-u")[0]
-    if us == uid:
+    own_uid = _ids(context, host, "-u")[0]
+    if own_uid == uid:
         return ()
-    if us != 0:
-        raise Denied(who=f"dacc (uid {us} on host {host})", what=f"copy data as uid {uid}", why="only root can act as another user")
+    if own_uid != 0:
+        raise Denied(who=f"dacc (uid {own_uid} on host {host})", what=f"copy data as uid {uid}", why="only root can act as another user")
     identity = ("--reuid", str(uid), "--regid", str(gid), "--groups", ",".join(map(str, groups)))
     return ("setpriv", *identity, "--no-new-privs", "--inh-caps=-all", "--bounding-set=-all", "--")
 

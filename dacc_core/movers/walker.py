@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from typing import Any, Callable, Iterator  # noqa: UP035 - Python 3.6 has them nowhere else
 
 MAX_SHOWN = 5
-MOST = (1 << 63) - 1  # what a record can hold
+MAX_COUNT = (1 << 63) - 1  # what a record can hold
 DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class Refused(Exception):
+class PairRefused(Exception):
     """A pair that cannot be copied: kind (missing, denied, full, wrong), the path at fault, the reason."""
 
     def __init__(self, kind: str, path: bytes, why: str) -> None:
@@ -37,9 +37,9 @@ class Refused(Exception):
         self.why = why
 
 
-def refusal(error: "Refused | OSError", path: bytes, side: str) -> "dict[str, Any]":
+def refusal(error: "PairRefused | OSError", path: bytes, side: str) -> "dict[str, Any]":
     """An error as an answer; ``side`` (source or destination) is the one that we worked on."""
-    if isinstance(error, Refused):
+    if isinstance(error, PairRefused):
         return {"refused": error.kind, "path": error.path, "why": error.why, "side": side}
     name = error.filename if isinstance(error.filename, bytes) else path
     kinds = {errno.ENOENT: "missing", errno.EACCES: "denied", errno.EPERM: "denied", errno.ENOSPC: "full", errno.EDQUOT: "full"}
@@ -68,10 +68,10 @@ def landing(path: bytes) -> bytes:
             pass
         path = path.rstrip(b"/")
         if os.path.islink(path):
-            raise Refused("wrong", path, "is a symbolic link to something that does not exist")
+            raise PairRefused("wrong", path, "is a symbolic link to something that does not exist")
         path, name = os.path.split(path)
         if name == b"..":
-            raise Refused("wrong", path, "goes up (..) from a directory that does not exist")
+            raise PairRefused("wrong", path, "goes up (..) from a directory that does not exist")
         if name not in (b"", b"."):
             tail = b"/" + name + tail
         path = path or b"."
@@ -81,36 +81,36 @@ def in_buffer(path: bytes) -> bytes:
     """The path relative to the buffer's root, our working directory."""
     root = resolve(b".").rstrip(b"/") + b"/"
     if not (path + b"/").startswith(root):
-        raise Refused("wrong", path, "leads outside of its buffer")
+        raise PairRefused("wrong", path, "leads outside of its buffer")
     return b"./" + path[len(root) :]
 
 
 def origin_of(kind: str, source: bytes, staging_in: bool) -> bytes:
-    """The source resolved. Raises Refused, OSError."""
+    """The source resolved. Raises PairRefused, OSError."""
     origin = resolve(source)
     mode = os.stat(source).st_mode
     folder = stat.S_ISDIR(mode)
     if not folder and not stat.S_ISREG(mode):
-        raise Refused("wrong", source, "is neither a file nor a directory")
+        raise PairRefused("wrong", source, "is neither a file nor a directory")
     if folder and kind == "file":
-        raise Refused("wrong", source, "is a directory: say type=directory")
+        raise PairRefused("wrong", source, "is a directory: say type=directory")
     if not folder and kind == "directory":
-        raise Refused("wrong", source, "is not a directory: say type=file")
+        raise PairRefused("wrong", source, "is not a directory: say type=file")
     return origin if staging_in else in_buffer(origin)
 
 
 def target_of(source: bytes, origin: bytes, destination: bytes, staging_in: bool) -> bytes:
-    """The destination resolved; a file lands in a directory under its own name, as with cp. Raises Refused, OSError."""
+    """The destination resolved; a file lands in a directory under its own name, as with cp. Raises PairRefused, OSError."""
     folder = os.path.isdir(origin)
     target = landing(destination)
     if not folder and (destination.endswith(b"/") or os.path.isdir(destination)):
         target = landing(destination.rstrip(b"/") + b"/" + os.path.basename(source.rstrip(b"/")))
     if (target + b"/").startswith(resolve(origin).rstrip(b"/") + b"/"):
-        raise Refused("wrong", destination, "is inside of its source")
+        raise PairRefused("wrong", destination, "is inside of its source")
     if staging_in:
         target = in_buffer(target)
     if os.path.exists(target) and os.path.isdir(target) != folder:
-        raise Refused("wrong", destination, "is not a directory" if folder else "is a directory")
+        raise PairRefused("wrong", destination, "is not a directory" if folder else "is a directory")
     return target
 
 
@@ -118,15 +118,15 @@ def target_of(source: bytes, origin: bytes, destination: bytes, staging_in: bool
 
 
 def entries(top: bytes, unreadable: "Callable[[bytes, OSError], None]") -> "Iterator[tuple[bytes, os.stat_result]]":
-    """(path below top, lstat) of everything in a tree, the top first as b"". ``unreadable`` hears of errors."""
+    """(path below top, lstat) of everything in a tree, the top first as b"". ``unreadable`` is called for errors."""
     info = os.lstat(top)
     yield b"", info
     todo = [b""] if stat.S_ISDIR(info.st_mode) else []
     while todo:
         below = todo.pop()
         try:
-            with os.scandir(os.path.join(top, below)) as found:
-                for entry in found:
+            with os.scandir(os.path.join(top, below)) as directory:
+                for entry in directory:
                     path = os.path.join(below, entry.name)
                     info = entry.stat(follow_symlinks=False)
                     yield path, info
@@ -175,9 +175,9 @@ def status(path: bytes) -> "os.stat_result | None":
         return None
 
 
-def same_file(one: os.stat_result, other: os.stat_result) -> bool:
-    """Whether two looks were at one file."""
-    return (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
+def same_file(first: os.stat_result, second: os.stat_result) -> bool:
+    """Whether two results of stat are of the same file."""
+    return (first.st_dev, first.st_ino) == (second.st_dev, second.st_ino)
 
 
 def joined(top: bytes, below: bytes) -> bytes:
@@ -197,18 +197,18 @@ def survey_pair(kind: str, source: bytes, destination: bytes, staging_in: bool) 
         target = target_of(source, origin, destination, staging_in)
         side, path = "source", origin
         return dict(totals(origin, target), source=origin, destination=target, folder=os.path.isdir(origin))
-    except (Refused, OSError) as error:
+    except (PairRefused, OSError) as error:
         return refusal(error, path, side)
 
 
 def totals(origin: bytes, target: bytes) -> "dict[str, Any]":
-    """Count a source that must be readable as a whole, and how much its destination will grow. Raises Refused."""
+    """Count a source that must be readable as a whole, and how much its destination will grow. Raises PairRefused."""
     tally = Tally()
     growth = changed = 0
 
     def unreadable(path: bytes, error: OSError) -> None:
         if not isinstance(error, FileNotFoundError):
-            raise Refused("denied", path, error.strerror or str(error))
+            raise PairRefused("denied", path, error.strerror or str(error))
 
     for below, info in entries(origin, unreadable):
         changed = max(changed, info.st_ctime_ns)
@@ -216,20 +216,25 @@ def totals(origin: bytes, target: bytes) -> "dict[str, Any]":
             continue
         path = joined(origin, below)
         if stat.S_ISREG(info.st_mode) and not os.access(path, os.R_OK):
-            raise Refused("denied", path, os.strerror(errno.EACCES))
+            raise PairRefused("denied", path, os.strerror(errno.EACCES))
         if tally.new(info):
             old = status(joined(target, below))
             growth += occupied(info) - (occupied(old) if old and stat.S_ISREG(old.st_mode) else 0)
-    return {"files": tally.files, "bytes": min(tally.bytes, MOST), "growth": max(-MOST, min(growth, MOST)), "changed": changed}
+    return {
+        "files": tally.files,
+        "bytes": min(tally.bytes, MAX_COUNT),
+        "growth": max(-MAX_COUNT, min(growth, MAX_COUNT)),
+        "changed": changed,
+    }
 
 
 def survey(pairs: "list[tuple[str, bytes, bytes]]", staging_in: bool) -> "Any":
-    """Of each pair what :func:`survey_pair` says, and when we looked."""
+    """Of each pair what :func:`survey_pair` returns, and when the survey began."""
     begun = time.time()
     return {"begun": begun, "pairs": [survey_pair(*pair, staging_in) for pair in pairs]}
 
 
-class Below:
+class DirectoryTree:
     """The directories below a top, by descriptor: a link in the place of one is not followed, and neither is one that is put there.
 
     ``insist``: open those up that are closed to us, their owner.
@@ -300,7 +305,7 @@ def usage() -> "Any":
     """Bytes that the buffer holds. This one is root's, and goes through directories that users change meanwhile."""
     tally = Tally()
     total = 0
-    tree, todo = Below(b"."), [b""]
+    tree, todo = DirectoryTree(b"."), [b""]
     while todo:
         below = todo.pop()
         for name, info in listed(tree.enter(below)):
@@ -308,7 +313,7 @@ def usage() -> "Any":
                 todo.append(os.path.join(below, name))
             elif tally.new(info):
                 total += occupied(info)
-    return {"bytes": min(total, MOST)}
+    return {"bytes": min(total, MAX_COUNT)}
 
 
 def listed(fd: "int | None") -> "Iterator[tuple[bytes, os.stat_result]]":
@@ -339,7 +344,7 @@ def looked_at(fd: int, name: bytes) -> "os.stat_result | None":
 # Whether two pairs would write one file ---------------------------------------------------------------------------
 
 
-class Node:
+class TreeNode:
     """A place in the destinations: a directory that is there, or a name that is yet to be made.
 
     ``claims``: what will be there, as (number of the pair, path below its top); a dict, since it is a set in order. ``landed``: by the
@@ -347,29 +352,29 @@ class Node:
     """
 
     def __init__(self) -> None:
-        self.inside = {}  # type: dict[bytes, Node]
+        self.inside = {}  # type: dict[bytes, TreeNode]
         self.claims = {}  # type: dict[tuple[int, bytes], None]
         self.landed = {}  # type: dict[tuple[int, int], int]
 
 
-class Clash(Exception):
+class ClashError(Exception):
     """Two claims to one place; where it is below the first one's top."""
 
-    def __init__(self, claim: "tuple[int, bytes]", other: int) -> None:
-        self.one, self.below = claim
-        self.other = other
+    def __init__(self, claim: "tuple[int, bytes]", second: int) -> None:
+        self.first, self.below = claim
+        self.second = second
 
 
-class Places:
+class DestinationTree:
     """All destinations as one tree, into which the sources are laid: of these only what several have in common is looked at."""
 
     def __init__(self, pairs: "list[tuple[bytes, bytes, bool]]") -> None:
         self.pairs = pairs
-        self.known = {}  # type: dict[tuple[int, int], Node]
-        self.at = {}  # type: dict[bytes, Node]
+        self.directories = {}  # type: dict[tuple[int, int], TreeNode]
+        self.at = {}  # type: dict[bytes, TreeNode]
         self.mounts = mount_points()
 
-    def node(self, path: bytes) -> Node:
+    def node(self, path: bytes) -> TreeNode:
         """The node of a resolved path."""
         at, node = b"", self.child(b"/", {}, b"")
         for name in filter(None, path.split(b"/")):
@@ -377,55 +382,55 @@ class Places:
             node = self.child(at, node.inside, name)
         return node
 
-    def child(self, path: bytes, inside: "dict[bytes, Node]", name: bytes) -> Node:
+    def child(self, path: bytes, inside: "dict[bytes, TreeNode]", name: bytes) -> TreeNode:
         """One directory is one node, whatever it is called: a bind mount gives it other names."""
         node = self.at.get(path)
         if node is None:
-            node = self.at[path] = inside.setdefault(name, self.existing(path) or Node())
+            node = self.at[path] = inside.setdefault(name, self.existing(path) or TreeNode())
         return node
 
-    def existing(self, path: bytes) -> "Node | None":
+    def existing(self, path: bytes) -> "TreeNode | None":
         """The node of a directory that is there."""
         try:
             info = os.stat(path)
         except OSError:
             return None
-        return self.known.setdefault((info.st_dev, info.st_ino), Node()) if stat.S_ISDIR(info.st_mode) else None
+        return self.directories.setdefault((info.st_dev, info.st_ino), TreeNode()) if stat.S_ISDIR(info.st_mode) else None
 
-    def land(self) -> "list[Node]":
+    def land(self) -> "list[TreeNode]":
         """Lay down the tops of the sources. The same source at the same place twice is one copy."""
-        found = []
+        tops = []
         for number, (_, destination, folder) in enumerate(self.pairs):
             info, node = self.look((number, b"")), self.node(destination)
             if info and node.landed.setdefault((info.st_dev, info.st_ino), number) == number:
                 node.claims[number, b""] = None
-                found.append(node)
+                tops.append(node)
             for point in self.mounts if folder else []:
                 if point.startswith(destination.rstrip(b"/") + b"/"):
                     self.node(point)  # it may be a directory that another pair reaches by another name
-        return found
+        return tops
 
     def settle(self) -> None:
-        """Lay down the rest. Raises Clash."""
+        """Lay down the rest. Raises ClashError."""
         todo = self.land()
         while todo:
             todo += self.meet(todo.pop())
 
-    def meet(self, node: Node) -> "list[Node]":
+    def meet(self, node: TreeNode) -> "list[TreeNode]":
         """The claims to one place: at most one, or all directories. Returns the places below it that got claims by that."""
         looks = [(claim, self.look(claim)) for claim in sorted(node.claims)]
         # The same file or directory at the same place, by whatever request, is one: it cannot differ from itself.
         unique = {(info.st_dev, info.st_ino): (claim, info) for claim, info in reversed(looks) if info and not is_device(info)}
-        present = sorted(unique.values(), key=lambda one: one[0])
+        present = sorted(unique.values(), key=lambda entry: entry[0])
         if not all(stat.S_ISDIR(info.st_mode) for _, info in present):
             others = [number for (number, _), _ in present[1:]] or self.landed_below(node)
             if others:
-                raise Clash(present[0][0], others[0])
+                raise ClashError(present[0][0], others[0])
             return []
         claims = [claim for claim, _ in present]
-        return [self.add(node, name, some) for name, some in self.shared(node, claims) if self.is_news(node, name, some)]
+        return [self.add(node, name, new) for name, new in self.shared(node, claims) if self.is_news(node, name, new)]
 
-    def shared(self, node: Node, claims: "list[tuple[int, bytes]]") -> "Iterator[tuple[bytes, list[tuple[int, bytes]]]]":
+    def shared(self, node: TreeNode, claims: "list[tuple[int, bytes]]") -> "Iterator[tuple[bytes, list[tuple[int, bytes]]]]":
         """The names that several have, or one where something lands further below; and who has them."""
         first = {}  # type: dict[bytes, tuple[int, bytes]]
         several = {}  # type: dict[bytes, list[tuple[int, bytes]]]
@@ -436,15 +441,15 @@ class Places:
         for name in node.inside:
             if name in first:
                 several.setdefault(name, [first[name]])
-        return ((name, [(number, os.path.join(below, name)) for number, below in some]) for name, some in several.items())
+        return ((name, [(number, os.path.join(below, name)) for number, below in having]) for name, having in several.items())
 
-    def is_news(self, node: Node, name: bytes, claims: "list[tuple[int, bytes]]") -> bool:
-        """Whether some of these claims were not known."""
+    def is_news(self, node: TreeNode, name: bytes, claims: "list[tuple[int, bytes]]") -> bool:
+        """Whether there are claims among these that the place does not have yet."""
         return name not in node.inside or any(claim not in node.inside[name].claims for claim in claims)
 
-    def add(self, node: Node, name: bytes, claims: "list[tuple[int, bytes]]") -> Node:
+    def add(self, node: TreeNode, name: bytes, claims: "list[tuple[int, bytes]]") -> TreeNode:
         """Lay claims into a place below."""
-        child = node.inside.setdefault(name, Node())
+        child = node.inside.setdefault(name, TreeNode())
         child.claims.update(dict.fromkeys(claims))
         return child
 
@@ -464,16 +469,16 @@ class Places:
         except OSError:
             return []
 
-    def landed_below(self, node: Node) -> "list[int]":
+    def landed_below(self, node: TreeNode) -> "list[int]":
         """A pair that lands below a place, if any does."""
-        todo, seen = list(node.inside.values()), set()  # type: list[Node], set[int]
+        todo, seen = list(node.inside.values()), set()  # type: list[TreeNode], set[int]
         while todo:
-            one = todo.pop()
-            if one.landed:
-                return list(one.landed.values())
-            if id(one) not in seen:
-                seen.add(id(one))
-                todo += one.inside.values()
+            below = todo.pop()
+            if below.landed:
+                return list(below.landed.values())
+            if id(below) not in seen:
+                seen.add(id(below))
+                todo += below.inside.values()
         return []
 
 
@@ -485,16 +490,16 @@ def mount_points() -> "list[bytes]":
 
 def unescaped(text: bytes) -> bytes:
     """A path as the kernel writes it in tables."""
-    return re.sub(rb"\\([0-7]{3})", lambda found: bytes([int(found.group(1), 8)]), text)
+    return re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match.group(1), 8)]), text)
 
 
 def clash(pairs: "list[tuple[bytes, bytes, bool]]") -> "Any":
-    """The first two pairs found that would write one file: their numbers, and where that is below the first one's destination."""
+    """The first two pairs that would write one file: their numbers, and where that is below the destination of the first."""
     try:
-        Places(pairs).settle()
-    except Clash as error:
-        return {"found": {"one": error.one, "other": error.other, "below": error.below}}
-    return {"found": None}
+        DestinationTree(pairs).settle()
+    except ClashError as error:
+        return {"clash": {"first": error.first, "second": error.second, "below": error.below}}
+    return {"clash": None}
 
 
 def prepare(pairs: "list[tuple[bytes, bytes, bool]]", staging_in: bool, resumed: bool, acts: "tuple[bool, ...]") -> "Any":
@@ -505,7 +510,7 @@ def prepare(pairs: "list[tuple[bytes, bytes, bool]]", staging_in: bool, resumed:
     """
     for act in acts:
         answers = [prepare_pair(*pair, staging_in=staging_in, resumed=resumed, act=act) for pair in pairs]
-        if any("refused" in one for one in answers):
+        if any("refused" in answer for answer in answers):
             break
     return {"pairs": answers}
 
@@ -524,17 +529,17 @@ def prepare_pair(source: bytes, destination: bytes, folder: bool, staging_in: bo
         if not fresh:
             clear(source, destination, folder, resumed, act)
         return {"fresh": like_new}
-    except (Refused, OSError) as error:
+    except (PairRefused, OSError) as error:
         return refusal(error, destination, "destination")
 
 
 def check_parent(path: bytes, needed: bool) -> None:
-    """See that we may make an entry, or the directories above it. Raises Refused."""
+    """See that we may make an entry, or the directories above it. Raises PairRefused."""
     parent = os.path.dirname(path)
     while not os.path.exists(parent) and parent not in (b"", b"/"):
         parent = os.path.dirname(parent)
     if needed and not os.access(parent or b".", os.W_OK | os.X_OK):
-        raise Refused("denied", parent, os.strerror(errno.EACCES))
+        raise PairRefused("denied", parent, os.strerror(errno.EACCES))
 
 
 def make(source: bytes, destination: bytes, folder: bool) -> None:
@@ -552,13 +557,13 @@ def is_shut(directory: bytes) -> bool:
 
 
 def clear(source: bytes, destination: bytes, folder: bool, resumed: bool, act: bool) -> None:
-    """Remove old files that the copy will replace, so that it only ever makes new ones; without ``act`` see that we may. Raises Refused.
+    """Remove old files that the copy will replace, so that it only makes new ones; without ``act`` see that we may. Raises PairRefused.
 
     An old one with its source's size and time would be taken for the copy. Written in place, a read-only one could not be opened, one
     with several names would change under the others (somebody's snapshot, perhaps), and one left half new and half old by a kill
     could look complete.
     """
-    tree = Below(destination if folder else os.path.dirname(destination), insist=act and folder)
+    tree = DirectoryTree(destination if folder else os.path.dirname(destination), insist=act and folder)
     for below, info in entries(source, lambda path, error: not_there(error)):
         if (folder and not below) or is_device(info):
             continue
@@ -587,29 +592,29 @@ def in_the_way(fd: int, name: bytes, insist: bool) -> "os.stat_result | None":
 
 
 def remove(fd: int, name: bytes, path: bytes, insist: bool) -> None:
-    """Unlink, also from a directory that we made read-only. Raises Refused, OSError."""
+    """Unlink, also from a directory that we made read-only. Raises PairRefused, OSError."""
     try:
         os.unlink(name, dir_fd=fd)
     except PermissionError as error:
         if not (insist and opened_up(fd)):
-            raise Refused("denied", path, error.strerror or str(error)) from None
+            raise PairRefused("denied", path, error.strerror or str(error)) from None
         os.unlink(name, dir_fd=fd)
 
 
 def check_removal(fd: int, old: os.stat_result, path: bytes, insist: bool) -> None:
-    """See that :func:`remove` will succeed. Raises Refused."""
+    """See that :func:`remove` will succeed. Raises PairRefused."""
     info, user = os.fstat(fd), os.geteuid()
     if user == 0 or (insist and info.st_uid == user):
         return
     if not os.access(b".", os.W_OK | os.X_OK, dir_fd=fd):
-        raise Refused("denied", path, os.strerror(errno.EACCES))
+        raise PairRefused("denied", path, os.strerror(errno.EACCES))
     if info.st_mode & stat.S_ISVTX and user not in (info.st_uid, old.st_uid):
-        raise Refused("denied", path, os.strerror(errno.EPERM))
+        raise PairRefused("denied", path, os.strerror(errno.EPERM))
 
 
-def same(one: os.stat_result, other: os.stat_result) -> bool:
+def same(first: os.stat_result, second: os.stat_result) -> bool:
     """Whether two files agree in size and time; in whole seconds, since Lustre keeps no fractions."""
-    return one.st_size == other.st_size and int(one.st_mtime) == int(other.st_mtime)
+    return first.st_size == second.st_size and int(first.st_mtime) == int(second.st_mtime)
 
 
 def compare(pairs: "list[tuple[bytes, bytes]]", begun: float, digest: bool) -> "Any":
@@ -620,10 +625,10 @@ def compare(pairs: "list[tuple[bytes, bytes]]", begun: float, digest: bool) -> "
 def compare_pair(source: bytes, destination: bytes, begun: float, digest: bool) -> "dict[str, Any]":
     """:func:`compare` for one pair."""
     tally = Tally()
-    found = []  # type: list[tuple[bytes, str, bool]]
+    differences = []  # type: list[tuple[bytes, str, bool]]
 
     def vanished(path: bytes, error: OSError) -> None:
-        found.append((path, error.strerror or str(error), isinstance(error, FileNotFoundError)))
+        differences.append((path, error.strerror or str(error), isinstance(error, FileNotFoundError)))
 
     try:
         for below, info in entries(source, vanished):
@@ -633,10 +638,10 @@ def compare_pair(source: bytes, destination: bytes, begun: float, digest: bool) 
                 tally.new(info)
             what = difference(joined(source, below), info, joined(destination, below), digest)
             if what:
-                found.append((joined(source, below), what, info.st_ctime >= begun))
+                differences.append((joined(source, below), what, info.st_ctime >= begun))
     except OSError as error:
         vanished(source, error)
-    return {"files": tally.files, "bytes": min(tally.bytes, MOST), "count": len(found), "differences": found[:MAX_SHOWN]}
+    return {"files": tally.files, "bytes": min(tally.bytes, MAX_COUNT), "count": len(differences), "differences": differences[:MAX_SHOWN]}
 
 
 def difference(source: bytes, info: os.stat_result, destination: bytes, digest: bool) -> str:
@@ -657,12 +662,12 @@ def difference(source: bytes, info: os.stat_result, destination: bytes, digest: 
     return "has other content in the copy" if digest and not equal(source, destination) else ""
 
 
-def equal(one: bytes, other: bytes) -> bool:
+def equal(source: bytes, copy: bytes) -> bool:
     """Whether two files have the same bytes. Both are here, so no checksum is needed."""
-    with open(one, "rb", 0) as first, open(other, "rb", 0) as second:
+    with open(source, "rb", 0) as original, open(copy, "rb", 0) as copied:
         while True:
-            chunk = first.read(1 << 20)
-            if chunk != second.read(1 << 20):
+            chunk = original.read(1 << 20)
+            if chunk != copied.read(1 << 20):
                 return False
             if not chunk:
                 return True
@@ -674,9 +679,9 @@ def read(path: bytes, limit: int) -> "Any":
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO must not hold us
         with os.fdopen(fd, "rb") as file:
             if not stat.S_ISREG(os.fstat(fd).st_mode):
-                raise Refused("wrong", path, "is not a file")
+                raise PairRefused("wrong", path, "is not a file")
             return {"content": file.read(limit + 1).hex()}
-    except (Refused, OSError) as error:
+    except (PairRefused, OSError) as error:
         return refusal(error, path, "source")
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from dacc_core.errors import DaccError, StepFailed, Unavailable
 from dacc_core.hosts import RecordedCommand, RecorderRunner
-from dacc_core.movers.users import PASSAGE, entering, look_up
+from dacc_core.movers.users import PASSAGE, entering, look_up_user
 from dacc_core.sdk import Argv, CommandResult, Context, Deadline, HostRunner
 
 from .conftest import PYTHON, Hooked, Site, require_root
@@ -255,7 +255,7 @@ def test_a_directory_service_that_answers_nonsense_is_unavailable(command: str, 
         return CommandResult(call.host, 0, stdout=known[call.argv])
 
     with pytest.raises(Unavailable, match=r"^host m cannot look up"):
-        look_up(Context(hosts=RecorderRunner(answer), deadline=Deadline.after(9)), "m", 1001, 100)
+        look_up_user(Context(hosts=RecorderRunner(answer), deadline=Deadline.after(9)), "m", 1001, 100)
 
 
 def test_a_forger_that_changes_nothing_is_not_noticed(site: Site) -> None:

@@ -15,7 +15,7 @@ import pytest
 from dacc_core.errors import Cancelled, StepFailed
 from dacc_core.hosts import fence_helper
 from dacc_core.movers import RsyncMover
-from dacc_core.movers.rsync import RSYNC, Meter
+from dacc_core.movers.rsync import RSYNC, ProgressMeter
 from dacc_core.values import Progress, StageRequest
 
 from .conftest import Hooked, Site
@@ -146,7 +146,7 @@ def test_progress_is_told_while_rsync_runs_but_not_too_often(site: Site, big: Pa
 def test_rsyncs_progress_lines_are_understood(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dacc_core.movers.rsync._PROGRESS_SECONDS", 0)
     told: list[Progress] = []
-    meter = Meter(told.append, total_files=3, total_bytes=100)
+    meter = ProgressMeter(told.append, total_files=3, total_bytes=100)
     for chunk in (
         b"\r         40  40%   19.53kB/s    0:00:00 (xfr#1, to-chk=2/4)",
         b"\r        ",
@@ -169,6 +169,6 @@ def test_a_fence_file_of_a_finished_copy_names_nothing(site: Site) -> None:
 def test_progress_that_a_user_forges_is_passed_over() -> None:
     """rsync is a process of the user's; its output is read where other sessions' commands are answered."""
     told: list[Progress] = []
-    meter = Meter(told.append, total_files=3, total_bytes=100)
+    meter = ProgressMeter(told.append, total_files=3, total_bytes=100)
     for chunk in (b"9" * 5000 + b" 1%\r", b"  5 1% (xfr#" + b"9" * 5000 + b"\r", b"1" * 19 + b" 5%\r", b"\xff\r"):
         meter.feed(chunk)

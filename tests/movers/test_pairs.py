@@ -6,13 +6,13 @@ import pytest
 
 from dacc_core.errors import InvalidRequest
 from dacc_core.movers.base import Direction
-from dacc_core.movers.pairs import Places
+from dacc_core.movers.pairs import PathReader
 
 ROOTS = {"DW_JOB_STRIPED": "/m/j", "DW_PERSISTENT_STRIPED_x": "/m/x"}
 
 
-def places(direction: Direction = "in") -> Places:
-    return Places(direction, ROOTS, "/home/u")
+def reader(direction: Direction = "in") -> PathReader:
+    return PathReader(direction, ROOTS, "/home/u")
 
 
 @pytest.mark.parametrize(
@@ -29,8 +29,8 @@ def places(direction: Direction = "in") -> Places:
     ],
 )
 def test_a_path_may_start_with_a_buffer_or_the_home(written: str, variable: str, path: str) -> None:
-    place = places().place("source", written)
-    assert (place.variable, place.path) == (variable, path)
+    parsed = reader().path("source", written)
+    assert (parsed.variable, parsed.path) == (variable, path)
 
 
 @pytest.mark.parametrize(
@@ -39,27 +39,27 @@ def test_a_path_may_start_with_a_buffer_or_the_home(written: str, variable: str,
 )
 def test_any_other_path_is_refused(written: str) -> None:
     with pytest.raises(InvalidRequest, match=r"^stage_in source "):
-        places().place("source", written)
+        reader().path("source", written)
 
 
 def test_a_buffer_that_the_job_does_not_have_is_refused_with_those_that_it_has() -> None:
     with pytest.raises(InvalidRequest, match=r"it has: \$DW_JOB_STRIPED, \$DW_PERSISTENT_STRIPED_x"):
-        places().place("source", "$DW_JOB_PRIVATE/a")
+        reader().path("source", "$DW_JOB_PRIVATE/a")
 
 
 @pytest.mark.parametrize(("direction", "side"), [("in", "destination"), ("out", "source")])
 def test_one_side_must_be_a_buffer(direction: Direction, side: str) -> None:
     with pytest.raises(InvalidRequest, match=f"stage_{direction} {side} /. must start with a buffer's variable"):
-        places(direction).pair("file", "/a", "/b")
+        reader(direction).pair("file", "/a", "/b")
 
 
 def test_only_one_side_may_be_a_buffer() -> None:
     with pytest.raises(InvalidRequest, match="only one side may be a buffer"):
-        places().pair("file", "$DW_PERSISTENT_STRIPED_x/a", "$DW_JOB_STRIPED/a")
+        reader().pair("file", "$DW_PERSISTENT_STRIPED_x/a", "$DW_JOB_STRIPED/a")
 
 
 def pairs(text: str, base: str = "") -> list[tuple[str, str]]:
-    return [(pair.source.path, pair.destination.path) for pair in places().pairs_of_list("/list", text.encode(), base)]
+    return [(pair.source.path, pair.destination.path) for pair in reader().pairs_of_list("/list", text.encode(), base)]
 
 
 @pytest.mark.parametrize(

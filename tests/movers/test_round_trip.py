@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from dacc_core.movers import CopyReport, manifest
+from dacc_core.movers import CopyReport, walker_client
 
 from . import trees
 from .conftest import Site, require_root
@@ -253,7 +253,7 @@ def test_a_list_may_name_paths_that_are_not_text(site: Site) -> None:
 
 
 def test_more_pairs_than_one_question_holds_are_copied(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(manifest, "_BATCH", 3)
+    monkeypatch.setattr(walker_client, "_BATCH", 3)
     lines = [f"{site.file(site.home / f'f{number}')} {BUFFER}/f{number}\n" for number in range(7)]
     listing = site.file(site.home / "list", "".join(lines).encode())
     assert site.copy(listing, "", "list").files == 7

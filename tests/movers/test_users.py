@@ -11,7 +11,7 @@ import pytest
 from dacc_core.errors import Denied, HostUnreachable, NoSuchUser, Unavailable
 from dacc_core.hosts import RecordedCommand, RecorderRunner
 from dacc_core.movers import Root, enter, walker
-from dacc_core.movers.users import User, entering, look_up
+from dacc_core.movers.users import MoverUser, entering, look_up_user
 from dacc_core.sdk import CommandResult, Context, Deadline
 
 from .conftest import Site, require_root
@@ -23,13 +23,13 @@ ANSWERS = {
 }
 
 
-def look(changes: dict[tuple[str, ...], CommandResult] | None = None, uid: int = 1001, gid: int = 100) -> User:
+def look(changes: dict[tuple[str, ...], CommandResult] | None = None, uid: int = 1001, gid: int = 100) -> MoverUser:
     def answer(call: RecordedCommand) -> CommandResult:
         if changes and call.argv in changes:
             return changes[call.argv]
         return CommandResult(call.host, 0, stdout=ANSWERS[call.argv])
 
-    return look_up(Context(hosts=RecorderRunner(answer), deadline=Deadline.after(9)), "m", uid, gid)
+    return look_up_user(Context(hosts=RecorderRunner(answer), deadline=Deadline.after(9)), "m", uid, gid)
 
 
 def test_root_becomes_the_user_with_all_groups_and_without_privileges() -> None:
@@ -77,7 +77,7 @@ def test_buffers_are_entered_before_we_become_the_user() -> None:
 def test_a_command_of_the_users_has_his_ids_and_no_capability(site: Site) -> None:
     require_root()
     context = Context(hosts=site.runner.fenced("s1", 1, site.cancel), deadline=Deadline.after(9))
-    user = look_up(context, "mover", site.someone.uid, site.someone.gid)
+    user = look_up_user(context, "mover", site.someone.uid, site.someone.gid)
     status = site.runner.run(["mover"], user.command(["cat", "/proc/self/status"]))["mover"].stdout.decode()
     fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
     assert fields["Uid"].split() == [str(site.someone.uid)] * 4
