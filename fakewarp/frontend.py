@@ -55,7 +55,7 @@ def _about_one_session(parsed: ParsedCall, site: FrontEndContext) -> Verb[FrontE
     if site.age > STALE_SECONDS and is_token(parsed.token):
         # The view may be from before the session that is meant. Whatever the store answers, the view is up to date then.
         yield TransactionBuilder(site.scene.view).expect("sessions", parsed.token).commit()
-    subject = Subject(parsed.call.session, age=parsed.call.age, tell=site.tell)
+    subject = Subject(parsed.call.session, age=parsed.call.age, tell=site.send_notice)
     return dataclasses.replace(site, scene=dataclasses.replace(site.scene, subject=subject))
 
 

@@ -115,8 +115,8 @@ def verb(args: "list[str]") -> str:
 def option(args: "list[str]", name: str) -> "str | None":
     """The last value of an option, if it was given."""
     value = None
-    for found, value_of in options(args):
-        if found == name:
+    for name_of, value_of in options(args):
+        if name_of == name:
             value = value_of
     return value
 
@@ -234,10 +234,10 @@ def user_socket() -> bytes:
 def is_private(directory: bytes, uid: int) -> bool:
     """Whether a directory, not a link to one, is open to this user only."""
     try:
-        found = posix.lstat(directory)
+        info = posix.lstat(directory)
     except OSError:
         return False
-    return found.st_mode & 0o170077 == 0o040000 and found.st_uid == uid
+    return info.st_mode & 0o170077 == 0o040000 and info.st_uid == uid
 
 
 def exists(path: bytes) -> bool:
@@ -256,17 +256,17 @@ def ask(path: bytes, line: bytes, end: float, patience: float) -> "dict[str, Any
     """
     begin = now = time.monotonic()
     lasting = patience >= SLOW[1] and b"DACC_DEADLINE" not in posix.environ
-    heard, told, repeated = False, [""], line
+    connected, notice, repeated = False, [""], line
     while True:
         asked = now
         try:
-            return exchange(path, repeated, FOREVER if lasting else end, told)
+            return exchange(path, repeated, FOREVER if lasting else end, notice)
         except (FileNotFoundError, ConnectionRefusedError) as error:
-            if not heard and (isinstance(error, FileNotFoundError) or now >= begin + patience):
+            if not connected and (isinstance(error, FileNotFoundError) or now >= begin + patience):
                 return None
             reason = "nobody listens"
         except (ConnectionError, TimeoutError, BlockingIOError) as error:
-            heard = True  # BlockingIOError: its queue of callers is full
+            connected = True  # BlockingIOError: its queue of callers is full
             reason = CLOSED if isinstance(error, ConnectionError) else "nothing comes"
         except OSError as error:
             raise no_answer(path, error.strerror or str(error)) from None
@@ -277,7 +277,7 @@ def ask(path: bytes, line: bytes, end: float, patience: float) -> "dict[str, Any
         if now + pause >= end:
             raise no_answer(path, f"{reason}, after {now - begin:.0f} s")
         time.sleep(pause)
-        repeated = again(line, time.monotonic() - begin, told[0])
+        repeated = again(line, time.monotonic() - begin, notice[0])
 
 
 def no_answer(path: bytes, why: str) -> ThinFailure:
@@ -285,7 +285,7 @@ def no_answer(path: bytes, why: str) -> ThinFailure:
     return ThinFailure(f"dacd does not answer on {decode(path)}: {why}")
 
 
-def exchange(path: bytes, line: bytes, end: float, told: "list[str]") -> "dict[str, Any]":
+def exchange(path: bytes, line: bytes, end: float, notice: "list[str]") -> "dict[str, Any]":
     """One connection: the request out, keep-alives and the answer in. ``told`` keeps which session the call is about."""
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
@@ -297,7 +297,7 @@ def exchange(path: bytes, line: bytes, end: float, told: "list[str]") -> "dict[s
                 return reply
             session = reply.get("session")
             if isinstance(session, str):
-                told[0] = told[0] or session
+                notice[0] = notice[0] or session
         raise ConnectionResetError(CLOSED)
     finally:
         connection.close()

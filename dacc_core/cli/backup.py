@@ -37,14 +37,14 @@ def backup(file: str) -> None:
 @click.option("--trust-free", is_flag=True, help="Leave free bricks free: say so only if no session has begun since the backup.")
 def restore(file: str, force: bool, trust_free: bool) -> None:
     """Write the state in FILE into the keystore of the configuration, which must be empty; no daemon may run."""
-    found = backups.parse(_read(Path(file)), file)
+    saved = backups.parse(_read(Path(file)), file)
     config = load()
     store = open_store(config, create=True)
     try:
-        done = backups.restore(store, found, cluster=config.cluster, force=force, trust_free=trust_free, at=time.time())
+        done = backups.restore(store, saved, cluster=config.cluster, force=force, trust_free=trust_free, at=time.time())
     finally:
         store.close()
-    click.echo(f"{done.records} records of cluster {found.header.cluster}, as of {moment(found.header.taken)}, are in {store.where}")
+    click.echo(f"{done.records} records of cluster {saved.header.cluster}, as of {moment(saved.header.taken)}, are in {store.where}")
     for host, devices in done.aside.items():
         click.echo(f"{host}: {len(devices)} free bricks are in quarantine: see that nothing uses them, then dacc release {host}")
 

@@ -16,12 +16,12 @@ from .output import as_json, console, print_json, table, user
 @as_json
 def hosts(hosts: str, json_output: bool) -> None:
     """Show every brick host, or HOSTS (such as dac[1-4]): its state, its bricks and what it does."""
-    found = ask("hosts", *([hosts] if hosts else []))
+    rows = ask("hosts", *([hosts] if hosts else []))
     if json_output:
-        print_json(found)
+        print_json(rows)
         return
-    console().print(_hosts(found))
-    for host in found:
+    console().print(_hosts(rows))
+    for host in rows:
         for brick in host["bricks"]:
             if brick["reason"]:
                 click.echo(f"in quarantine: {host['name']}:{brick['device']}: {brick['reason']}")
@@ -31,17 +31,17 @@ def hosts(hosts: str, json_output: bool) -> None:
 @click.argument("hosts")
 def drain(hosts: str) -> None:
     """Give HOSTS (such as dac[1-4]) no new sessions; those that run there go on."""
-    for one in ask("drain", hosts):
-        state = "draining" if one["changed"] else "was draining already"
-        click.echo(f"{one['host']}: {state}, {_going_on(one['sessions'])}")
+    for host in ask("drain", hosts):
+        state = "draining" if host["changed"] else "was draining already"
+        click.echo(f"{host['host']}: {state}, {_going_on(host['sessions'])}")
 
 
 @click.command()
 @click.argument("hosts")
 def undrain(hosts: str) -> None:
     """Give HOSTS (such as dac[1-4]) new sessions again."""
-    for one in ask("undrain", hosts):
-        click.echo(f"{one['host']}: {'takes' if one['changed'] else 'took'} new sessions{' again' if one['changed'] else ' already'}")
+    for host in ask("undrain", hosts):
+        click.echo(f"{host['host']}: {'takes' if host['changed'] else 'took'} new sessions{' again' if host['changed'] else ' already'}")
 
 
 @click.command()
@@ -54,8 +54,8 @@ def forget(host: str, yes: bool) -> None:
         click.echo(line)
     if not yes:
         click.confirm(f"Forget {host}?", abort=True)
-    found = ask("forget", host, *(session["token"] for session in lost["sessions"]))
-    tokens = ", ".join(session["token"] for session in found["sessions"])
+    forgotten = ask("forget", host, *(session["token"] for session in lost["sessions"]))
+    tokens = ", ".join(session["token"] for session in forgotten["sessions"])
     click.echo(f"{host} is forgotten" + (f"; sessions that end now: {tokens} (dacc why tells how)" if tokens else ""))
 
 
@@ -87,10 +87,10 @@ def _going_on(sessions: list[str]) -> str:
     return f"sessions that have bricks there go on: {', '.join(sessions)}" if sessions else "no session has bricks there"
 
 
-def _hosts(found: list[dict[str, Any]]) -> Table:
-    addresses = ["addresses"] if any(host["addresses"] for host in found) else []
+def _hosts(rows: list[dict[str, Any]]) -> Table:
+    addresses = ["addresses"] if any(host["addresses"] for host in rows) else []
     made = table("hosts", "host", "state", "providers", "bricks", "free", "taken", "quarantined", "coordinates", *addresses)
-    for host in found:
+    for host in rows:
         providers = ", ".join(f"{name} {version}" for name, version in host["providers"].items())
         numbers = (len(host["bricks"]), host["free"], host["taken"], host["quarantined"], len(host["coordinates"]))
         made.add_row(host["name"], host["state"], providers, *map(str, numbers), *([", ".join(host["addresses"])] if addresses else []))

@@ -16,12 +16,12 @@ from .output import as_json, console, print_json, table
 @as_json
 def status(json_output: bool) -> None:
     """Show pools, hosts and sessions."""
-    found = ask("status")
+    state = ask("status")
     if json_output:
-        print_json(found)
+        print_json(state)
         return
-    console().print(_pools(found["pools"]), _hosts(found["hosts"]), _sessions(found["sessions"]), sep="\n")
-    for host in found["hosts"]:
+    console().print(_pools(state["pools"]), _hosts(state["hosts"]), _sessions(state["sessions"]), sep="\n")
+    for host in state["hosts"]:
         for device, why in host["quarantined"].items():
             click.echo(f"in quarantine: {host['name']}:{device}: {why}")
 
@@ -31,21 +31,21 @@ def status(json_output: bool) -> None:
 @as_json
 def show(session: str, json_output: bool) -> None:
     """Show all that is known of SESSION (a token, an id, or a kept volume)."""
-    found = ask("show", session)
+    account = ask("show", session)
     if json_output:
-        print_json(found)
+        print_json(account)
         return
-    for name, value in _facts(found):
+    for name, value in _facts(account):
         click.echo(f"{name:<12} {value}")
-    console().print(_events(found["events"]))
+    console().print(_events(account["events"]))
 
 
 @click.command("stage-out")
 @click.argument("session")
 def stage_out(session: str) -> None:
     """Copy out what SESSION still owes its user, and free it if it was kept."""
-    found = ask("stage-out", session)
-    click.echo(f"session {found['token']}: staged out")
+    answer = ask("stage-out", session)
+    click.echo(f"session {answer['token']}: staged out")
 
 
 @click.command()
@@ -55,8 +55,8 @@ def discard(session: str, yes: bool) -> None:
     """Delete what the kept SESSION holds, without copying it out."""
     if not yes:
         click.confirm(f"The data of {session} exists nowhere else. Delete it?", abort=True)
-    found = ask("discard", session)
-    click.echo(f"session {found['token']}: discarded")
+    answer = ask("discard", session)
+    click.echo(f"session {answer['token']}: discarded")
 
 
 @click.command()
@@ -64,17 +64,17 @@ def discard(session: str, yes: bool) -> None:
 @click.argument("device", default="")
 def release(host: str, device: str) -> None:
     """Free the quarantined bricks of HOST (or the one on DEVICE) after you have made sure that they are clean."""
-    found = ask("release", host, *([device] if device else []))
-    for one in found["released"]:
-        click.echo(f"released {host}:{one}")
+    answer = ask("release", host, *([device] if device else []))
+    for freed in answer["released"]:
+        click.echo(f"released {host}:{freed}")
 
 
 @click.command()
 @click.argument("job")
 def retry(job: str) -> None:
     """Let JOB try again whose pre_run failed too often, and whose setup is refused since."""
-    found = ask("retry", job)
-    click.echo(f"job {job}: {found['forgotten']} failures forgotten")
+    answer = ask("retry", job)
+    click.echo(f"job {job}: {answer['forgotten']} failures forgotten")
 
 
 def _pools(pools: list[dict[str, Any]]) -> Table:
@@ -94,33 +94,33 @@ def _hosts(hosts: list[dict[str, Any]]) -> Table:
 
 def _sessions(sessions: list[dict[str, Any]]) -> Table:
     made = table("sessions", "session", "kind", "owner", "capacity", "goal", "state", "mounts", "problem")
-    for one in sessions:
-        state = one["running"] or _state(one)
-        capacity = format_size(one["capacity"]) if one["capacity"] else "-"
-        row = (one["token"], one["kind"], str(one["owner"]), capacity, one["goal"], state, one["mounts"], one["failure"])
-        made.add_row(*row)
+    for session in sessions:
+        state = session["running"] or _state(session)
+        capacity = format_size(session["capacity"]) if session["capacity"] else "-"
+        who = (session["token"], session["kind"], str(session["owner"]))
+        made.add_row(*who, capacity, session["goal"], state, session["mounts"], session["failure"])
     return made
 
 
-def _state(one: dict[str, Any]) -> str:
-    if one["kind"] == "kept":
+def _state(session: dict[str, Any]) -> str:
+    if session["kind"] == "kept":
         return "stage-out owed"
-    if one["waits_for"]:
-        return f"waits for {one['waits_for']}"
-    return "done" if one["met"] else "failed" if one["failure"] else "waiting"
+    if session["waits_for"]:
+        return f"waits for {session['waits_for']}"
+    return "done" if session["met"] else "failed" if session["failure"] else "waiting"
 
 
-def _facts(found: dict[str, Any]) -> list[tuple[str, str]]:
+def _facts(account: dict[str, Any]) -> list[tuple[str, str]]:
     """The lines of ``dacc show``, those that say nothing left out."""
-    session, status = found["session"], found["status"]
+    session, status = account["session"], account["status"]
     volume, failure = session.get("volume") or {}, status.get("failure") or {}
     bricks = ", ".join(f"{brick['host']}:{brick['device']}" for brick in volume.get("bricks", []))
     lines = [
-        ("session", found["token"]),
-        ("ended", found["outcome"]),
+        ("session", account["token"]),
+        ("ended", account["outcome"]),
         ("owner", str(session.get("request", {}).get("owner", ""))),
         ("goal", session.get("goal", {}).get("verb", "setup") if session else ""),
-        ("state", found["state"]),
+        ("state", account["state"]),
         ("volume", volume.get("name", "")),
         ("bricks", bricks),
         ("filesystem", status.get("filesystem", "")),
@@ -129,7 +129,7 @@ def _facts(found: dict[str, Any]) -> list[tuple[str, str]]:
         ("mounted on", status.get("mounts", "")),
         ("dirty nodes", status.get("dirty", "")),
         ("coordinator", status.get("coordinator", "")),
-        ("used by", ", ".join(found["used_by"])),
+        ("used by", ", ".join(account["used_by"])),
         ("problem", failure.get("text", "")),
     ]
     return [(name, value) for name, value in lines if value]

@@ -16,9 +16,9 @@ PIPE_WIDTH = 200
 as_json = click.option("--json", "json_output", is_flag=True, help="Print JSON.")
 
 
-def print_json(found: Any) -> None:
+def print_json(answer: Any) -> None:
     """An answer as JSON for people and programs."""
-    click.echo(json.dumps(found, indent=2))
+    click.echo(json.dumps(answer, indent=2))
 
 
 def console() -> Console:

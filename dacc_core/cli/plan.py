@@ -53,27 +53,27 @@ def example_volume(config: Config, pool: str, capacity: int) -> Volume:
         raise NoSuchPool(pool=pool, hint=f"the configuration has {', '.join(config.pools) or 'none'}")
     setting = config.pools[pool]
     hosts = dict.fromkeys(host for pattern in config.bricks for host in expand(pattern))
-    bricks = [BrickRef(host=host, device=one.device) for host in hosts for one in config.bricks_of(host) if one.pool == pool]
-    wanted = -(-capacity // setting.granularity)
-    if wanted > len(bricks):
-        raise NoSpace(why=f"pool {pool} has {len(bricks)} bricks in the configuration and {wanted} are needed: ask for less")
-    chosen = tuple(bricks[:wanted])
-    return Volume(name=EXAMPLE_NAME, pool=pool, provider=setting.provider, capacity=wanted * setting.granularity, bricks=chosen)
+    bricks = [BrickRef(host=host, device=brick.device) for host in hosts for brick in config.bricks_of(host) if brick.pool == pool]
+    needed = -(-capacity // setting.granularity)
+    if needed > len(bricks):
+        raise NoSpace(why=f"pool {pool} has {len(bricks)} bricks in the configuration and {needed} are needed: ask for less")
+    chosen = tuple(bricks[:needed])
+    return Volume(name=EXAMPLE_NAME, pool=pool, provider=setting.provider, capacity=needed * setting.granularity, bricks=chosen)
 
 
 def phases(steps: Steps) -> Iterable[tuple[str, list[PlannedStep]]]:
     """The phases in order, each with its steps."""
-    return ((name, list(some)) for name, some in groupby(steps, lambda step: step.phase))
+    return ((name, list(parallel)) for name, parallel in groupby(steps, lambda step: step.phase))
 
 
 def as_text(volume: Volume, steps: Steps) -> str:
     """For people."""
     lines = [f"volume {volume.name}: {format_size(volume.capacity)} on {len(volume.bricks)} bricks of {len(volume.hosts)} hosts"]
-    for number, (name, some) in enumerate(phases(steps), 1):
-        undo = f"; undone by: {some[0].undo}" if some[0].undo else ""
-        where = f"{len(some)} hosts at once" if len(some) > 1 else "1 host"
-        lines.append(f"\n{number}. {name} ({where}, at most {some[0].seconds:g} s{undo})")
-        lines += [f"  {step.host}: {shlex.join(command)}" for step in some for command in step.commands]
+    for number, (name, parallel) in enumerate(phases(steps), 1):
+        undo = f"; undone by: {parallel[0].undo}" if parallel[0].undo else ""
+        where = f"{len(parallel)} hosts at once" if len(parallel) > 1 else "1 host"
+        lines.append(f"\n{number}. {name} ({where}, at most {parallel[0].seconds:g} s{undo})")
+        lines += [f"  {step.host}: {shlex.join(command)}" for step in parallel for command in step.commands]
     return "\n".join(lines) + "\n"
 
 
@@ -86,15 +86,15 @@ def as_json(volume: Volume, steps: Steps) -> str:
 def as_shell(volume: Volume, steps: Steps) -> str:
     """A script that runs each command through ssh, one after the other; it stops at the first that fails."""
     lines = ["#!/bin/sh", f"# {volume.name} on {len(volume.bricks)} bricks, made by dacc plan", "set -eu"]
-    for name, some in phases(steps):
+    for name, parallel in phases(steps):
         lines.append(f"\n# {name}")
-        lines += [shlex.join(["ssh", "-n", step.host, "--", shlex.join(command)]) for step in some for command in step.commands]
+        lines += [shlex.join(["ssh", "-n", step.host, "--", shlex.join(command)]) for step in parallel for command in step.commands]
     return "\n".join(lines) + "\n"
 
 
 def as_ansible(volume: Volume, steps: Steps) -> str:
     """A playbook: a play for each host in each phase, in the order of the phases."""
-    plays = [play for name, some in phases(steps) for play in _plays(name, some)]
+    plays = [play for name, parallel in phases(steps) for play in _plays(name, parallel)]
     return "---\n" + yaml.safe_dump(plays, sort_keys=False, width=200)
 
 

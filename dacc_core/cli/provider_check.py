@@ -67,12 +67,12 @@ def _scratch(config: Config, name: str, hosts: str, mount_on: str, destructive: 
 
     if destructive and not hosts:
         raise InvalidRequest(why="--destructive ruins what is on the bricks: name their hosts with --hosts")
-    names = expand(hosts) if hosts else tuple(dict.fromkeys(one for pattern in config.bricks for one in expand(pattern)))
-    found = {host: _bricks(config, name, host) for host in names}
-    without = [host for host, bricks in found.items() if not bricks]
+    names = expand(hosts) if hosts else tuple(dict.fromkeys(host for pattern in config.bricks for host in expand(pattern)))
+    bricks_of = {host: _bricks(config, name, host) for host in names}
+    without = [host for host, bricks in bricks_of.items() if not bricks]
     if hosts and without:
         raise InvalidRequest(why=f"{fold(without)} has no brick in a pool of provider {name}: see bricks and pools in the configuration")
-    bricks = tuple(brick for more in found.values() for brick in more)
+    bricks = tuple(brick for more in bricks_of.values() for brick in more)
     if destructive:
         _refuse_what_is_in_use(config, bricks)
     sizes = [brick.capacity for host in names for brick in config.bricks_of(host) if config.pools[brick.pool].provider == name]
@@ -93,9 +93,9 @@ def _bricks(config: Config, name: str, host: str) -> list[BrickRef]:
 
 def _refuse_what_is_in_use(config: Config, bricks: tuple[BrickRef, ...]) -> None:
     """Raises Busy for a brick that has, or may at any moment get, a session."""
-    known = _allocations(config)
+    allocations = _allocations(config)
     for brick in bricks:
-        held = known.get(brick.host)
+        held = allocations.get(brick.host)
         if held is None:
             continue
         if brick.device in held.taken:
@@ -115,5 +115,5 @@ def _allocations(config: Config) -> dict[str, Allocations]:
         items = store.range(keys.key("allocations", "")).items
     finally:
         store.close()
-    found = {keys.split(item.key)[1]: keys.decode(item.key, item.value) for item in items}
-    return {host: record for host, record in found.items() if isinstance(record, Allocations)}
+    records = {keys.split(item.key)[1]: keys.decode(item.key, item.value) for item in items}
+    return {host: record for host, record in records.items() if isinstance(record, Allocations)}

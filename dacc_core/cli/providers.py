@@ -91,9 +91,9 @@ def _print_row(row: ProviderRow) -> None:
             click.echo(f"  {name + ':':<14}{value}")
     if row.settings:
         table = _table(f"providers.{row.name}", "type", "default", "meaning")
-        for one in row.settings:
-            kind = f"{one.type}, {one.unit}" if one.unit else one.type
-            table.add_row(one.name, kind, one.default or "required", one.text)
+        for setting in row.settings:
+            kind = f"{setting.type}, {setting.unit}" if setting.unit else setting.type
+            table.add_row(setting.name, kind, setting.default or "required", setting.text)
         _console().print(table)
 
 

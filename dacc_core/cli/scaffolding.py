@@ -69,11 +69,11 @@ def _check_place(place: Path) -> None:
 
 
 def _templates(folder: Traversable, below: PurePosixPath) -> Iterator[tuple[PurePosixPath, str]]:
-    for one in folder.iterdir():
-        if one.is_dir():
-            yield from _templates(one, below / one.name)
-        elif one.name.endswith(SUFFIX):
-            yield below / one.name.removesuffix(SUFFIX), one.read_text("utf-8")
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            yield from _templates(entry, below / entry.name)
+        elif entry.name.endswith(SUFFIX):
+            yield below / entry.name.removesuffix(SUFFIX), entry.read_text("utf-8")
 
 
 def _write(root: Path, path: PurePosixPath, text: str, words: Mapping[str, str]) -> str:

@@ -28,8 +28,8 @@ class OperatorSite:
         """By host, the devices in its pools."""
         pools = {name for name, pool in self.config.pools.items() if pool.provider == provider}
         hosts = dict.fromkeys(host for pattern in self.config.bricks for host in expand(pattern))
-        found = {host: tuple(brick.device for brick in self.config.bricks_of(host) if brick.pool in pools) for host in hosts}
-        return {host: devices for host, devices in found.items() if devices}
+        bricks = {host: tuple(brick.device for brick in self.config.bricks_of(host) if brick.pool in pools) for host in hosts}
+        return {host: devices for host, devices in bricks.items() if devices}
 
     def context(self, seconds: float) -> Context:
         """Hosts and a deadline."""

@@ -15,32 +15,32 @@ from .output import as_json, moment, print_json, user
 @as_json
 def why(session: str, json_output: bool) -> None:
     """Tell what happened to SESSION, step by step, what is wished of it and what that waits for; also when it has ended."""
-    found = ask("why", session)
+    account = ask("why", session)
     if json_output:
-        print_json(found)
+        print_json(account)
         return
-    for line in _ended(found) if "outcome" in found else _living(found):
+    for line in _ended(account) if "outcome" in account else _living(account):
         click.echo(line)
 
 
-def _living(found: dict[str, Any]) -> list[str]:
-    lines = [f"session {found['token']} of {user(found['owner'])}, {found['kind']}"]
-    if found["used_by"]:
-        lines.append(f"used by:   {', '.join(found['used_by'])}")
-    lines += [f"wished:    {found['wished']} ({found['goal']})", f"waits for: {found['waits_for']}", *_events(found)]
-    return [*_ended(found["before"]), *lines] if found["before"] else lines
+def _living(account: dict[str, Any]) -> list[str]:
+    lines = [f"session {account['token']} of {user(account['owner'])}, {account['kind']}"]
+    if account["used_by"]:
+        lines.append(f"used by:   {', '.join(account['used_by'])}")
+    lines += [f"wished:    {account['wished']} ({account['goal']})", f"waits for: {account['waits_for']}", *_events(account)]
+    return [*_ended(account["before"]), *lines] if account["before"] else lines
 
 
-def _ended(found: dict[str, Any]) -> list[str]:
-    reason = f": {found['reason']}" if found["reason"] else ""
+def _ended(account: dict[str, Any]) -> list[str]:
+    reason = f": {account['reason']}" if account["reason"] else ""
     # A failed pre_run is remembered while its session still is there.
-    lines = [f"session {found['token']} ended {moment(found['ended'])}, {found['outcome']}{reason}"] if found["outcome"] else []
-    if found["kept"]:
-        lines.append(f"its data: see dacc why {found['kept']}")
-    if found["pre_run_failures"]:
-        lines.append(f"pre_run failed {found['pre_run_failures']} times in a row (dacc retry {found['token']} forgets that)")
-    return lines + _events(found)
+    lines = [f"session {account['token']} ended {moment(account['ended'])}, {account['outcome']}{reason}"] if account["outcome"] else []
+    if account["kept"]:
+        lines.append(f"its data: see dacc why {account['kept']}")
+    if account["pre_run_failures"]:
+        lines.append(f"pre_run failed {account['pre_run_failures']} times in a row (dacc retry {account['token']} forgets that)")
+    return lines + _events(account)
 
 
-def _events(found: dict[str, Any]) -> list[str]:
-    return [f"{moment(event['at'])}  {event['text']}" for event in found["events"]]
+def _events(account: dict[str, Any]) -> list[str]:
+    return [f"{moment(event['at'])}  {event['text']}" for event in account["events"]]

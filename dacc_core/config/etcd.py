@@ -88,9 +88,9 @@ def _tls_problems(settings: KeystoreSettings) -> Iterator[Problem]:
     elif plain and files:
         text = f"{plain[0]} is without TLS, but keystore.{files[0]} is set: write https://, or remove the certificates"
         yield Problem(("keystore", "endpoints"), text)
-    for one, other in (("cert", "key"), ("key", "cert")):
-        if getattr(settings, one) and not getattr(settings, other):
-            yield Problem(("keystore", one), f"is of no use without keystore.{other}")
+    for name, other in (("cert", "key"), ("key", "cert")):
+        if getattr(settings, name) and not getattr(settings, other):
+            yield Problem(("keystore", name), f"is of no use without keystore.{other}")
 
 
 def password(environ: Mapping[str, str]) -> str:

@@ -98,8 +98,8 @@ def _listen(value: str) -> str:
 
 
 def _endpoint(value: str) -> str:
-    found = _ENDPOINT.fullmatch(value)
-    if not found or not 0 < int(found[3]) < 1 << 16:
+    match = _ENDPOINT.fullmatch(value)
+    if not match or not 0 < int(match[3]) < 1 << 16:
         raise ValueError(f"{value!r} is no endpoint: write HOST:PORT, http://HOST:PORT or https://HOST:PORT")
     return value.rstrip("/")
 

@@ -39,10 +39,10 @@ def user_places(environ: Mapping[str, str], uid: int) -> SitePaths:
 def runtime_problem(directory: str, uid: int) -> str:
     """Why a runtime directory below ``/tmp`` must not be used, or nothing. One that does not exist is no problem."""
     try:
-        found = os.lstat(directory)
+        info = os.lstat(directory)
     except FileNotFoundError:
         return ""
-    if stat.S_ISDIR(found.st_mode) and found.st_uid == uid and not found.st_mode & 0o077:
+    if stat.S_ISDIR(info.st_mode) and info.st_uid == uid and not info.st_mode & 0o077:
         return ""
     return f"{directory} is not a directory of uid {uid} with mode 0700: someone else may have made it; remove it or set XDG_RUNTIME_DIR"
 

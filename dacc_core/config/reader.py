@@ -46,11 +46,11 @@ def fields_of(section: type) -> list[Field]:
     """The settings of a class, in the order in which it lists them."""
     hints = get_type_hints(section, include_extras=True)
     made = _dataclass_fields(section) if dataclasses.is_dataclass(section) else _struct_fields(section)
-    found = []
+    fields = []
     for name, default, metas in made:
         hint, annotated = unwrap(hints[name])
-        found.append(Field(name, hint, default, (*annotated, *metas)))
-    return found
+        fields.append(Field(name, hint, default, (*annotated, *metas)))
+    return fields
 
 
 def _struct_fields(section: type) -> list[tuple[str, Any, tuple[msgspec.Meta, ...]]]:
@@ -93,9 +93,9 @@ def show(value: Any) -> str:
     return "a list" if isinstance(value, list | tuple) else repr(value)
 
 
-def unknown(key: str, known: Iterable[str]) -> str:
+def unknown(key: str, keys: Iterable[str]) -> str:
     """What to say of a key that does not exist."""
-    names = list(known)
+    names = list(keys)
     close = difflib.get_close_matches(key, names, n=1)
     return f"unknown key: did you mean {close[0]}?" if close else f"unknown key: known are {', '.join(names) or 'none'}"
 

@@ -32,8 +32,8 @@ def describe(section: type = Settings, prefix: str = "") -> list[SettingDoc]:
 
     What a setting means stands in its annotation, in its field's metadata (``doc``), or as a string below it.
     """
-    said = _attribute_docs(section)
-    return [line for field in fields_of(section) for line in _field(field, f"{prefix}{field.name}", said.get(field.name, ""))]
+    docs = _attribute_docs(section)
+    return [line for field in fields_of(section) for line in _field(field, f"{prefix}{field.name}", docs.get(field.name, ""))]
 
 
 def _attribute_docs(section: type) -> dict[str, str]:
@@ -42,20 +42,20 @@ def _attribute_docs(section: type) -> dict[str, str]:
         (tree,) = ast.parse(textwrap.dedent(inspect.getsource(section))).body
     except (OSError, TypeError, SyntaxError, ValueError):
         return {}
-    found = {}
+    docs = {}
     for field, text in pairwise(getattr(tree, "body", ())):
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, ast.Expr):
-            found[field.target.id] = " ".join(str(getattr(text.value, "value", "")).split())
-    return found
+            docs[field.target.id] = " ".join(str(getattr(text.value, "value", "")).split())
+    return docs
 
 
-def _field(field: Field, path: str, said: str) -> Iterator[SettingDoc]:
+def _field(field: Field, path: str, text: str) -> Iterator[SettingDoc]:
     section, suffix = _below(field.hint)
     if section is None:
-        yield _doc(field, path, said)
+        yield _doc(field, path, text)
         return
     if suffix:  # a bare section has nothing to say of itself that its settings do not
-        yield _doc(field, path, said)
+        yield _doc(field, path, text)
     yield from describe(section, f"{path}{suffix}.")
 
 
@@ -79,10 +79,10 @@ def _placeholder(key: Any) -> str:
     return "hosts" if any(meta.extra == {"kind": "hosts"} for meta in metas) else "name"
 
 
-def _doc(field: Field, path: str, said: str) -> SettingDoc:
+def _doc(field: Field, path: str, text: str) -> SettingDoc:
     texts = [meta.description for meta in field.metas if meta.description]
     examples = [str(example) for meta in field.metas for example in meta.examples or ()]
-    return SettingDoc(path, _type(field), _default(field), field.note("unit") or "", texts[-1] if texts else said, tuple(examples))
+    return SettingDoc(path, _type(field), _default(field), field.note("unit") or "", texts[-1] if texts else text, tuple(examples))
 
 
 def _default(field: Field) -> str:

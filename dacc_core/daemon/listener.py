@@ -111,8 +111,8 @@ def _answers(path: str) -> bool:
 
 
 def _identity(path: str) -> tuple[int, int]:
-    found = os.lstat(path)
-    return found.st_dev, found.st_ino
+    info = os.lstat(path)
+    return info.st_dev, info.st_ino
 
 
 def _make_directory(directory: Path) -> None:

@@ -125,9 +125,9 @@ def _json_object(line: bytes) -> dict[str, Any]:
     return fields
 
 
-def told_line(told: SessionNotice) -> bytes:
+def notice_line(notice: SessionNotice) -> bytes:
     """The line that says which session a call is about."""
-    return json.dumps({"session": told.session}, separators=(",", ":")).encode("ascii") + b"\n"
+    return json.dumps({"session": notice.session}, separators=(",", ":")).encode("ascii") + b"\n"
 
 
 def final_line(answer: Answer) -> bytes:

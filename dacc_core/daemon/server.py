@@ -17,7 +17,7 @@ from ..errors import DaccError, Unavailable
 from ..failpoints import failpoint
 from ..verbs.frontend import Answer, PeerCredentials, SessionNotice
 from .listener import SocketListener
-from .protocol import ALIVE, MAX_LINE, MAX_STRANGER_LINE, SocketRequest, caller_of, final_line, parse, read_line, refusal, told_line
+from .protocol import ALIVE, MAX_LINE, MAX_STRANGER_LINE, SocketRequest, caller_of, final_line, notice_line, parse, read_line, refusal
 
 __all__ = ["Handler", "Reply", "Server", "SocketRequest"]
 
@@ -229,7 +229,7 @@ class _Connection:
                 continue
             if not isinstance(answer, SessionNotice):
                 return answer
-            self._send(told_line(answer))
+            self._send(notice_line(answer))
             failpoint("server.told")
 
     def _send(self, line: bytes) -> None:

@@ -78,7 +78,7 @@ class Service:
             refuse_problems(list_providers(config.plugins.disabled))
         self._manager, self._loading = new_manager(), threading.Lock()
         self._load = functools.cache(functools.partial(load_provider, config=config, manager=self._manager))
-        bricks = tuple(Brick(device=one.device, capacity=one.capacity, pool=one.pool) for one in config.bricks_of(host))
+        bricks = tuple(Brick(device=brick.device, capacity=brick.capacity, pool=brick.pool) for brick in config.bricks_of(host))
         providers = self._load_providers(bricks)
         self._environment = self._make_environment()
         self._check_host(bricks)
@@ -129,7 +129,7 @@ class Service:
         pools = self.config.pools
         for name in sorted({pools[brick.pool].provider for brick in bricks}):
             context = sdk.Context(hosts=self._environment.runner, deadline=sdk.Deadline.after(CHECK_SECONDS))
-            mine = tuple(BrickRef(host=self.host, device=one.device) for one in bricks if pools[one.pool].provider == name)
+            mine = tuple(BrickRef(host=self.host, device=brick.device) for brick in bricks if pools[brick.pool].provider == name)
             self._provider(name).check_host(sdk.CheckHost(context=context, host=self.host, bricks=mine))
 
     def _make_environment(self) -> StepEnvironment:
@@ -195,9 +195,9 @@ class Service:
         reply(answer)
         notify(self._telemetry.metrics.called, program, function, answer.rc, clock().mono - begun)
 
-    def _site(self, tell: Callable[[str], None]) -> FrontEndContext:
+    def _site(self, send_notice: Callable[[str], None]) -> FrontEndContext:
         scene = VerbContext(self.engine.view, lambda: clock().wall, self.config.max_pre_run_failures, self.config.slurm.buffer_wait)
-        return FrontEndContext(scene=scene, config=self.config, silence=lambda: self.executor.silence, tell=tell)
+        return FrontEndContext(scene=scene, config=self.config, silence=lambda: self.executor.silence, send_notice=send_notice)
 
     def _trusted(self, uid: int) -> bool:
         return uid in (0, os.geteuid(), _uid_of(self.config.slurm_user))
@@ -237,5 +237,5 @@ def _lock_host_name(config: Config, host: str) -> int:
 
 def _identity(lock: int) -> str:
     """The lock's file: the same one at the same boot means that who held it before us is dead."""
-    found = os.fstat(lock)
-    return f"{found.st_dev}:{found.st_ino}"
+    info = os.fstat(lock)
+    return f"{info.st_dev}:{info.st_ino}"

@@ -165,7 +165,7 @@ class LocalSite:
         end = time.monotonic() + START_SECONDS
         while time.monotonic() < end and self.daemons[host].poll() is None:
             with contextlib.suppress(OSError, ValueError):
-                hosts = {one["name"]: one["alive"] for one in self.ask("status", host=host)["hosts"]}
+                hosts = {row["name"]: row["alive"] for row in self.ask("status", host=host)["hosts"]}
                 if hosts.get(host):
                     return
             time.sleep(0.02)

@@ -139,14 +139,14 @@ class Story:
         return f"40 files, sha256 {_digest(source)[:16]}"
 
     def _check_results(self) -> str:
-        wanted, found = _digest(self.home / "input"), _digest(self.home / "results", leave_out="from-")
-        if wanted != found:
-            raise StepFailed(step="stage_out", token="2", why=f"digest {found} instead of {wanted}")  # noqa: S106
+        before, after = _digest(self.home / "input"), _digest(self.home / "results", leave_out="from-")
+        if before != after:
+            raise StepFailed(step="stage_out", token="2", why=f"digest {after} instead of {before}")  # noqa: S106
         owners = {path.stat().st_uid for path in (self.home / "results").rglob("*")}
         if owners != {self.user.pw_uid}:
             raise StepFailed(step="stage_out", token="2", why=f"files belong to {owners}")  # noqa: S106
         extra = sorted(path.name for path in (self.home / "results").glob("from-*"))
-        return f"sha256 {found[:16]}, owned by {self.user.pw_name}, and {', '.join(extra)}"
+        return f"sha256 {after[:16]}, owned by {self.user.pw_name}, and {', '.join(extra)}"
 
     def _check_pool(self) -> str:
         pool = json.loads(self.site.fakewarp("--function", "pools").stdout)["pools"][0]
@@ -194,8 +194,8 @@ def _user() -> pwd.struct_passwd:
 
 def _digest(tree: Path, leave_out: str = "") -> str:
     """One digest of all names and contents under a directory."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for path in sorted(tree.rglob("*")):
         if path.is_file() and not (leave_out and path.name.startswith(leave_out)):
-            found.update(str(path.relative_to(tree)).encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
-    return found.hexdigest()
+            digest.update(str(path.relative_to(tree)).encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()

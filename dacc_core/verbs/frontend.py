@@ -62,7 +62,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class FrontEndContext:
-    """What a verb of a front end may look at. ``tell`` lets the caller know which session the call is about.
+    """What a verb of a front end may look at. ``send_notice`` lets the caller know which session the call is about.
 
     ``by_owner``: the caller is not trusted, but owns the session.
     """
@@ -70,7 +70,7 @@ class FrontEndContext:
     scene: VerbContext
     config: Config
     silence: Callable[[], float] = lambda: 0.0
-    tell: Callable[[str], None] = lambda _: None
+    send_notice: Callable[[str], None] = lambda _: None
     by_owner: bool = False
 
     @property

@@ -7,14 +7,14 @@ of the script. :func:`check_pools` adds what only the state of the system can te
 from fakewarp.directives.check import PoolSize, check_pools
 from fakewarp.directives.model import CreateBuffer, DestroyBuffer, Directives
 from fakewarp.directives.parser import parse_script
-from fakewarp.directives.problems import ScriptPlace
+from fakewarp.directives.problems import ScriptPosition
 
 __all__ = [
     "CreateBuffer",
     "DestroyBuffer",
     "Directives",
     "PoolSize",
-    "ScriptPlace",
+    "ScriptPosition",
     "check_pools",
     "parse_script",
 ]

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from dacc_core.sizes import format_exact
 from fakewarp.directives.model import Directives
-from fakewarp.directives.problems import Problems, ScriptPlace, shown
+from fakewarp.directives.problems import Problems, ScriptPosition, shown
 
-_START = ScriptPlace(1, 1)
+_START = ScriptPosition(1, 1)
 _MAX_NAMED = 10
 
 
@@ -44,39 +44,39 @@ class _Checker:
 
     def job(self) -> None:
         """The job's own buffer, with its swap, which Slurm charges to the same pool."""
-        wish = self._directives
-        wanted = wish.capacity + wish.swap
-        if not wanted and not wish.granules:
+        job = self._directives
+        size = job.capacity + job.swap
+        if not size and not job.granules:
             return
-        pool = self._pool(wish.pool, self._place("pool", "capacity", "swap"))
-        if wish.swap_pool and wish.swap_pool != wish.pool:
-            self._pool(wish.swap_pool, self._place("swap"))
-        if pool and wish.granules:
-            self._units(pool, wanted)
+        pool = self._pool(job.pool, self._position("pool", "capacity", "swap"))
+        if job.swap_pool and job.swap_pool != job.pool:
+            self._pool(job.swap_pool, self._position("swap"))
+        if pool and job.granules:
+            self._units(pool, size)
         elif pool:
-            self._fits(wish.pool or self._default, pool, wanted, self._place("capacity", "swap"))
+            self._fits(job.pool or self._default, pool, size, self._position("capacity", "swap"))
 
-    def _units(self, pool: PoolSize, wanted: int) -> None:
+    def _units(self, pool: PoolSize, size: int) -> None:
         # Slurm's bb_get_size_num marks a number of units with a bit of the number itself, and its rounding then makes 1 PiB of
         # that: seen with 22.05.8, whose setup gets --capacity POOL:1PiB for a job of 1N.
-        instead = format_exact(wanted + self._directives.granules * pool.granularity)
-        self.problems.add(self._place("capacity"), f"Slurm takes a number of units for petabytes: write capacity={instead}")
+        instead = format_exact(size + self._directives.granules * pool.granularity)
+        self.problems.add(self._position("capacity"), f"Slurm takes a number of units for petabytes: write capacity={instead}")
 
     def creates(self) -> None:
         """The persistent buffers, each for itself: one that exists already needs no room."""
         for buffer in self._directives.creates:
-            place = self._place(f"create {buffer.name}")
-            if pool := self._pool(buffer.pool, place):
-                self._fits(buffer.pool or self._default, pool, buffer.capacity, place)
+            position = self._position(f"create {buffer.name}")
+            if pool := self._pool(buffer.pool, position):
+                self._fits(buffer.pool or self._default, pool, buffer.capacity, position)
 
-    def _place(self, *keys: str) -> ScriptPlace:
-        return next((self._directives.places[key] for key in keys if key in self._directives.places), _START)
+    def _position(self, *keys: str) -> ScriptPosition:
+        return next((self._directives.positions[key] for key in keys if key in self._directives.positions), _START)
 
-    def _pool(self, name: str, place: ScriptPlace) -> PoolSize | None:
+    def _pool(self, name: str, position: ScriptPosition) -> PoolSize | None:
         pool = self._pools.get(name or self._default)
         if pool is None:
             what = f"pool {shown(name)}" if name else f"the default pool {shown(self._default)}"
-            self.problems.add(place, f"{what} does not exist: {self._hint()}")
+            self.problems.add(position, f"{what} does not exist: {self._hint()}")
         return pool
 
     def _hint(self) -> str:
@@ -86,9 +86,10 @@ class _Checker:
         more = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
         return f"write pool= with one of {', '.join(map(shown, names[:_MAX_NAMED]))}{more}"
 
-    def _fits(self, name: str, pool: PoolSize, wanted: int, place: ScriptPlace) -> None:
-        needed = -(-wanted // pool.granularity)
+    def _fits(self, name: str, pool: PoolSize, size: int, position: ScriptPosition) -> None:
+        needed = -(-size // pool.granularity)
         if needed > pool.bricks:
             total = format_exact(pool.granularity * pool.bricks)
             have = f"pool {shown(name)} has {pool.bricks} in all"
-            self.problems.add(place, f"this needs {needed} bricks of {format_exact(pool.granularity)} and {have}: ask for at most {total}")
+            text = f"this needs {needed} bricks of {format_exact(pool.granularity)} and {have}: ask for at most {total}"
+            self.problems.add(position, text)

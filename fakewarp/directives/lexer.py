@@ -1,4 +1,4 @@
-"""From a script's text to its directive lines, continuations joined, each word with its place.
+"""From a script's text to its directive lines, continuations joined, each word with its position.
 
 This follows ``_xlate_batch`` of Slurm's burst_buffer_datawarp.c: empty lines are skipped, the first line that does
 not start with ``#`` ends the header, a line belongs to us by its first three characters, and a backslash at its
@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from fakewarp.directives.problems import Problems, ScriptPlace, shown
+from fakewarp.directives.problems import Problems, ScriptPosition, shown
 from fakewarp.directives.rules import COMMANDS
 
 MAX_DIRECTIVES = 512 * 1024
@@ -47,14 +47,14 @@ class Directive:
     words: list[Word] = field(default_factory=list)
     broken: bool = False
     _starts: list[int] = field(default_factory=list)
-    _places: list[ScriptPlace] = field(default_factory=list)
+    _positions: list[ScriptPosition] = field(default_factory=list)
     _parts: list[str] = field(default_factory=list)
     _length: int = 0
 
-    def append(self, text: str, place: ScriptPlace) -> None:
+    def append(self, text: str, position: ScriptPosition) -> None:
         """Add the text of one line; :meth:`join` then makes ``text``."""
         self._starts.append(self._length)
-        self._places.append(place)
+        self._positions.append(position)
         self._parts.append(text)
         self._length += len(text)
 
@@ -67,11 +67,11 @@ class Directive:
         """Make ``text`` of the parts."""
         self.text = "".join(self._parts)
 
-    def place(self, offset: int = 0) -> ScriptPlace:
+    def position(self, offset: int = 0) -> ScriptPosition:
         """Where a character of ``text`` stands in the script."""
         index = max(bisect_right(self._starts, offset) - 1, 0)
-        line, column = self._places[index]
-        return ScriptPlace(line, column + offset - self._starts[index])
+        line, column = self._positions[index]
+        return ScriptPosition(line, column + offset - self._starts[index])
 
 
 def lex(text: str, problems: Problems, notes: list[str]) -> list[Directive]:
@@ -89,7 +89,7 @@ def _header(text: str, problems: Problems, notes: list[str]) -> str:
     end = _END.search(text)
     header = text[: end.start()] if end else text
     if end and (later := _LATER.search(text, end.start())):
-        first, ignored = (text.count("\n", 0, place) + 1 for place in (end.start(), later.start()))
+        first, ignored = (text.count("\n", 0, position) + 1 for position in (end.start(), later.start()))
         notes.append(f"line {ignored}: directives after the first command (line {first}) are not read")
     if "\r\n" in header:
         # Slurm ends lines at \n and values at a space, so the CR becomes part of the last value of each line.
@@ -97,8 +97,8 @@ def _header(text: str, problems: Problems, notes: list[str]) -> str:
     nul = header.find("\0")
     if nul >= 0:
         start = header.rfind("\n", 0, nul) + 1
-        place = ScriptPlace(header.count("\n", 0, nul) + 1, nul - start + 1)
-        problems.add(place, "a NUL byte: Slurm reads a script only up to it: remove it")
+        position = ScriptPosition(header.count("\n", 0, nul) + 1, nul - start + 1)
+        problems.add(position, "a NUL byte: Slurm reads a script only up to it: remove it")
         header = header[:start]
     return header
 
@@ -145,30 +145,29 @@ class _Joiner:
             if not rest.startswith(tuple(COMMANDS)):
                 return None  # a comment such as #BBQ; Slurm ignores it too
             missing = f"Slurm takes this for a directive, but a space is missing after {prefix}: add it"
-            self._break(directive, ScriptPlace(number, 4), missing)
-        self._append(directive, rest, ScriptPlace(number, 4))
+            self._break(directive, ScriptPosition(number, 4), missing)
+        self._append(directive, rest, ScriptPosition(number, 4))
         return directive
 
     def _continue(self, directive: Directive, prefix: str, number: int, line: str) -> None:
         if prefix != directive.prefix:
             wrong = f"a {directive.prefix} line is continued by a {prefix} line, which Slurm refuses"
-            self._break(directive, ScriptPlace(number, 1), f"{wrong}: begin both with {directive.prefix}")
+            self._break(directive, ScriptPosition(number, 1), f"{wrong}: begin both with {directive.prefix}")
         text, column = line[3:], 4
         if directive.ends_blank:  # as Slurm: blanks on both sides of a continuation are one run
             stripped = text.lstrip(BLANKS)
             text, column = stripped, column + len(text) - len(stripped)
-        self._append(directive, text, ScriptPlace(number, column))
+        self._append(directive, text, ScriptPosition(number, column))
 
-    def _append(self, directive: Directive, text: str, place: ScriptPlace) -> None:
+    def _append(self, directive: Directive, text: str, position: ScriptPosition) -> None:
         continued = text.endswith("\\")
-        directive.append(text[:-1] if continued else text, place)
+        directive.append(text[:-1] if continued else text, position)
         self._open = directive if continued else None
         self._size += len(text)
         if self._size > MAX_DIRECTIVES:
             limit = MAX_DIRECTIVES // 1024
-            self._break(
-                directive, place, f"directives of more than {limit} KiB in all, not read from here on: stage directories, or use type=list"
-            )
+            problem = f"directives of more than {limit} KiB in all, not read from here on: stage directories, or use type=list"
+            self._break(directive, position, problem)
 
     def _nothing_follows(self) -> None:
         """A continuation that Slurm drops without a word."""
@@ -176,13 +175,13 @@ class _Joiner:
             return
         directive, self._open = self._open, None
         wrong = f"a backslash ends this directive, but the next line does not begin with {directive.prefix}"
-        self._break(directive, directive.place(), f"{wrong}: begin it so, or remove the backslash")
+        self._break(directive, directive.position(), f"{wrong}: begin it so, or remove the backslash")
 
-    def _break(self, directive: Directive, place: ScriptPlace, problem: str) -> None:
+    def _break(self, directive: Directive, position: ScriptPosition, problem: str) -> None:
         """Give a directive up, for one reason."""
         if not directive.broken:
             directive.broken = True
-            self._problems.add(place, problem)
+            self._problems.add(position, problem)
 
 
 def _readable(directive: Directive, problems: Problems) -> bool:
@@ -193,7 +192,7 @@ def _readable(directive: Directive, problems: Problems) -> bool:
         what = "bytes that are not UTF-8, which cannot be kept: rename the file, or stage the directory that holds it"
     else:
         what = f"the control character {shown(unwanted[0])}: remove it"
-    problems.add(directive.place(unwanted.start()), what)
+    problems.add(directive.position(unwanted.start()), what)
     return False
 
 
@@ -205,7 +204,7 @@ def _split(directive: Directive, problems: Problems) -> bool:
         if word in ('"', "'"):
             other = "double" if word == "'" else "single"
             what = f"a quote that is never closed: close it, or use {other} quotes around a value that contains one"
-            problems.add(directive.place(match.start()), what)
+            problems.add(directive.position(match.start()), what)
             return False
         quoted = '"' in word or "'" in word
         directive.words.append(Word(_QUOTED.sub(r"\2", word) if quoted else word, match.start(), match.end(), quoted))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 import msgspec
 
 from dacc_core.values import StageRequest
-from fakewarp.directives.problems import ScriptPlace
+from fakewarp.directives.problems import ScriptPosition
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Directives:
     ``capacity`` is in bytes and ``granules`` in units of the pool; several ``jobdw`` lines are summed, as Slurm
     sums them. ``pool`` is the one that Slurm charges, ``""`` for the default. ``swap`` is in bytes per node.
     ``notes`` tell what was accepted and has no effect, or is read otherwise than the user may think.
-    ``places`` tell where the script says something; neither of the two counts when comparing.
+    ``positions`` tell where the script says something; neither of the two counts when comparing.
     """
 
     capacity: int = 0
@@ -54,7 +54,7 @@ class Directives:
     creates: tuple[CreateBuffer, ...] = ()
     destroys: tuple[DestroyBuffer, ...] = ()
     notes: tuple[str, ...] = field(default=(), compare=False)
-    places: Mapping[str, ScriptPlace] = field(default_factory=dict, compare=False, repr=False)
+    positions: Mapping[str, ScriptPosition] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def digest(self) -> str:

@@ -11,7 +11,7 @@ from dacc_core.sizes import MAX_SIZE
 from dacc_core.values import StageRequest
 from fakewarp.directives.lexer import lex
 from fakewarp.directives.model import CreateBuffer, DestroyBuffer, Directives
-from fakewarp.directives.problems import Problems, ScriptPlace, shown
+from fakewarp.directives.problems import Problems, ScriptPosition, shown
 from fakewarp.directives.reader import Reading, read
 from fakewarp.directives.staging import MAX_STAGING, STRIPED, BufferSide, buffer_side, outer_side, persistent_variable
 from fakewarp.directives.values import BufferAccess
@@ -56,11 +56,11 @@ class _Draft:
         self._variables: dict[str, str] = {}
         self._staging: dict[str, list[StageRequest]] = {"stage_in": [], "stage_out": []}
         self._staged_bytes = 0
-        self._in_buffers: list[tuple[BufferSide, ScriptPlace]] = []
-        self._lists: list[ScriptPlace] = []
+        self._in_buffers: list[tuple[BufferSide, ScriptPosition]] = []
+        self._lists: list[ScriptPosition] = []
         self._creates: dict[str, CreateBuffer] = {}
         self._destroys: dict[str, DestroyBuffer] = {}
-        self._places: dict[str, ScriptPlace] = {}
+        self._positions: dict[str, ScriptPosition] = {}
         self._handlers: dict[str, Callable[[Reading], None]] = {
             "jobdw": self._jobdw,
             "persistentdw": self._persistentdw,
@@ -97,7 +97,7 @@ class _Draft:
             creates=tuple(self._creates.values()),
             destroys=tuple(self._destroys.values()),
             notes=tuple(self.notes),
-            places=self._places,
+            positions=self._positions,
         )
 
     def _jobdw(self, reading: Reading) -> None:
@@ -116,36 +116,37 @@ class _Draft:
         swap = reading.values["size"]
         self._swap = self._sum(self._swap, swap.size, reading, "size", "swap")
         if swap.assumed:
-            self.notes.append(f"line {reading.place.line}: swap without a unit is in GiB per node")
+            self.notes.append(f"line {reading.position.line}: swap without a unit is in GiB per node")
         if pool := reading.values.get("pool"):
             self._swap_pool = pool
             self._set_pool(pool, reading)
 
     def _set_pool(self, pool: str, reading: Reading) -> None:
         """Slurm charges everything to one pool, the last."""
-        if "pool" in self._places and pool != self._pool:
-            self.notes.append(f"line {reading.place.line}: a job has one pool, the last that is named: {pool or 'the default pool'}")
+        if "pool" in self._positions and pool != self._pool:
+            self.notes.append(f"line {reading.position.line}: a job has one pool, the last that is named: {pool or 'the default pool'}")
         self._pool = pool
-        self._places["pool"] = reading.places.get("pool", reading.place)
+        self._positions["pool"] = reading.positions.get("pool", reading.position)
 
     def _sum(self, total: int, more: int, reading: Reading, key: str, name: str = "") -> int:
-        self._places.setdefault(name or key, reading.places[key])
+        self._positions.setdefault(name or key, reading.positions[key])
         if total + more > MAX_SIZE:
-            self.problems.add(reading.places[key], f"the {name or key} of all lines is more than {MAX_SIZE}: ask for less")
+            self.problems.add(reading.positions[key], f"the {name or key} of all lines is more than {MAX_SIZE}: ask for less")
             return total
         return total + more
 
     def _note_modifiers(self, access: BufferAccess, reading: Reading) -> None:
         for modifier in access.modifiers:
-            self.notes.append(f"line {reading.place.line}: {modifier} of access_mode is accepted and has no effect")
+            self.notes.append(f"line {reading.position.line}: {modifier} of access_mode is accepted and has no effect")
 
     def _persistentdw(self, reading: Reading) -> None:
-        name, place = reading.values["name"], reading.places["name"]
+        name, position = reading.values["name"], reading.positions["name"]
         other = self._variables.setdefault(persistent_variable(name), name)
         if other != name:
-            self.problems.add(place, f"buffers {other} and {name} would both be ${persistent_variable(name)} in the job: use one of them")
+            what = f"buffers {other} and {name} would both be ${persistent_variable(name)} in the job"
+            self.problems.add(position, f"{what}: use one of them")
         elif len(self._variables) == MAX_PERSISTENT + 1:
-            self.problems.add(place, f"a job can use at most {MAX_PERSISTENT} persistent buffers: use fewer")
+            self.problems.add(position, f"a job can use at most {MAX_PERSISTENT} persistent buffers: use fewer")
 
     def _stage(self, reading: Reading) -> None:
         inward = reading.command.name == "stage_in"
@@ -162,34 +163,34 @@ class _Draft:
     def _stage_list(self, reading: Reading) -> StageRequest | None:
         if "destination" in reading.values:
             what = "type=list takes no destination, since each line of the list has its own"
-            self.problems.add(reading.places["destination"], f"{what}: remove it")
-        self._lists.append(reading.place)
+            self.problems.add(reading.positions["destination"], f"{what}: remove it")
+        self._lists.append(reading.position)
         source = self._side(reading, "source", in_buffer=False)
         return StageRequest(source=source, destination="", kind="list") if source else None
 
     def _side(self, reading: Reading, side: str, *, in_buffer: bool) -> str:
         """One side's path as it is stored, ``""`` when it has a problem."""
-        text, place = reading.values.get(side), reading.places.get(side, reading.place)
+        text, position = reading.values.get(side), reading.positions.get(side, reading.position)
         if text is None:
             if side == "destination" and side not in reading.given and not _kind_is_unknown(reading):
-                self.problems.add(place, f"{reading.command.name} needs destination=: add it")
+                self.problems.add(position, f"{reading.command.name} needs destination=: add it")
             return ""
         try:
             if not in_buffer:
                 return outer_side(text)
             buffer = buffer_side(text)
         except InvalidRequest as error:
-            self.problems.add(place, f"{side}={shown(text)} of {reading.command.name}: {error.fields['why']}")
+            self.problems.add(position, f"{side}={shown(text)} of {reading.command.name}: {error.fields['why']}")
             return ""
-        self._in_buffers.append((buffer, place))
+        self._in_buffers.append((buffer, position))
         return buffer.path
 
     def _keep(self, request: StageRequest, reading: Reading) -> None:
         before = self._staged_bytes
         self._staged_bytes += len(msgspec.json.encode(request)) + 1
         if before <= MAX_STAGING < self._staged_bytes:
-            what = f"stage requests of more than {MAX_STAGING // 1024} KiB in all"
-            self.problems.add(reading.place, f"{what}, up to this line: stage directories, or put the paths into a file and use type=list")
+            what = f"stage requests of more than {MAX_STAGING // 1024} KiB in all, up to this line"
+            self.problems.add(reading.position, f"{what}: stage directories, or put the paths into a file and use type=list")
         self._staging[reading.command.name].append(request)
 
     def _create(self, reading: Reading) -> None:
@@ -200,30 +201,31 @@ class _Draft:
         options = {key: values[key] for key in ("pool", "type") if key in values}
         buffer = CreateBuffer(name=values["name"], capacity=values["capacity"], **options)
         if self._creates.setdefault(buffer.name, buffer) != buffer:
-            self.problems.add(reading.place, f"buffer {buffer.name} is created twice with different options: keep one line")
-        self._places.setdefault(f"create {buffer.name}", reading.place)
+            self.problems.add(reading.position, f"buffer {buffer.name} is created twice with different options: keep one line")
+        self._positions.setdefault(f"create {buffer.name}", reading.position)
 
     def _destroy(self, reading: Reading) -> None:
         buffer = DestroyBuffer(reading.values["name"], "hurry" in reading.flags)
         if "hurry" in buffer.name and not buffer.hurry:
             # strstr(tok, "hurry") in Slurm's _get_bb_job finds it in the name.
             self.problems.add(
-                reading.places["name"],
+                reading.positions["name"],
                 "Slurm finds the word hurry in this name and would not wait for its data: add hurry if that is meant, or ask an operator",
             )
         if self._destroys.setdefault(buffer.name, buffer) != buffer:
-            self.problems.add(reading.place, f"buffer {buffer.name} is destroyed both with and without hurry: keep one line")
+            self.problems.add(reading.position, f"buffer {buffer.name} is destroyed both with and without hurry: keep one line")
 
     def _check_buffers(self) -> None:
         """Each staged path lies in a buffer that this script has."""
-        for buffer, place in self._in_buffers:
+        for buffer, position in self._in_buffers:
             if buffer.variable == STRIPED and not self._striped:
-                self.problems.add(place, f"${STRIPED} needs a striped buffer: {self._how_to_stripe()}")
+                self.problems.add(position, f"${STRIPED} needs a striped buffer: {self._how_to_stripe()}")
             elif buffer.variable != STRIPED and buffer.variable not in self._variables:
-                self.problems.add(place, f"no line of this script attaches {shown('$' + buffer.variable)}: add #DW persistentdw name=NAME")
+                what = f"no line of this script attaches {shown('$' + buffer.variable)}"
+                self.problems.add(position, f"{what}: add #DW persistentdw name=NAME")
         if not (self._striped or self._variables):
-            for place in self._lists:
-                self.problems.add(place, f"staging needs a buffer: {self._how_to_stripe()}, or #DW persistentdw name=NAME")
+            for position in self._lists:
+                self.problems.add(position, f"staging needs a buffer: {self._how_to_stripe()}, or #DW persistentdw name=NAME")
 
     def _how_to_stripe(self) -> str:
         if self._has_job_buffer:

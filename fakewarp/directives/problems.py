@@ -1,4 +1,4 @@
-"""What is wrong with a script: problems with their places, gathered and then raised together."""
+"""What is wrong with a script: problems with their positions, gathered and then raised together."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MAX_PROBLEMS = 100
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+.,:/~$%")
 
 
-class ScriptPlace(NamedTuple):
+class ScriptPosition(NamedTuple):
     """A line and a column of the script, both counted from 1."""
 
     line: int
@@ -24,20 +24,20 @@ class Problems:
     """Problems of one script; :meth:`check` raises them all as one error."""
 
     def __init__(self) -> None:
-        self._found: list[tuple[ScriptPlace, str]] = []
+        self._problems: list[tuple[ScriptPosition, str]] = []
 
     def __len__(self) -> int:
-        return len(self._found)
+        return len(self._problems)
 
-    def add(self, place: ScriptPlace, text: str) -> None:
+    def add(self, position: ScriptPosition, text: str) -> None:
         """Record a problem: what, why, and what to do, on one line."""
-        self._found.append((place, text))
+        self._problems.append((position, text))
 
     def check(self) -> None:
         """Raise :class:`BadDirectives` when there is any problem."""
-        if not self._found:
+        if not self._problems:
             return
-        lines = [f"line {place.line}, column {place.column}: {text}" for place, text in sorted(self._found)]
+        lines = [f"line {position.line}, column {position.column}: {text}" for position, text in sorted(self._problems)]
         more = len(lines) - MAX_PROBLEMS
         if more > 0:
             lines[MAX_PROBLEMS:] = [f"and {more} more"]

@@ -7,7 +7,7 @@ from typing import Any
 
 from dacc_core.errors import InvalidRequest
 from fakewarp.directives.lexer import Directive, Word
-from fakewarp.directives.problems import Problems, ScriptPlace, shown
+from fakewarp.directives.problems import Problems, ScriptPosition, shown
 from fakewarp.directives.rules import COMMANDS, Command, Option
 
 
@@ -16,9 +16,9 @@ class Reading:
     """A directive's command and checked values. ``given`` has the wrong ones too; ``whole``: there are none."""
 
     command: Command
-    place: ScriptPlace
+    position: ScriptPosition
     values: dict[str, Any] = field(default_factory=dict)
-    places: dict[str, ScriptPlace] = field(default_factory=dict)
+    positions: dict[str, ScriptPosition] = field(default_factory=dict)
     given: set[str] = field(default_factory=set)
     flags: set[str] = field(default_factory=set)
     whole: bool = True
@@ -32,14 +32,14 @@ def read(directive: Directive, problems: Problems, notes: list[str]) -> Reading 
 
 def _command(directive: Directive, problems: Problems) -> Command | None:
     word = directive.words[0]
-    place = directive.place(word.start)
+    position = directive.position(word.start)
     command = COMMANDS.get(word.text) if not word.quoted else None
     if command is None:
-        problems.add(place, f"unknown command {shown(word.text)}: write one of {', '.join(COMMANDS)}")
+        problems.add(position, f"unknown command {shown(word.text)}: write one of {', '.join(COMMANDS)}")
         return None
     if command.prefix != directive.prefix:
         belongs = f"{command.name} belongs on a {command.prefix} line"
-        problems.add(place, f"{belongs}, {command.why_prefix}: write {command.prefix} {command.name}")
+        problems.add(position, f"{belongs}, {command.why_prefix}: write {command.prefix} {command.name}")
         return None
     return command
 
@@ -50,7 +50,7 @@ class _OptionReader:
         self._command = command
         self._problems = problems
         self._notes = notes
-        self._reading = Reading(command, directive.place(directive.words[0].start))
+        self._reading = Reading(command, directive.position(directive.words[0].start))
         self._texts: dict[str, str] = {}
         self._slurm_reads: dict[str, int] = {}
 
@@ -67,7 +67,7 @@ class _OptionReader:
         return self._reading
 
     def _problem(self, offset: int, text: str) -> None:
-        self._problems.add(self._directive.place(offset), text)
+        self._problems.add(self._directive.position(offset), text)
 
     def _argument(self, option: Option, words: list[Word]) -> list[Word]:
         if words and "=" not in words[0].text:
@@ -122,23 +122,23 @@ class _OptionReader:
             return True
         what = f"a tab follows {option.name}=, and Slurm reads values up to a space"
         if option.recounted:
-            line = self._directive.place(word.start).line
+            line = self._directive.position(word.start).line
             self._notes.append(f"line {line}: {what}, so it counts too little until the buffer is set up")
             return True
         self._problem(word.end, f"{what}: put a space there")
         return False
 
     def _value(self, option: Option, text: str, offset: int, what: str) -> None:
-        place = self._directive.place(offset)
+        position = self._directive.position(offset)
         try:
             value = option.check(text)
         except InvalidRequest as error:
-            self._problems.add(place, f"{what}: {error.fields['why']}")
+            self._problems.add(position, f"{what}: {error.fields['why']}")
             return
         self._reading.values[option.key] = value
-        self._reading.places[option.key] = place
+        self._reading.positions[option.key] = position
         if option.ignored:
-            self._notes.append(f"line {place.line}: {option.name} of {self._command.name} is accepted and has no effect")
+            self._notes.append(f"line {position.line}: {option.name} of {self._command.name} is accepted and has no effect")
 
     def _missing(self) -> None:
         argument = self._command.argument
@@ -152,7 +152,7 @@ class _OptionReader:
     def _as_slurm_searches(self) -> None:
         """Slurm takes the first ``key=`` of the line, be it inside another word."""
         for option in self._command.options:
-            found = self._directive.text.find(f"{option.name}=") if option.slurm else -1
-            if found >= 0 and found != self._slurm_reads.get(option.name):
+            offset = self._directive.text.find(f"{option.name}=") if option.slurm else -1
+            if offset >= 0 and offset != self._slurm_reads.get(option.name):
                 what = f"Slurm takes the first {option.name}= of the line for the option, which is here inside another word"
-                self._problem(found, f"{what}: move it behind the option, or remove it")
+                self._problem(offset, f"{what}: move it behind the option, or remove it")

@@ -76,8 +76,8 @@ def _modifiers(text: str | None) -> list[str]:
     names = [part.partition("=") for part in text.split(",")] if text else []
     for name, _, value in names:
         if name not in _ACCESS_MODIFIERS or not value:
-            known = ", ".join(f"{modifier}=" for modifier in _ACCESS_MODIFIERS)
-            raise InvalidRequest(why=f"the modifiers of an access mode are {known}")
+            modifiers = ", ".join(f"{modifier}=" for modifier in _ACCESS_MODIFIERS)
+            raise InvalidRequest(why=f"the modifiers of an access mode are {modifiers}")
     return [name for name, _, _ in names]
 
 

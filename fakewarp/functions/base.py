@@ -72,8 +72,8 @@ def in_bytes(view: View, pool: str, size: int, granules: int) -> int:
 
 def no_such_pool(view: View, pool: str) -> NoSuchPool:
     """The error for a pool that no brick host has registered."""
-    known = names(view.pools)
-    return NoSuchPool(pool=pool, hint=f"there are {known}" if known else "no storage node has registered a pool yet: ask an operator")
+    pools = names(view.pools)
+    return NoSuchPool(pool=pool, hint=f"there are {pools}" if pools else "no storage node has registered a pool yet: ask an operator")
 
 
 def primary_group(uid: int) -> Verb[int]:

@@ -64,17 +64,17 @@ def read_site(path: str | None, mount_root: str, directory: str) -> SlurmSite:
 
 def _place(config: Config, setting: str, usual: str) -> str:
     """A setting of the file, else what it is for root, who runs the daemon, whoever we are."""
-    said = isinstance(config.source.value, dict) and config.source.value.get(setting)
-    return str(getattr(config, setting)) if said else usual
+    written = isinstance(config.source.value, dict) and config.source.value.get(setting)
+    return str(getattr(config, setting)) if written else usual
 
 
 def _programs() -> dict[str, str]:
     """The programs of this installation, in the directory of its interpreter or where its scripts go."""
     folders = [os.path.dirname(os.path.abspath(sys.executable)), sysconfig.get_path("scripts")]  # noqa: PTH100, PTH120 - links stay
-    found = next((folder for folder in folders if all(os.access(f"{folder}/{name}", os.X_OK) for name in PROGRAMS)), None)
-    if found is None:
+    folder = next((folder for folder in folders if all(os.access(f"{folder}/{name}", os.X_OK) for name in PROGRAMS)), None)
+    if folder is None:
         raise NotFound(why=f"{' or '.join(dict.fromkeys(folders))} does not have all of {', '.join(PROGRAMS)}: install dacc again")
-    return {name: _plain(f"{found}/{name}", "install dacc into another directory") for name in PROGRAMS}
+    return {name: _plain(f"{folder}/{name}", "install dacc into another directory") for name in PROGRAMS}
 
 
 def _seconds(config: Config, name: str) -> int:
