@@ -286,7 +286,7 @@ def no_answer(path: bytes, why: str) -> ThinFailure:
 
 
 def exchange(path: bytes, line: bytes, end: float, notice: "list[str]") -> "dict[str, Any]":
-    """One connection: the request out, keep-alives and the answer in. ``told`` keeps which session the call is about."""
+    """One connection: the request out, keep-alives and the answer in. ``notice`` keeps which session the call is about."""
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
         connection.settimeout(remaining(end))

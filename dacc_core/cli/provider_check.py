@@ -42,7 +42,7 @@ def check_command(name: str, hosts: str, mount_on: str, destructive: bool, repea
     scratch = _scratch(config, name, hosts, mount_on, destructive)
     session = _session()(name, scratch, click.echo, destructive, sweep, repeat, junit)
     well = session.run()
-    _tell_what_was_left_out(session)
+    _report_omissions(session)
     sys.exit(0 if well else 1)
 
 
@@ -54,7 +54,7 @@ def _session() -> type[Session]:
     return Session
 
 
-def _tell_what_was_left_out(session: Session) -> None:
+def _report_omissions(session: Session) -> None:
     click.echo(", ".join(f"{number} {state}" for state, number in sorted(session.count.items())))
     if not session.destructive:
         click.echo("made were only checks that change nothing; with --destructive --hosts all are made, and what is on the bricks is lost")

@@ -10,13 +10,13 @@ from .load import Config, load, make_runtime_dir, parse_text
 from .places import SYSTEM_FILE
 from .reader import Reader
 from .reference import SettingDoc, describe
-from .settings import BrickSetting, Deadlines, PoolSetting
+from .settings import BrickSetting, DeadlineSettings, PoolSetting
 
 __all__ = [
     "SYSTEM_FILE",
     "BrickSetting",
     "Config",
-    "Deadlines",
+    "DeadlineSettings",
     "PoolSetting",
     "Reader",
     "SettingDoc",

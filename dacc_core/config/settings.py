@@ -110,7 +110,7 @@ class HostsSettings(Section, frozen=True, kw_only=True):
     ] = ""
 
 
-class Deadlines(Section, frozen=True, kw_only=True):
+class DeadlineSettings(Section, frozen=True, kw_only=True):
     """How long one step of a session may take."""
 
     create: Annotated[Seconds, doc("Building a filesystem.")] = 600.0
@@ -233,7 +233,7 @@ class Settings(Section, frozen=True, kw_only=True):
     providers: Annotated[Mapping[Name, Mapping[str, Any]], doc("The settings of each provider.")] = {}
     plugins: PluginsSettings = PluginsSettings()
     hosts: HostsSettings = HostsSettings()
-    deadlines: Deadlines = Deadlines()
+    deadlines: DeadlineSettings = DeadlineSettings()
     retries: Retries = Retries()
     slurm: SlurmSettings = SlurmSettings()
     lease_ttl: Annotated[Seconds, doc("A daemon that has not been heard from for so long counts as dead.")] = 10.0

@@ -5,8 +5,8 @@
     ← {"alive":true}
     ← {"rc":0,"stdout":"…","pathfile":null}
 
-A call that ends a session is told which one it is about. A client that loses its connection asks again, with the ``session`` that it was
-told and how long it has been asking (``waited``, in seconds); so no machine's clock is compared with another's.
+A call that ends a session gets a notice which one it is about. A client that loses its connection asks again, with that ``session`` and
+how long it has been asking (``waited``, in seconds); so no machine's clock is compared with another's.
 
 Lines are ASCII. Bytes that are not UTF-8 travel as lone surrogates, as Python reads them from its command line. A line that a
 client does not know is skipped, a key that the daemon does not know is ignored; a change that neither allows is another version.
@@ -49,7 +49,7 @@ class SocketRequest:
 
 
 def caller_of(connection: socket.socket, trusted: Callable[[int], bool]) -> PeerCredentials:
-    """Who is at the other end, as the kernel says: nobody can claim to be someone else."""
+    """Who is at the other end, as the kernel has it: nobody can claim to be someone else."""
     pid, uid, gid = _UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
     return PeerCredentials(uid=uid, gid=gid, pid=pid, trusted=trusted(uid))
 
@@ -126,7 +126,7 @@ def _json_object(line: bytes) -> dict[str, Any]:
 
 
 def notice_line(notice: SessionNotice) -> bytes:
-    """The line that says which session a call is about."""
+    """The notice which session a call is about."""
     return json.dumps({"session": notice.session}, separators=(",", ":")).encode("ascii") + b"\n"
 
 

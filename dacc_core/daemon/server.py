@@ -41,9 +41,9 @@ BROKEN = Answer(rc=1, stdout="dacd: internal error: see the log of dacd\n")
 class Server:
     """Calls come in at ``path`` and go to ``handle(request, reply)``, which runs in the connection's thread and must not block.
 
-    ``reply`` may be called at once or later, from any thread; only the first answer counts, and what is told before it is passed on at
-    once. ``trusted`` tells of a uid whether it may
-    do everything. ``keepalive`` and ``request_seconds``: how often a waiting client hears from us, how long it may take to ask.
+    ``reply`` may be called at once or later, from any thread; only the first answer counts, and notices before it are passed on at once.
+    ``trusted``: whether a uid may do everything. ``keepalive``: seconds between the signs of life that a waiting client gets;
+    ``request_seconds``: how long it may take to send its request.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Server:
         self.keepalive, self.request_seconds = keepalive, request_seconds
         self._group, self._mode, self._max_connections = group, mode, max_connections
         self._lock = threading.Lock()
-        self._connections: set[_Connection] = set()
+        self._connections: set[_CallConnection] = set()
         self._strangers = 0
         self._closing = threading.Event()
         self._listener: SocketListener | None = None
@@ -77,7 +77,7 @@ class Server:
         """Stop listening and end every connection; calls being answered are answered.
 
         With ``drain`` another daemon is about to run here: waiting clients lose their connection, on which they repeat the call.
-        Without, they are told that the daemon stops.
+        Without, they get the answer that the daemon stops.
         """
         with self._lock:
             first = not self._closing.is_set()
@@ -105,7 +105,7 @@ class Server:
             self._strangers += 1
             return self._strangers <= max(1, self._max_connections // STRANGERS)
 
-    def forget(self, connection: _Connection, caller: PeerCredentials | None) -> None:
+    def forget(self, connection: _CallConnection, caller: PeerCredentials | None) -> None:
         """A connection has ended."""
         with self._lock:
             self._connections.discard(connection)
@@ -128,7 +128,7 @@ class Server:
             self._welcome(peer)
 
     def _welcome(self, peer: socket.socket) -> None:
-        connection = _Connection(self, peer)
+        connection = _CallConnection(self, peer)
         with self._lock:
             if self._closing.is_set():
                 peer.close()
@@ -160,7 +160,7 @@ def _turn_away(peer: socket.socket) -> None:
             log.debug("a client that was turned away did not listen")
 
 
-class _Connection:
+class _CallConnection:
     """One client, from its request to its answer."""
 
     def __init__(self, server: Server, peer: socket.socket) -> None:

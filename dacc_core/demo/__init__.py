@@ -24,7 +24,7 @@ def demo(keep: bool) -> None:
     try:
         site.open()
         with Board() as board:
-            Story(site, board).tell()
+            Story(site, board).run()
     except DaccError:
         click.echo(f"dacc demo: the daemons' logs are in {directory}", err=True)
         keep = True

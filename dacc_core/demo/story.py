@@ -1,4 +1,4 @@
-"""The demo's three jobs, told in the calls that slurmctld makes, in its order."""
+"""The demo's three jobs, as the calls that slurmctld makes, in its order."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Story:
         self.home = site.directory / "home"
         self.nodes = site.compute_nodes
 
-    def tell(self) -> None:
+    def run(self) -> None:
         """The whole story."""
         self._step("start dacd on the controller and on 3 brick hosts", self.site.start)
         self._step("the user has input data", self._make_input)

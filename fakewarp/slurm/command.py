@@ -39,12 +39,12 @@ def install_slurm(show: bool, directory: str | None, path: str | None, mount_roo
     if show:
         click.echo("\n".join(f"==> {file.name} <==\n{file.text}" for file in files), nl=False)
     else:
-        _tell(files, write_files(Path(target), files, force=force), target)
+        _report(files, write_files(Path(target), files, force=force), target)
     for note in site.notes:
         click.echo(f"{PROGRAM}: {note}", err=True)
 
 
-def _tell(files: list[File], written: set[str], directory: str) -> None:
+def _report(files: list[File], written: set[str], directory: str) -> None:
     for file in files:
         click.echo(f"{directory}/{file.name}: {'written' if file.name in written else 'is so already'}")
         click.echo(f"    {file.then}")
