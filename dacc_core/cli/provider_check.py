@@ -20,7 +20,7 @@ from ..sdk import BrickRef
 
 if TYPE_CHECKING:
     from ..testing.conformance.scratch import Scratch
-    from ..testing.conformance.session import Session
+    from ..testing.conformance.session import CheckSession
 
 
 @click.command("check")
@@ -46,15 +46,15 @@ def check_command(name: str, hosts: str, mount_on: str, destructive: bool, repea
     sys.exit(0 if well else 1)
 
 
-def _session() -> type[Session]:
+def _session() -> type[CheckSession]:
     try:
-        from ..testing.conformance.session import Session  # late: it needs pytest, which operators may not have
+        from ..testing.conformance.session import CheckSession  # late: it needs pytest, which operators may not have
     except ModuleNotFoundError as error:
         raise Unsupported(why=f"checks need {error.name}, which is not installed: pip install 'dacc[testing]'") from error
-    return Session
+    return CheckSession
 
 
-def _report_omissions(session: Session) -> None:
+def _report_omissions(session: CheckSession) -> None:
     click.echo(", ".join(f"{number} {state}" for state, number in sorted(session.count.items())))
     if not session.destructive:
         click.echo("made were only checks that change nothing; with --destructive --hosts all are made, and what is on the bricks is lost")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import MISSING, fields
 
-from dacc_core.testing.conformance.checks import Group, checks_of
+from dacc_core.testing.conformance.checks import CheckGroup, checks_of
 from dacc_core.testing.conformance.checks.group import as_words
 from dacc_core.testing.conformance.scratch import Scratch
 from dacc_core.testing.conformance.suite import GROUPS
@@ -51,7 +51,7 @@ def page() -> str:
     return md.page("Conformance checks", "dacc_core/testing", INTRO, *groups, CLASS, SCRATCH, attributes)
 
 
-def _group(group: type[Group]) -> Iterator[str]:
+def _group(group: type[CheckGroup]) -> Iterator[str]:
     yield f"## {group.title.capitalize()}"
     yield md.doc(group)
     if not group.destructive:

@@ -11,7 +11,7 @@ from .suite import ProviderConformance
 
 
 class TestProvider(ProviderConformance):
-    """:class:`~.session.Session` sets the provider, how often calls are repeated, and what the checks may ruin."""
+    """:class:`~.session.CheckSession` sets the provider, how often calls are repeated, and what the checks may ruin."""
 
     chosen: ClassVar[Scratch]
 

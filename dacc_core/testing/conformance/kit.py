@@ -46,7 +46,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CallOutcome:
     """How a call ended: what it returned, or what it raised."""
 
     result: Any = None
@@ -275,23 +275,23 @@ class Trial:
             link = request.link if request.private else known["link"]
             self._mounts[request.path] = {"path": request.path, "role": request.role, "link": link, "hosts": hosts}
 
-    def outcome(self, call: str, context: Context | None = None, **more: Any) -> Outcome:
+    def outcome(self, call: str, context: Context | None = None, **more: Any) -> CallOutcome:
         """How a call ends; nothing is raised but what is no Exception."""
         return self.sent(call, self.request(call, context, **more))
 
-    def sent(self, call: str, request: Any) -> Outcome:
+    def sent(self, call: str, request: Any) -> CallOutcome:
         """How a call ends with a request that is made already."""
         try:
-            return Outcome(result=self.send(call, request))
+            return CallOutcome(result=self.send(call, request))
         except Exception as error:
-            return Outcome(error=error)
+            return CallOutcome(error=error)
 
     def do(self, call: str, **more: Any) -> None:
         """A call that a check needs and does not check. Raises NotReached."""
         with given(call):
             self.must(call, **more)
 
-    def must(self, call: str, **more: Any) -> Outcome:
+    def must(self, call: str, **more: Any) -> CallOutcome:
         """A call that has to report success. Raises AssertionError."""
         outcome = self.outcome(call, **more)
         expect(outcome.ok, f"{call} failed: {outcome.why()}")
@@ -344,13 +344,13 @@ class Trial:
             raise NotDeclared("private directories")
         expect(outcome.ok, f"mount with private directories failed: {outcome.why()}")
 
-    def end(self) -> Outcome:
+    def end(self) -> CallOutcome:
         """Undo everything, with a provider that knows only the state. How that ended."""
         if self in self.kit.trials:
             self.kit.trials.remove(self)
-        return self._undo() if self._made or self._mounts or self._swapping else Outcome()
+        return self._undo() if self._made or self._mounts or self._swapping else CallOutcome()
 
-    def _undo(self) -> Outcome:
+    def _undo(self) -> CallOutcome:
         with contextlib.suppress(Exception):
             self.restart()
         calls: list[tuple[str, dict[str, Any]]] = [("swap_off", {})] if self._swapping else []
@@ -361,8 +361,8 @@ class Trial:
         try:
             self.call("delete")
         except Exception as error:
-            return Outcome(error=error)
-        return Outcome()
+            return CallOutcome(error=error)
+        return CallOutcome()
 
 
 def _as_stored(state: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -11,7 +11,7 @@ from typing import Literal
 
 import pytest
 
-from .checks.group import Group, as_words, group_of
+from .checks.group import CheckGroup, as_words, group_of
 from .outcomes import NotReached
 from .scratch import Scratch, Snapshot, described, left_over
 
@@ -21,7 +21,7 @@ BAD: tuple[State, ...] = ("FAILED", "not reached")
 
 
 @dataclass
-class Session:
+class CheckSession:
     """One run of the checks. It is a pytest plugin: it gives them the scratch resources and tells how each ended."""
 
     provider: str
@@ -78,7 +78,7 @@ class Session:
             if cls is not None:
                 cls.obj.provider, cls.obj.repeat, cls.obj.chosen = self.provider, self.repeat, self.scratch
 
-    def _may_be_made(self, group: type[Group]) -> bool:
+    def _may_be_made(self, group: type[CheckGroup]) -> bool:
         has_bricks = bool(self.scratch.bricks) or group.title in ("metadata", "settings")
         return has_bricks and (self.destructive or not group.destructive)
 
@@ -115,7 +115,7 @@ def judged(error: BaseException | None) -> tuple[State, str]:
     return "FAILED", f": {type(error).__name__}: {text}"
 
 
-def group_of_item(item: pytest.Item) -> type[Group]:
+def group_of_item(item: pytest.Item) -> type[CheckGroup]:
     """The group of a collected check."""
     cls = item.getparent(pytest.Class)
     if cls is None:

@@ -9,41 +9,41 @@ import pytest
 
 from ...plugins import load_provider
 from ...sdk import Provider
-from .checks.create import Create
-from .checks.data import Data
-from .checks.delete import Delete
-from .checks.failures import Concurrency, Crashes, Failures
-from .checks.group import Group, group_of
-from .checks.host_check import HostCheck
-from .checks.lifecycle import Lifecycle
-from .checks.metadata import Metadata, Settings
-from .checks.mount import Mount, Unmount
-from .checks.optional import Private, Restore, Swap, Undeclared, Usage
-from .checks.time import Cancellation, Deadlines
+from .checks.create import CreateChecks
+from .checks.data import DataChecks
+from .checks.delete import DeleteChecks
+from .checks.failures import ConcurrencyChecks, CrashChecks, FailureChecks
+from .checks.group import CheckGroup, group_of
+from .checks.host_check import HostChecks
+from .checks.lifecycle import LifecycleChecks
+from .checks.metadata import MetadataChecks, SettingsChecks
+from .checks.mount import MountChecks, UnmountChecks
+from .checks.optional import PrivateChecks, RestoreChecks, SwapChecks, UndeclaredChecks, UsageChecks
+from .checks.time import CancellationChecks, DeadlineChecks
 from .kit import Kit
 from .scratch import Scratch
 
 
 class ProviderConformance(  # pytest collects what the last base defines first
-    Cancellation,
-    Deadlines,
-    Concurrency,
-    Failures,
-    Crashes,
-    Lifecycle,
-    Undeclared,
-    Swap,
-    Private,
-    Restore,
-    Usage,
-    Data,
-    Unmount,
-    Mount,
-    Delete,
-    Create,
-    HostCheck,
-    Settings,
-    Metadata,
+    CancellationChecks,
+    DeadlineChecks,
+    ConcurrencyChecks,
+    FailureChecks,
+    CrashChecks,
+    LifecycleChecks,
+    UndeclaredChecks,
+    SwapChecks,
+    PrivateChecks,
+    RestoreChecks,
+    UsageChecks,
+    DataChecks,
+    UnmountChecks,
+    MountChecks,
+    DeleteChecks,
+    CreateChecks,
+    HostChecks,
+    SettingsChecks,
+    MetadataChecks,
 ):
     """All checks of a provider. Inherit from it in a test module, under a name that begins with ``Test``, and set ``provider``.
 
@@ -77,5 +77,5 @@ class ProviderConformance(  # pytest collects what the last base defines first
             kit.close()
 
 
-GROUPS: tuple[type[Group], ...] = tuple(reversed([base for base in ProviderConformance.__bases__ if issubclass(base, Group)]))
+GROUPS: tuple[type[CheckGroup], ...] = tuple(reversed([base for base in ProviderConformance.__bases__ if issubclass(base, CheckGroup)]))
 """All groups, in the order in which they are made and documented."""

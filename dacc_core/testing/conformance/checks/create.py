@@ -8,10 +8,10 @@ from ....sdk import MAX_STATE_BYTES, Created, Unavailable
 from ..kit import Kit
 from ..outcomes import expect, given
 from ..runners import Unreachable
-from .group import Group
+from .group import CheckGroup
 
 
-class Create(Group):
+class CreateChecks(CheckGroup):
     """``create``."""
 
     title = "create"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from ..kit import Kit
 from ..outcomes import NotPossible, expect
-from .group import Group
+from .group import CheckGroup
 
 ENOUGH = 1 << 30
 """A volume beyond this many bytes is not filled to see whether its capacity is enforced."""
 
 
-class Data(Group):
+class DataChecks(CheckGroup):
     """What a job writes, and who may."""
 
     title = "data"

@@ -6,10 +6,10 @@ from ....sdk import Unavailable
 from ..kit import Kit
 from ..outcomes import expect
 from ..runners import Tap, Unreachable
-from .group import Group
+from .group import CheckGroup
 
 
-class Delete(Group):
+class DeleteChecks(CheckGroup):
     """``delete``."""
 
     title = "delete"

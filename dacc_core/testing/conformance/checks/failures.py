@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from ..kit import Kit, Outcome, Trial, is_error_of_sdk
+from ..kit import CallOutcome, Kit, Trial, is_error_of_sdk
 from ..outcomes import expect
 from ..runners import Crash, Crashing, Failing, Meeting
-from .group import Group
+from .group import CheckGroup
 from .plain import commands_of
 
 
@@ -26,7 +26,7 @@ def crashes(kit: Kit, call: str) -> Iterator[tuple[int, Trial]]:
         trial.end()
 
 
-def failures(kit: Kit, call: str) -> Iterator[tuple[int, Trial, Outcome]]:
+def failures(kit: Kit, call: str) -> Iterator[tuple[int, Trial, CallOutcome]]:
     """A volume for each command of a call: that command failed, and so the call ended."""
     for at in range(1, commands_of(kit, call) + 1):
         kit.renew()
@@ -42,11 +42,11 @@ class Trouble:
     at: int
     """Which command."""
 
-    outcome: Outcome
+    outcome: CallOutcome
     wrong: str
     """What is not as it must be, where the call reports success."""
 
-    again: Outcome
+    again: CallOutcome
     """How it ended when the same provider repeated it, if it had failed."""
 
 
@@ -61,7 +61,7 @@ def _troubles(kit: Kit, call: str) -> list[Trouble]:
     return [_trouble(call, *failure) for failure in failures(kit, call)]
 
 
-def _trouble(call: str, at: int, trial: Trial, outcome: Outcome) -> Trouble:
+def _trouble(call: str, at: int, trial: Trial, outcome: CallOutcome) -> Trouble:
     if outcome.ok:
         return Trouble(at, outcome, trial.wrong_after(call), outcome)
     return Trouble(at, outcome, "", trial.outcome(call))
@@ -76,7 +76,7 @@ def resumed(kit: Kit, call: str) -> None:
         expect(not wrong, f"{call} crashed after {done} commands and was repeated, and then {wrong}")
 
 
-class Crashes(Group):
+class CrashChecks(CheckGroup):
     """The daemon is gone between any two commands of a call; another one, which knows what is stored, makes the call again."""
 
     title = "crashes"
@@ -123,7 +123,7 @@ class Crashes(Group):
                 resumed(kit, call)
 
 
-class Failures(Group):
+class FailureChecks(CheckGroup):
     """One command of a call ends with exit status 1, each command in turn."""
 
     title = "failing commands"
@@ -169,11 +169,11 @@ class Failures(Group):
                 expect(trouble.again.ok, f"command {trouble.at} of {call} failed, and when it was repeated {trouble.again.why()}")
 
 
-def together(*calls: Callable[[], Outcome]) -> list[Outcome]:
+def together(*calls: Callable[[], CallOutcome]) -> list[CallOutcome]:
     """Calls in threads of their own, and how they ended."""
-    found: list[Outcome] = [Outcome(error=TimeoutError("it did not end"))] * len(calls)
+    found: list[CallOutcome] = [CallOutcome(error=TimeoutError("it did not end"))] * len(calls)
 
-    def make(number: int, call: Callable[[], Outcome]) -> None:
+    def make(number: int, call: Callable[[], CallOutcome]) -> None:
         found[number] = call()
 
     threads = [threading.Thread(target=make, args=one, daemon=True) for one in enumerate(calls)]
@@ -184,7 +184,7 @@ def together(*calls: Callable[[], Outcome]) -> list[Outcome]:
     return found
 
 
-class Concurrency(Group):
+class ConcurrencyChecks(CheckGroup):
     """One provider object serves all sessions of a daemon, from many threads."""
 
     title = "two callers at once"

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from ..kit import Kit
 
 
-class Group:
+class CheckGroup:
     """Checks that belong together: its methods ``test_…``, each with a :class:`~..kit.Kit` of its own."""
 
     title: ClassVar[str] = ""
@@ -28,14 +28,14 @@ class Group:
             kit.need(cls.needs)
 
 
-def checks_of(group: type[Group]) -> dict[str, Callable[..., Any]]:
+def checks_of(group: type[CheckGroup]) -> dict[str, Callable[..., Any]]:
     """The checks that a group defines, by name, in the order of its file."""
     return {name: thing for name, thing in vars(group).items() if name.startswith("test_") and inspect.isfunction(thing)}
 
 
-def group_of(cls: type, name: str) -> type[Group]:
+def group_of(cls: type, name: str) -> type[CheckGroup]:
     """The group that defines a check of a class that inherits many; for a check of an author's own, none in particular."""
-    return next((base for base in cls.__mro__ if Group in base.__bases__ and name in vars(base)), Group)
+    return next((base for base in cls.__mro__ if CheckGroup in base.__bases__ and name in vars(base)), CheckGroup)
 
 
 def as_words(name: str) -> str:

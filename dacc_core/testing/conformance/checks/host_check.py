@@ -6,10 +6,10 @@ from ....sdk import Unavailable
 from ..kit import Kit
 from ..outcomes import expect
 from ..runners import Unreachable
-from .group import Group
+from .group import CheckGroup
 
 
-class HostCheck(Group):
+class HostChecks(CheckGroup):
     """``check_host``. It only looks, so these checks are made on hosts in use too."""
 
     title = "host check"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from ..kit import Kit
 from ..outcomes import expect
-from .group import Group
+from .group import CheckGroup
 from .plain import plain
 
 
-class Lifecycle(Group):
+class LifecycleChecks(CheckGroup):
     """From create to delete, and what holds for every call."""
 
     title = "whole life"

@@ -8,13 +8,13 @@ from ....config import Reader
 from ....sdk import API_VERSION, Capabilities, SwapProvider
 from ..kit import Kit
 from ..outcomes import expect, given
-from .group import Group
+from .group import CheckGroup
 
 METHODS = ("check_host", "create", "delete", "mount", "unmount")
 OPTIONAL = ("restore", "usage", "swap_on", "swap_off")
 
 
-class Metadata(Group):
+class MetadataChecks(CheckGroup):
     """What a provider says of itself, without any host."""
 
     title = "metadata"
@@ -52,7 +52,7 @@ class Metadata(Group):
                 raise AssertionError(f"{name} cannot be called with a request: {error}") from error
 
 
-class Settings(Group):
+class SettingsChecks(CheckGroup):
     """The section ``providers.<name>`` of the configuration."""
 
     title = "settings"

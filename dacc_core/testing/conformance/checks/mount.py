@@ -6,7 +6,7 @@ from ....sdk import PerHost
 from ..kit import Kit, Trial
 from ..outcomes import NotReached, expect
 from ..runners import Tap, Unreachable
-from .group import Group
+from .group import CheckGroup
 
 
 def answers(trial: Trial, call: str) -> set[str]:
@@ -41,7 +41,7 @@ def bad_host(kit: Kit, call: str) -> None:
     expect(result.hosts.get(good) is None, f"{call} failed on {good} as well: {result.hosts.get(good)}")
 
 
-class Mount(Group):
+class MountChecks(CheckGroup):
     """``mount``."""
 
     title = "mount"
@@ -125,7 +125,7 @@ class Mount(Group):
         expect(not trial.still_there(trial.mover_path, trial.hosts[:1]), f"something is still mounted at {trial.mover_path}")
 
 
-class Unmount(Group):
+class UnmountChecks(CheckGroup):
     """``unmount``."""
 
     title = "unmount"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from ....sdk import Unsupported
 from ..kit import Kit
 from ..outcomes import NotDeclared, expect
-from .group import Group
+from .group import CheckGroup
 
 MIB = 1 << 20
 
 
-class Usage(Group):
+class UsageChecks(CheckGroup):
     """``usage``, of a provider that has it."""
 
     title = "usage"
@@ -36,7 +36,7 @@ class Usage(Group):
         expect(after - before >= 3 * MIB, f"used was {before} bytes, and after 4 MiB were written {after}")
 
 
-class Restore(Group):
+class RestoreChecks(CheckGroup):
     """``restore``, of a provider that has it."""
 
     title = "restore"
@@ -59,7 +59,7 @@ class Restore(Group):
         expect(not trial.outcome("restore").ok, "restore of a deleted volume reports success")
 
 
-class Private(Group):
+class PrivateChecks(CheckGroup):
     """Private directories, of a provider that does not refuse them with ``Unsupported``."""
 
     title = "private directories"
@@ -90,7 +90,7 @@ class Private(Group):
         expect(not (still := trial.still_there(trial.link)), f"the link is still there on {', '.join(still)}")
 
 
-class Swap(Group):
+class SwapChecks(CheckGroup):
     """``swap_on`` and ``swap_off``, where ``swap`` is declared."""
 
     title = "swap"
@@ -114,7 +114,7 @@ class Swap(Group):
                 trial.must(call)
 
 
-class Undeclared(Group):
+class UndeclaredChecks(CheckGroup):
     """Operations that a provider does not declare."""
 
     title = "undeclared operations"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 
-from ..kit import Kit, Outcome
+from ..kit import CallOutcome, Kit
 from ..outcomes import expect, given
 from ..runners import Tap
 
@@ -17,7 +17,7 @@ ON_HOSTS = ("mount", "unmount", "swap_on", "swap_off")
 class Plain:
     """What came of a call."""
 
-    outcome: Outcome
+    outcome: CallOutcome
     touched: tuple[str, ...]
     """The host of each command, in order."""
 

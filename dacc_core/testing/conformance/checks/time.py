@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ....sdk import Cancelled, CancelToken, Deadline
-from ..kit import Kit, Outcome
+from ..kit import CallOutcome, Kit
 from ..outcomes import expect, given
 from ..runners import Cancelling, Clock, Slow, Tap
-from .group import Group
+from .group import CheckGroup
 
 LIMIT = 20.0
 GRACE = 5.0
@@ -20,28 +20,28 @@ LATE = 2
 
 
 @dataclass(frozen=True)
-class Wait:
+class TimedCall:
     """How a call ended whose commands take their time."""
 
     over: float
     """Seconds after its deadline, below 0 when before."""
 
     commands: int
-    outcome: Outcome
+    outcome: CallOutcome
 
 
-def waits(kit: Kit, seconds: float) -> dict[str, Wait]:
+def waits(kit: Kit, seconds: float) -> dict[str, TimedCall]:
     """How every call ends when each command takes that long, on a clock that only commands move."""
     return kit.once(("waits", str(seconds)), lambda: {call: _wait(kit, call, seconds) for call in kit.calls()})
 
 
-def _wait(kit: Kit, call: str, seconds: float) -> Wait:
+def _wait(kit: Kit, call: str, seconds: float) -> TimedCall:
     kit.renew()
     trial, clock = kit.ready(call, kit.scratch.bricks[:1]), Clock()
     deadline, tap = Deadline.after(LIMIT, clock), Tap(Slow(kit.scratch.runner, clock, seconds))
     outcome = trial.outcome(call, trial.context(tap, deadline))
     trial.end()
-    return Wait(clock.now - deadline.at, tap.commands, outcome)
+    return TimedCall(clock.now - deadline.at, tap.commands, outcome)
 
 
 def ends_in_time(kit: Kit, seconds: float) -> None:
@@ -50,7 +50,7 @@ def ends_in_time(kit: Kit, seconds: float) -> None:
         expect(wait.over <= GRACE, f"{call} ended {wait.over:.0f} s after its deadline")
 
 
-class Deadlines(Group):
+class DeadlineChecks(CheckGroup):
     """A call has ended by ``context.deadline``. The checks' clock is moved by commands only, so they take no time."""
 
     title = "deadlines"
@@ -69,7 +69,7 @@ class Deadlines(Group):
             expect(not wait.commands or wait.outcome.errors, f"{call} reports success, though none of its commands ended")
 
 
-class Cancellation(Group):
+class CancellationChecks(CheckGroup):
     """``context.cancel`` is set while a command runs, each command in turn; that one is ended, and later ones are refused."""
 
     title = "cancellation"
@@ -106,8 +106,8 @@ class Stop:
     late: int
     """How many commands it tried after that."""
 
-    outcome: Outcome
-    again: Outcome
+    outcome: CallOutcome
+    again: CallOutcome
     """How it ended when it was repeated."""
 
 
