@@ -22,6 +22,12 @@ class Shelf:
     capacity: int
     files: dict[str, bytes] = field(default_factory=dict)
     directories: dict[str, tuple[int, int, int]] = field(default_factory=dict)
+    planted: set[str] = field(default_factory=set)
+    """Where a link is in the place of a directory."""
+
+    def leads_away(self, place: str) -> bool:
+        """Whether there is a planted link at a place, or above it."""
+        return any(f"{place}/".startswith(f"{link}/") for link in self.planted)
 
 
 @dataclass
@@ -54,6 +60,8 @@ class World:
         self.swaps: set[tuple[str, str]] = set()
         self.litter: set[tuple[str, str]] = set()
         self.held: set[tuple[str, str]] = set()
+        self.planted: set[tuple[str, str]] = set()
+        self.outside: set[str] = set()
         self._lock = threading.Lock()
 
     def run(
@@ -135,7 +143,18 @@ class World:
         """Remove it."""
         self.litter.discard((host, name))
 
+    def do_tidy(self, host: str, device: str, name: str, place: str) -> None:
+        """Change a directory of a filesystem by its path, as root; a planted link leads out of it."""
+        shelf = self.shelves.get(((host, device), name))
+        if shelf and shelf.leads_away(place):
+            self.outside.add(host)
+
     # --- on hosts that mount ---
+
+    def do_own(self, host: str, path: str) -> None:
+        """Change a directory by its path, as root; a planted link leads out of the volume."""
+        if self._is_led_away(host, path):
+            self.outside.add(host)
 
     def do_mounted(self, host: str, path: str) -> str:
         """What is mounted at a path, and how."""
@@ -145,6 +164,7 @@ class World:
     def do_mount(self, host: str, server: str, device: str, name: str, path: str, how: str) -> None:
         """Mount once more, on top of what is there."""
         self._shelf((server, device), name)
+        self._refuse_links(host, path)
         self.mounts.setdefault((host, path), []).append(Mounted((server, device), name, how))
 
     def do_remount(self, host: str, path: str, how: str) -> None:
@@ -161,10 +181,12 @@ class World:
 
     def do_private(self, host: str, path: str, owner: str, group: str, mode: str) -> None:
         """Make the host's private directory."""
+        self._refuse_links(host, f"{path}/private/{host}")
         self._at(host, path).directories[f"private/{host}"] = (int(owner), int(group), int(mode, 8))
 
     def do_link(self, host: str, link: str, target: str) -> None:
         """Make a symbolic link, or make it anew."""
+        self._refuse_links(host, link)
         self.links[host, link] = target
 
     def do_unlink(self, host: str, link: str) -> None:
@@ -174,6 +196,7 @@ class World:
     def do_swapon(self, host: str, path: str) -> None:
         """Swap to a file on a mount."""
         self._at(host, path)
+        self._refuse_links(host, f"{path}/swap/{host}")
         self.swaps.add((host, path))
 
     def do_swapped(self, host: str, path: str) -> str:
@@ -196,6 +219,16 @@ class World:
         if not stack:
             raise Refused(f"{path} is not mounted")
         return self._shelf(stack[-1].device, stack[-1].name)
+
+    def _is_led_away(self, host: str, path: str) -> bool:
+        if any(at == host and f"{path}/".startswith(f"{link}/") for at, link in self.planted):
+            return True
+        points = [point for (at, point), stack in self.mounts.items() if at == host and stack and path.startswith(f"{point}/")]
+        return any(self._at(host, point).leads_away(path[len(point) + 1 :]) for point in points)
+
+    def _refuse_links(self, host: str, path: str) -> None:
+        if self._is_led_away(host, path):
+            raise Refused(f"{path} leads through a symbolic link")
 
     def find(self, host: str, path: str) -> tuple[Shelf, str, bool]:
         """The filesystem that a path leads to, the path in it, and whether it is read-only there. Raises Refused."""
@@ -253,6 +286,8 @@ class PretendScratch(Scratch):
     def ownership(self, host: str, path: str) -> tuple[int, int, int]:
         """Of a directory."""
         shelf, place, _ = self.runner.find(host, path)
+        if shelf.leads_away(place) or place not in shelf.directories:
+            raise OSError(f"{path} on {host} is not there")
         return shelf.directories[place]
 
     def write(self, host: str, path: str, data: bytes) -> bool:
@@ -278,6 +313,41 @@ class PretendScratch(Scratch):
         """Whether it fits."""
         shelf, _, _ = self.runner.find(host, path)
         return sum(map(len, shelf.files.values())) + size <= shelf.capacity
+
+    def lay_canary(self, names: Sequence[str]) -> None:
+        """Nobody has touched it."""
+        self.runner.outside.clear()
+
+    def look_at_canary(self) -> Mapping[str, Mapping[str, str]]:
+        """Whether somebody has."""
+        return {host: {self.outside: str(host in self.runner.outside)} for host in self.everywhere}
+
+    def remove_canary(self) -> None:
+        """It takes no room."""
+
+    def plant(self, host: str, path: str, target: str, *, as_owner: bool = False) -> bool:
+        """A volume's root belongs to root."""
+        try:
+            shelf, place, _ = self.runner.find(host, path)
+        except Refused:
+            self.runner.planted.add((host, path))
+            return True
+        if not as_owner:
+            shelf.planted.add(place)
+        return not as_owner
+
+    def uproot(self, host: str, path: str, target: str) -> None:
+        """What was there before is there again."""
+        self.runner.planted.discard((host, path))
+        for shelf in self.runner.shelves.values():
+            shelf.planted = {place for place in shelf.planted if not path.endswith(f"/{place}")}
+
+    def open_folder(self, host: str, path: str, mode: int, *, of_owner: bool) -> bool:
+        """It takes no room either."""
+        return True
+
+    def remove_folder(self, host: str, path: str) -> None:
+        """Nothing is in it."""
 
     @contextmanager
     def hold(self, host: str, path: str) -> Iterator[None]:

@@ -9,7 +9,7 @@ import pytest
 from dacc_core.testing.conformance.checks import checks_of
 from dacc_core.testing.conformance.suite import GROUPS
 
-from . import wrong_manners, wrong_mounts, wrong_volumes  # noqa: F401 - they fill WRONG
+from . import wrong_links, wrong_manners, wrong_mounts, wrong_volumes  # noqa: F401 - they fill WRONG
 from .judge import judge
 from .shelf import ShelfProvider, ShelfSettings
 from .wrong import WRONG

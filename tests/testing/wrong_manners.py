@@ -61,6 +61,7 @@ class IsMoody(ShelfProvider):
     "errors_are_of_the_sdks_classes",
     "errors_are_one_line",
     "a_call_that_failed_can_be_repeated",
+    "brick_hosts_follow_no_link_of_a_node",
 ])  # fmt: skip
 class WantsMore(ShelfProvider):
     """Its restore has another argument, so it cannot be called at all."""
@@ -107,7 +108,13 @@ class ChangesItsSettings(ShelfProvider):
             settings.seconds = 1.0
 
 
-@caught_by("errors_are_of_the_sdks_classes")
+@caught_by(
+    "errors_are_of_the_sdks_classes",
+    "mount_follows_no_link_of_another_node",
+    "mounting_again_follows_no_link_of_another_node",
+    "mount_follows_no_link_of_a_user",
+    "swap_on_follows_no_link_of_another_node",
+)
 class RaisesItsOwnErrors(ShelfProvider):
     """A failed command is a RuntimeError."""
 

@@ -205,6 +205,10 @@ class KnowsNoMovers(ShelfProvider):
     "a_crashed_unmount_can_be_repeated",
     "a_call_that_failed_can_be_repeated",
     "a_cancelled_call_can_be_repeated",
+    "unmount_follows_no_link_of_another_node",
+    "mount_follows_no_link_of_a_user",
+    "unmount_follows_no_link_of_a_user",
+    "a_volume_can_be_taken_away_when_the_links_are_gone",
 ])  # fmt: skip
 class UnmountsOnce(ShelfProvider):
     """What is not mounted, or no more, is an error, also on those hosts that a crashed call had come to."""
@@ -246,6 +250,8 @@ class IgnoresWhoIsBusy(ShelfProvider):
     "a_crashed_mount_can_be_unmounted",
     "a_crashed_unmount_can_be_repeated",
     "two_hosts_can_be_mounted_at_once",
+    "unmount_follows_no_link_of_another_node",
+    "a_volume_can_be_taken_away_when_the_links_are_gone",
 ])  # fmt: skip
 class NeverUnmounts(ShelfProvider):
     """And reports success. Whatever needs an unmount fails too."""
@@ -271,6 +277,8 @@ class SwallowsAnError(ShelfProvider):
     "private_directories_are_made_or_refused",
     "each_host_has_a_private_directory_behind_the_link",
     "a_private_directory_belongs_to_the_owner",
+    "mount_follows_no_link_of_another_node",
+    "mounting_again_follows_no_link_of_another_node",
 )
 class HasNoPrivateDirectories(ShelfProvider):
     """And does not refuse them, so they count as declared."""
@@ -279,7 +287,10 @@ class HasNoPrivateDirectories(ShelfProvider):
         super().mount_on(replace(request, private=False), host)
 
 
-@caught_by("unmount_takes_the_private_link_away")
+@caught_by(
+    "unmount_takes_the_private_link_away",
+    "a_volume_can_be_taken_away_when_the_links_are_gone",
+)
 class LeavesTheLink(ShelfProvider):
     """Unmounts and leaves the link."""
 
@@ -316,6 +327,8 @@ class SwapsOnce(ShelfProvider):
     "each_method_takes_one_request",
     "each_host_gets_swap_and_loses_it",
     "swap_on_and_off_succeed_ten_times",
+    "swap_on_follows_no_link_of_another_node",
+    "swap_off_follows_no_link_of_another_node",
 )
 class DeclaresSwapWithoutHavingIt(ShelfProvider):
     """So there is no method that could be called."""

@@ -164,6 +164,54 @@ class Scratch:
             holder.join(self.seconds)
             self.on(host, "rm", "-f", "--", stop)
 
+    # --- what others plant ---
+
+    @property
+    def outside(self) -> str:
+        """A directory, on any host, that belongs to nobody's volume: the canary."""
+        return f"{self.mount_root}-outside"
+
+    def lay_canary(self, names: Sequence[str]) -> None:
+        """Make the canary on every host: a file ``secret``, and ``directory``, ``files`` and ``empty``.
+
+        The first has directories of those names, the second files, the third nothing.
+        """
+        self._plant(self.everywhere, {"do": "lay_canary", "path": self.outside, "names": list(names)})
+
+    def look_at_canary(self) -> Mapping[str, Mapping[str, str]]:
+        """What there is of it on each host, by path: all that may not change."""
+        return {host: dict(seen) for host, seen in self._plant(self.everywhere, {"do": "look_at_canary", "path": self.outside}).items()}
+
+    def remove_canary(self) -> None:
+        """Take it away, whatever has become of it."""
+        self._plant(self.everywhere, {"do": "discard", "path": self.outside})
+
+    def plant(self, host: str, path: str, target: str, *, as_owner: bool = False) -> bool:
+        """Put a link on a host in the place of what is there: as root, or as the volumes' owner. Whether that was possible.
+
+        Where there is nothing, root makes the directories above it, too.
+        """
+        uid, gid = (self.owner, self.group) if as_owner else (-1, -1)
+        request = {"do": "plant", "path": self.place(host, path), "target": target, "uid": uid, "gid": gid}
+        return bool(self._plant([host], request)[host])
+
+    def uproot(self, host: str, path: str, target: str) -> None:
+        """Take the link away and put back what was there before."""
+        self._plant([host], {"do": "uproot", "path": self.place(host, path), "target": target})
+
+    def open_folder(self, host: str, path: str, mode: int, *, of_owner: bool) -> bool:
+        """Make a directory in which the volumes' owner may write, his or root's. Whether that is possible here."""
+        uid, gid = (self.owner, self.group) if of_owner else (0, 0)
+        request = {"do": "open_folder", "path": self.place(host, path), "mode": mode, "uid": uid, "gid": gid}
+        return bool(self._plant([host], request)[host])
+
+    def remove_folder(self, host: str, path: str) -> None:
+        """Take it away, and all that is in it."""
+        self._plant([host], {"do": "discard", "path": self.place(host, path)})
+
+    def _plant(self, hosts: Sequence[str], act: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {host: answers[0] for host, answers in self._run_program("planter.py", {host: [act] for host in hosts}).items()}
+
     # --- commands ---
 
     def on(self, host: str, *argv: str, stdin: bytes = b"") -> CommandResult:
@@ -177,11 +225,15 @@ class Scratch:
         return result.stdout
 
     def _inspect(self, sweep: Mapping[str, Sequence[Entry]]) -> Snapshot:
-        requests = {host: self._inspection(host, left) for host, left in sweep.items()}
-        text = b"REQUESTS = " + repr(requests).encode() + b"\n" + _inspector()
+        results = self._run_program("inspector.py", {host: self._inspection(host, left) for host, left in sweep.items()})
+        return {host: frozenset((kind, name, detail) for kind, name, detail in entries) for host, entries in results.items()}
+
+    def _run_program(self, name: str, requests: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What a program of the kit's returns on each host."""
+        text = b"REQUESTS = " + repr(requests).encode() + b"\n" + _program(name)
         python = self.runner.python
-        results = self.runner.run(list(sweep), lambda host: (python, "-I", "-S", "-", host), timeout=SECONDS, stdin=text)
-        return {host: _inspected(result) for host, result in results.items()}
+        results = self.runner.run(list(requests), lambda host: (python, "-I", "-S", "-", host), timeout=SECONDS, stdin=text)
+        return {host: _output(result) for host, result in results.items()}
 
     def _inspection(self, host: str, left: Sequence[Entry]) -> Mapping[str, Any]:
         """What the inspector is to do on a host."""
@@ -201,12 +253,12 @@ def described(left: Snapshot) -> str:
     return ", ".join(things[:4]) + more
 
 
-def _inspected(result: CommandResult) -> frozenset[Entry]:
+def _output(result: CommandResult) -> Any:
     if not result.ok:
         raise OSError(f"host {result.host} cannot be looked at: {result.why()}")
-    return frozenset((kind, name, detail) for kind, name, detail in json.loads(result.stdout))
+    return json.loads(result.stdout)
 
 
 @cache
-def _inspector() -> bytes:
-    return (files(__package__) / "inspector.py").read_bytes()
+def _program(name: str) -> bytes:
+    return (files(__package__) / name).read_bytes()

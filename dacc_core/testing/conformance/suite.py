@@ -19,6 +19,7 @@ from .checks.lifecycle import LifecycleChecks
 from .checks.metadata import MetadataChecks, SettingsChecks
 from .checks.mount import MountChecks, UnmountChecks
 from .checks.optional import PrivateChecks, RestoreChecks, SwapChecks, UndeclaredChecks, UsageChecks
+from .checks.planted import PlantedChecks
 from .checks.time import CancellationChecks, DeadlineChecks
 from .kit import Kit
 from .scratch import Scratch
@@ -31,6 +32,7 @@ class ProviderConformance(  # pytest collects what the last base defines first
     FailureChecks,
     CrashChecks,
     LifecycleChecks,
+    PlantedChecks,
     UndeclaredChecks,
     SwapChecks,
     PrivateChecks,
