@@ -72,8 +72,6 @@ def _print_table(rows: list[ProviderRow]) -> None:
         who = f"entry point `{row.entry_point}` of {row.package} {row.version}"
         if row.reason:
             click.echo(f"{row.name} is {row.state}: {who}: {row.reason}")
-        for text in row.deprecated:
-            click.echo(f"{row.name}: {who}: {text}")
 
 
 def _print_row(row: ProviderRow) -> None:
@@ -84,7 +82,6 @@ def _print_row(row: ProviderRow) -> None:
         "api": row.api,
         "capabilities": ", ".join(row.capabilities),
         "hooks": ", ".join(row.hooks),
-        "deprecated": "; ".join(row.deprecated),
     }
     for name, value in facts.items():
         if value:

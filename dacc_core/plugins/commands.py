@@ -38,9 +38,8 @@ def _add(one: discovery.DiscoveredPlugin, cli: click.Group) -> None:
     package = registration.provider_package(one)
     manager = registration.new_manager()
     manager.register(package.plugin)
-    values = registration.with_old_names("dacc_add_commands", {"cli": cli})
     try:
-        discovery.guarded("its hook", lambda: manager.hook.dacc_add_commands(**values))
+        discovery.guarded("its hook", lambda: manager.hook.dacc_add_commands(cli=cli))
     except (CannotLoad, DaccError) as problem:
         why, fix = (problem.why, problem.fix) if isinstance(problem, CannotLoad) else (str(problem), discovery.REPORT)
         raise CommandsFailed(why, fix) from problem

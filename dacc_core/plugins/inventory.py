@@ -53,7 +53,6 @@ class ProviderRow:
     capabilities: tuple[str, ...] = ()
     hooks: tuple[str, ...] = ()
     settings: tuple[Setting, ...] = ()
-    deprecated: tuple[str, ...] = ()
 
 
 def list_providers(disabled: Collection[str] = (), name: str | None = None) -> list[ProviderRow]:
@@ -114,7 +113,6 @@ def _good_row(one: DiscoveredPlugin, package: Package) -> ProviderRow:
         () if incomplete else _capabilities(package.cls),
         package.hooks,
         _settings(package.cls),
-        package.deprecated,
     )
 
 

@@ -16,8 +16,6 @@ from typing import Any
 
 import pluggy
 
-from .registration import with_old_names
-
 log = logging.getLogger("dacc.observers")
 CAPACITY = 1000
 """Events that may wait."""
@@ -93,7 +91,7 @@ class Observers:
 
     def _called(self, caller: _Caller, hook: str, impl: pluggy.HookImpl, event: Event) -> bool:
         """Call one observer; whether it came back."""
-        values = with_old_names(hook, {"event": dict(event)})
+        values = {"event": dict(event)}
         done = caller.call(lambda: impl.function(*(values[name] for name in impl.argnames)))
         who = {"hook": hook, "plugin": impl.plugin_name}
         try:
@@ -106,8 +104,8 @@ class Observers:
         return True
 
     def _impls(self, hook: str) -> list[pluggy.HookImpl]:
-        found: list[pluggy.HookImpl] = getattr(self._manager.hook, hook).get_hookimpls()
-        return found
+        implementations: list[pluggy.HookImpl] = getattr(self._manager.hook, hook).get_hookimpls()
+        return implementations
 
 
 class _Caller:

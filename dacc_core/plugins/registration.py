@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -11,68 +10,35 @@ from typing import Any
 import pluggy
 
 from ..sdk import API_VERSION, Capabilities, Provider, SwapProvider, hookspecs
-from ..sdk.deprecation import Deprecation
 from .discovery import REPORT, CannotLoad, DiscoveredPlugin, guarded
 
 METHODS = ("check_host", "create", "delete", "mount", "unmount")
-_told: set[str] = set()
-
-
-class Manager(pluggy.PluginManager):
-    """A pluggy manager that also takes hooks by their deprecated names, and notes these."""
-
-    def __init__(self) -> None:
-        super().__init__(hookspecs.PROJECT)
-        self.add_hookspecs(hookspecs)
-        self.renamed: list[Deprecation] = []
-
-    def parse_hookimpl_opts(self, plugin: Any, name: str) -> pluggy.HookimplOpts | None:
-        """As pluggy does it, with an old name replaced by the new one."""
-        options = super().parse_hookimpl_opts(plugin, name)
-        if options is not None:
-            written = options.get("specname") or name
-            for one in hookspecs.DEPRECATED:
-                if one.hook == written and not one.parameter:
-                    options["specname"] = one.new
-                    self.renamed.append(one)
-        return options
 
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A provider's package, loaded: its plugin, its class, the hooks that it implements, and what it uses that will go."""
+    """A provider's package, loaded: its plugin, its class, and the hooks that it implements."""
 
     plugin: Any
     cls: type[Provider]
     hooks: tuple[str, ...]
-    deprecated: tuple[str, ...]
 
 
-def new_manager() -> Manager:
+def new_manager() -> pluggy.PluginManager:
     """A pluggy manager that knows dacc's hooks and no plugin yet."""
-    return Manager()
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    return manager
 
 
-def with_old_names(hook: str, values: dict[str, Any]) -> dict[str, Any]:
-    """What a hook is called with: its parameters, and again by their deprecated names."""
-    old = {one.parameter: values[one.new] for one in hookspecs.DEPRECATED if one.hook == hook and one.parameter}
-    return values | old
-
-
-def provider_package(found: DiscoveredPlugin) -> Package:
-    """The package's plugin and its provider class, of a compatible API. Raises :class:`~.found.CannotLoad`.
-
-    Warns (DeprecationWarning) of each deprecated name that it uses, once in a process.
-    """
-    plugin = found.load()
+def provider_package(point: DiscoveredPlugin) -> Package:
+    """The package's plugin and its provider class, of a compatible API. Raises :class:`CannotLoad`."""
+    plugin = point.load()
     manager = new_manager()
     cls = _registered(plugin, manager)
     _check_api(cls)
-    _check_class(cls, found.name)
-    used = tuple(dict.fromkeys(str(one) for one in _deprecated(plugin, manager)))
-    for text in used:
-        _warn(f"provider {found.name} of {found.package} {found.version}: {text}")
-    return Package(plugin, cls, _hooks(plugin, manager), used)
+    _check_class(cls, point.name)
+    return Package(plugin, cls, _hooks(plugin, manager))
 
 
 def api_of(cls: Any) -> tuple[int, int]:
@@ -91,7 +57,7 @@ class Incompatible(CannotLoad):
         self.api = api
 
 
-def _registered(plugin: Any, manager: Manager) -> Any:
+def _registered(plugin: Any, manager: pluggy.PluginManager) -> Any:
     try:
         guarded("registering it", lambda: manager.register(plugin))
         manager.check_pending()
@@ -107,26 +73,13 @@ def _registered(plugin: Any, manager: Manager) -> Any:
     return cls
 
 
-def _deprecated(plugin: Any, manager: Manager) -> Iterator[Deprecation]:
-    """What a registered plugin uses by an old name."""
-    yield from manager.renamed
-    arguments = {(caller.name, name) for caller, impl in _impls(plugin, manager) for name in impl.argnames}
-    yield from (one for one in hookspecs.DEPRECATED if (one.hook, one.parameter) in arguments)
-
-
-def _impls(plugin: Any, manager: Manager) -> Iterator[tuple[pluggy.HookCaller, pluggy.HookImpl]]:
+def _impls(plugin: Any, manager: pluggy.PluginManager) -> Iterator[tuple[pluggy.HookCaller, pluggy.HookImpl]]:
     for caller in manager.get_hookcallers(plugin) or ():
         yield from ((caller, impl) for impl in caller.get_hookimpls())
 
 
-def _hooks(plugin: Any, manager: Manager) -> tuple[str, ...]:
+def _hooks(plugin: Any, manager: pluggy.PluginManager) -> tuple[str, ...]:
     return tuple(sorted(caller.name for caller, _ in _impls(plugin, manager)))
-
-
-def _warn(text: str) -> None:
-    if text not in _told:
-        _told.add(text)
-        warnings.warn(text, DeprecationWarning, stacklevel=3)
 
 
 def _check_api(cls: Any) -> None:

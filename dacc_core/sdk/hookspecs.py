@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from .deprecation import Deprecation
-
 if TYPE_CHECKING:
     import click
 
@@ -17,9 +15,6 @@ if TYPE_CHECKING:
 PROJECT = "dacc"
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
-
-DEPRECATED: tuple[Deprecation, ...] = ()
-"""The old names that this version still knows."""
 
 
 @hookspec(firstresult=True)

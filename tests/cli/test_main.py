@@ -125,11 +125,6 @@ def test_the_reason_of_a_broken_provider_is_shown_in_full(monkeypatch: pytest.Mo
     assert line in listed(monkeypatch, [ROW, BROKEN])
 
 
-def test_what_a_provider_uses_that_will_go_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    row = replace(ROW, deprecated=("hook dacc_x is deprecated",))
-    assert "toy: entry point `toy = dacc_toy` of dacc-provider-toy 1.2: hook dacc_x is deprecated\n" in listed(monkeypatch, [row])
-
-
 @pytest.mark.parametrize("print_them", [listed, shown])
 def test_json_has_a_stable_form(monkeypatch: pytest.MonkeyPatch, print_them: Callable[..., str]) -> None:
     assert json.loads(print_them(monkeypatch, [ROW], "--json")) == [
@@ -144,7 +139,6 @@ def test_json_has_a_stable_form(monkeypatch: pytest.MonkeyPatch, print_them: Cal
             "capabilities": ["swap"],
             "hooks": [],
             "settings": [{"name": "stripes", "type": "number", "default": "4", "unit": "", "text": "Over how many bricks."}],
-            "deprecated": [],
         }
     ]
 

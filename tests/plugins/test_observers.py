@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from dacc_core.plugins import Observers, new_manager
-from dacc_core.plugins.registration import Manager
 from dacc_core.sdk import hookimpl
 
 HOOK = "dacc_step_finished"
@@ -24,7 +23,7 @@ class Scene:
     """Observers, who was told what, and what was dropped."""
 
     def __init__(self) -> None:
-        self.manager: Manager = new_manager()
+        self.manager = new_manager()
         self.seen: list[Any] = []
         self.dropped: list[str] = []
         self.release = threading.Event()

@@ -58,15 +58,25 @@ def test_a_user_plants_nothing_where_he_may_not_write(scratch: Scratch, tmp_path
     assert not list((tmp_path / "mnt").iterdir())
 
 
+def make_and_remove(path: Path) -> None:
+    (path / "empty" / "new").touch()
+    (path / "empty" / "new").unlink()
+
+
+def replace(path: Path) -> None:
+    (path / "empty").rename(path / "other")
+    (path / "empty").mkdir(0o711)
+
+
 CHANGES: dict[str, Callable[[Path], object]] = {
     "a file is made": lambda path: (path / "empty" / "new").touch(),
-    "a file is made and removed": lambda path: ((path / "empty" / "new").touch(), (path / "empty" / "new").unlink()),
+    "a file is made and removed": make_and_remove,
     "a directory is removed": lambda path: (path / "directory" / "h").rmdir(),
     "a mode is changed": lambda path: (path / "directory" / "h").chmod(0o755),
     "a mode is set to what it was": lambda path: (path / "directory" / "h").chmod(0o711),
     "an owner is set to what he was": lambda path: os.chown(path / "directory", os.geteuid(), os.getegid()),
     "a file is written": lambda path: (path / "files" / "h").write_text("for root ONLY\n"),
-    "a directory is replaced": lambda path: ((path / "empty").rename(path / "other"), (path / "empty").mkdir(0o711)),
+    "a directory is replaced": replace,
 }
 
 
