@@ -20,9 +20,6 @@ class Capabilities:
     capacity_enforced: bool = True
     """A write beyond the capacity fails with ENOSPC. Otherwise dacc counts what it copies in."""
 
-    real_mounts: bool = True
-    """What it mounts shows in the mount table. Otherwise ``path`` is a symbolic link."""
-
     swap: bool = False
     """It is a :class:`SwapProvider`."""
 

@@ -22,7 +22,7 @@ def test_a_working_provider_is_ok_with_its_capabilities(install: Install) -> Non
     (row,) = rows()
     assert (row.name, row.package, row.version, row.entry_point) == ("toy", "dacc-provider-toy", "1.2", f"toy = {module}")
     assert (row.api, row.state, row.reason) == ("1.0", "ok", "")
-    assert (row.capabilities, row.hooks) == (("capacity_enforced", "real_mounts"), ("dacc_register_provider",))
+    assert (row.capabilities, row.hooks) == (("capacity_enforced",), ("dacc_register_provider",))
 
 
 def test_a_row_has_the_settings_with_types_and_defaults(install: Install) -> None:

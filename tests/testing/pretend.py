@@ -274,6 +274,10 @@ class PretendScratch(Scratch):
         """Whether anything is there."""
         return bool(self.runner.mounts.get((host, path))) or (host, path) in self.runner.links
 
+    def is_link(self, host: str, path: str) -> bool:
+        """All mounts are real."""
+        return False
+
     def mount_options(self, host: str, path: str) -> frozenset[str]:
         """All mounts have them, but those that are made with ``dev``."""
         stack = self.runner.mounts.get((host, path))

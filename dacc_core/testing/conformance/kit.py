@@ -317,6 +317,13 @@ class Trial:
             return f"it leaves behind: {described(left)}" if left else ""
         return ""
 
+    def need_mount(self) -> None:
+        """Raise NotPossible where a symbolic link stands for the mount, as with a provider that needs no root."""
+        with given("looking at the mount"):
+            linked = self.scratch.is_link(self.hosts[0], self.path)
+        if linked:
+            raise NotPossible("a volume that is mounted, and this one is a symbolic link")
+
     def not_there(self, path: str = "", hosts: Sequence[str] = ()) -> list[str]:
         """The hosts that cannot use the mount."""
         with given("looking at the mount"):

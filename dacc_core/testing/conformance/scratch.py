@@ -96,6 +96,10 @@ class Scratch:
         script = 'test -L "$0" || test -d "$0/global" || grep -qF " $0 " /proc/self/mounts'
         return self.on(host, "sh", "-c", script, self.place(host, path)).ok
 
+    def is_link(self, host: str, path: str) -> bool:
+        """Whether a symbolic link stands for a mount."""
+        return self.on(host, "test", "-L", self.place(host, path)).ok
+
     def mount_options(self, host: str, path: str) -> frozenset[str]:
         """The options of the mount at a path, from the host's mount table; none where nothing is mounted."""
         place = self.place(host, path)

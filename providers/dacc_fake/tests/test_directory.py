@@ -220,7 +220,7 @@ def test_swap_is_unsupported(plain: Site) -> None:
 def test_the_capabilities_say_what_it_lacks(plain: Site) -> None:
     found = plain.provider.capabilities
 
-    assert (found.capacity_enforced, found.real_mounts, found.swap) == (False, False, False)
+    assert (found.capacity_enforced, found.swap) == (False, False)
 
 
 def test_the_movers_parent_directory_is_for_nobody_else(plain: Site, tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ def test_backing_none_runs_no_command(bare: Site) -> None:
 def test_backing_none_says_that_nothing_is_real(bare: Site) -> None:
     found = bare.provider.capabilities
 
-    assert (found.capacity_enforced, found.real_mounts, found.swap) == (False, False, False)
+    assert (found.capacity_enforced, found.swap) == (False, False)
 
 
 def test_images_are_real(image: Site) -> None:
@@ -117,4 +117,4 @@ def test_images_are_real(image: Site) -> None:
 
     found = image.provider.capabilities
 
-    assert (found.capacity_enforced, found.real_mounts, found.swap) == (True, True, True)
+    assert (found.capacity_enforced, found.swap) == (True, True)

@@ -102,17 +102,17 @@ class MountChecks(CheckGroup):
         expect(other.content() is not None, f"{other.path} no longer leads to the volume that was mounted there")
 
     def test_mounts_are_nodev_and_nosuid(self, kit: Kit) -> None:
-        """The mount table shows these options (where ``real_mounts`` is declared)."""
-        kit.need("real_mounts")
+        """The mount table shows these options (where ``path`` is a mount, not a symbolic link)."""
         trial = kit.ready("unmount")
+        trial.need_mount()
         options = kit.scratch.mount_options(trial.hosts[0], trial.path)
         expect({"nodev", "nosuid"} <= options, f"{trial.path} is mounted with {','.join(sorted(options)) or 'nothing'}")
 
     def test_a_read_only_mount_refuses_to_be_written(self, kit: Kit) -> None:
-        """``read_only`` is what data is copied out from (where ``real_mounts`` is declared)."""
-        kit.need("real_mounts")
+        """``read_only`` is what data is copied out from (where ``path`` is a mount, not a symbolic link)."""
         trial = kit.ready("mount")
         trial.do("mount", read_only=True)
+        trial.need_mount()
         expect(not kit.scratch.write(trial.hosts[0], trial.file(), b"x"), "a file can be written on a read-only mount")
 
     def test_a_mover_has_a_mount_of_its_own(self, kit: Kit) -> None:
@@ -169,9 +169,9 @@ class UnmountChecks(CheckGroup):
         kit.ready("mount").must("unmount")
 
     def test_a_mount_in_use_is_not_reported_as_gone(self, kit: Kit) -> None:
-        """While a process uses it, unmount fails, or really unmounts (where ``real_mounts`` is declared)."""
-        kit.need("real_mounts")
+        """While a process uses it, unmount fails, or really unmounts (where ``path`` is a mount, not a symbolic link)."""
         trial = kit.ready("unmount")
+        trial.need_mount()
         host = trial.hosts[0]
         with kit.scratch.hold(host, f"{trial.path}/global"):
             outcome = trial.outcome("unmount", hosts=(host,))

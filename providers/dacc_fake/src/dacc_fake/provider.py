@@ -60,7 +60,7 @@ class FakeProvider:
     def capabilities(self) -> Capabilities:
         """All with backing ``image``, none with the others."""
         real = self.backing == "image"
-        return Capabilities(capacity_enforced=real, real_mounts=real, swap=real)
+        return Capabilities(capacity_enforced=real, swap=real)
 
     def check_host(self, request: CheckHost) -> None:
         """See that brick directories can be used, programs exist and loop devices work. Raises Unavailable, InvalidRequest."""

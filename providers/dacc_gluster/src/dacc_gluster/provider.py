@@ -42,7 +42,7 @@ class GlusterProvider(Provider, RestoreProvider, UsageProvider):
     @property
     def capabilities(self) -> Capabilities:
         """The bricks enforce the capacity. A swap file on FUSE cannot work: the client itself may need the memory."""
-        return Capabilities(capacity_enforced=True, real_mounts=True, swap=False)
+        return Capabilities(capacity_enforced=True, swap=False)
 
     def check_host(self, request: CheckHost) -> None:
         """Programs, devices, and a glusterd that answers."""

@@ -41,7 +41,7 @@ class LustreProvider:
     @property
     def capabilities(self) -> Capabilities:
         """All; no swap where root is squashed, since root on a compute node then may not open its swap file."""
-        return Capabilities(capacity_enforced=True, real_mounts=True, swap=not self.settings.root_squash)
+        return Capabilities(capacity_enforced=True, swap=not self.settings.root_squash)
 
     def check_host(self, request: CheckHost) -> None:
         """See that modules, LNet, slices and MGT are there. Raises Unavailable with what to mend."""
