@@ -88,10 +88,9 @@ def _going_on(sessions: list[str]) -> str:
 
 
 def _hosts(rows: list[dict[str, Any]]) -> Table:
-    addresses = ["addresses"] if any(host["addresses"] for host in rows) else []
-    made = table("hosts", "host", "state", "providers", "bricks", "free", "taken", "quarantined", "coordinates", *addresses)
+    made = table("hosts", "host", "state", "providers", "bricks", "free", "taken", "quarantined", "coordinates")
     for host in rows:
         providers = ", ".join(f"{name} {version}" for name, version in host["providers"].items())
         numbers = (len(host["bricks"]), host["free"], host["taken"], host["quarantined"], len(host["coordinates"]))
-        made.add_row(host["name"], host["state"], providers, *map(str, numbers), *([", ".join(host["addresses"])] if addresses else []))
+        made.add_row(host["name"], host["state"], providers, *map(str, numbers))
     return made

@@ -48,15 +48,13 @@ class Pool(Record, frozen=True, kw_only=True, omit_defaults=True):
 class BrickHost(Record, frozen=True, kw_only=True, omit_defaults=True):
     """``hosts/<host>``: what a host says of itself.
 
-    ``number`` makes its volume names unique. ``providers`` are those it has loaded, with their API versions. ``addresses`` is for hosts
-    that are reached over a network.
+    ``number`` makes its volume names unique. ``providers`` are those it has loaded, with their API versions.
     """
 
     name: str
     number: int
     bricks: tuple[Brick, ...] = ()
     providers: dict[str, str] = {}
-    addresses: tuple[str, ...] = ()
 
 
 class Alive(Record, frozen=True, kw_only=True, omit_defaults=True):
@@ -90,8 +88,8 @@ class Allocations(Record, frozen=True, kw_only=True, omit_defaults=True):
 class Request(Record, frozen=True, kw_only=True, omit_defaults=True):
     """What the user asked for.
 
-    ``capacity`` is in bytes, ``swap`` in bytes for each node; ``persistent`` names the buffers that the job uses. ``shared_group`` and
-    ``mode`` say who else may use a persistent buffer. ``digest`` names the normalised directives: the same digest is the same request.
+    ``capacity`` is in bytes, ``swap`` in bytes for each node; ``persistent`` names the buffers that the job uses. ``mode`` is that of
+    the directories. ``digest`` names the normalised directives: the same digest is the same request.
     """
 
     owner: int
@@ -104,7 +102,6 @@ class Request(Record, frozen=True, kw_only=True, omit_defaults=True):
     persistent: tuple[str, ...] = ()
     stage_in: tuple[StageRequest, ...] = ()
     stage_out: tuple[StageRequest, ...] = ()
-    shared_group: str = ""
     mode: int = 0o700
     digest: str = ""
 

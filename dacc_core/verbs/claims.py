@@ -35,7 +35,7 @@ from ..registry.records import FIRST_PERSISTENT_ID, Attachment, Counters, Reques
 from ..registry.transaction import TransactionBuilder
 from ..registry.view import View
 from . import goals, waiting
-from .operations import AcquireClaimSlot, LookupUser, Sleep, User, Verb, Wait
+from .operations import AcquireClaimSlot, Sleep, Verb, Wait
 from .sessions import BARRIER_SECONDS, VerbContext, backoffs, find, is_current, spread, submit_goal, vanished
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.5, 2.0
@@ -64,7 +64,6 @@ class _Effort:
     scene: VerbContext
     claim: Claim
     mine: float = 0.0
-    user: User | None = None
     waits: int = 0
     waited: float = 0.0
     barriers: dict[str, tuple[float, float]] = field(default_factory=dict)
@@ -329,9 +328,7 @@ def _are_usable(effort: _Effort) -> Verb[bool]:
         session = yield from _find_buffer(effort, name)
         if session is None:
             return False
-        if session.request.owner != effort.claim.request.owner and effort.user is None:
-            effort.user = yield LookupUser(uid=effort.claim.request.owner)
-        _check_access(session, effort.claim.request, effort.user)
+        _check_access(session, effort.claim.request)
         if not _is_usable(effort.scene, name) or (yield from _is_barred(effort, session)):
             return False
     return True
@@ -376,11 +373,9 @@ def _is_barred(effort: _Effort, session: Session) -> Verb[bool]:
     return True
 
 
-def _check_access(session: Session, request: Request, user: User | None) -> None:
-    shared = session.request.shared_group
-    member = user is not None and shared in user.group_names
-    if session.request.owner != request.owner and not (shared and member and session.request.mode & 0o050):
-        why = f"it belongs to uid {session.request.owner}" + (f" and is shared with group {shared} only" if shared else "")
+def _check_access(session: Session, request: Request) -> None:
+    if session.request.owner != request.owner:
+        why = f"it belongs to uid {session.request.owner}"
         raise Denied(who=f"uid {request.owner}", what=f"use persistent buffer {session.token}", why=why)
 
 

@@ -71,7 +71,6 @@ def _described(view: View, host: str, coordinates: list[str], caller: PeerCreden
         "name": host,
         "state": state_of(view, host),
         "providers": facts.providers,
-        "addresses": list(facts.addresses),
         "bricks": bricks,
         "free": sum(brick["state"] == "free" for brick in bricks),
         "taken": sum(brick["state"] == "taken" for brick in bricks),

@@ -13,7 +13,6 @@ HOST = {
     "name": "dac1",
     "state": "draining",
     "providers": {"fake": "1.0"},
-    "addresses": ["dac1-ib"],
     "bricks": [BRICK],
     "free": 2,
     "taken": 3,
@@ -25,7 +24,7 @@ HOST = {
 def test_hosts_are_a_table_with_their_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     result, asked = invoke(monkeypatch, "hosts", [HOST], "hosts")
     (row,) = (line for line in result.stdout.splitlines() if "dac1 " in line)
-    assert [cell.strip() for cell in row.strip("│ ").split("│")] == ["dac1", "draining", "fake 1.0", "1", "2", "3", "4", "2", "dac1-ib"]
+    assert [cell.strip() for cell in row.strip("│ ").split("│")] == ["dac1", "draining", "fake 1.0", "1", "2", "3", "4", "2"]
     assert asked == [("hosts",)]
 
 
