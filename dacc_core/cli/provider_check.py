@@ -12,8 +12,7 @@ from ..errors import Busy, InvalidRequest, KeystoreMissing, Unsupported
 from ..hosts.factory import runner_for
 from ..keystore.open import open_store
 from ..names import expand, fold
-from ..plugins import load_provider
-from ..plugins.probe import probe_provider
+from ..plugins import load_provider, probe_provider
 from ..registry import keys
 from ..registry.records import Allocations
 from ..sdk import BrickRef

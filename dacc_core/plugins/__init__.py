@@ -4,12 +4,9 @@ pluggy's own ``load_setuptools_entrypoints`` is not enough: one import error the
 naming the culprit, two packages of one name resolve silently, and misspelt hooks pass.
 """
 
-from .commands import add_commands
-from .frontends import load_frontend
 from .inventory import ProviderRow, is_strict, list_providers, refuse_problems, show_provider
+from .loading import add_commands, load_frontend, load_provider, new_manager, probe_provider
 from .observers import Observers
-from .providers import load_provider
-from .registration import new_manager
 
 __all__ = [
     "Observers",
@@ -20,6 +17,7 @@ __all__ = [
     "load_frontend",
     "load_provider",
     "new_manager",
+    "probe_provider",
     "refuse_problems",
     "show_provider",
 ]

@@ -106,24 +106,24 @@ def find(group: str, name: str | None = None) -> list[DiscoveredPlugin]:
     for dist in distributions():
         package, offers = _offers(dist, group)
         first.setdefault(package, offers)
-    found = {one for offers in first.values() for one in offers if name in (None, one.name)}
-    return sorted(found, key=lambda each: (each.name, each.package, each.text))
+    named = {offer for offers in first.values() for offer in offers if name in (None, offer.name)}
+    return sorted(named, key=lambda each: (each.name, each.package, each.text))
 
 
-def others(one: DiscoveredPlugin, all_found: list[DiscoveredPlugin]) -> list[DiscoveredPlugin]:
+def others(offer: DiscoveredPlugin, offers: list[DiscoveredPlugin]) -> list[DiscoveredPlugin]:
     """What else has the same name."""
-    return [each for each in all_found if each.name == one.name and each != one]
+    return [each for each in offers if each.name == offer.name and each != offer]
 
 
-def duplicate(one: DiscoveredPlugin, rest: list[DiscoveredPlugin]) -> CannotLoad:
+def duplicate(offer: DiscoveredPlugin, rest: list[DiscoveredPlugin]) -> CannotLoad:
     """The problem that a name is offered more than once."""
     names = " and ".join(f"{each.package} {each.version} (`{each.text}`)" for each in rest)
-    packages = ", ".join(_packages([one, *rest]))
+    packages = ", ".join(_packages([offer, *rest]))
     return CannotLoad(f"the name is also offered by {names}", f"uninstall all but one, or name them in plugins.disabled: {packages}")
 
 
-def _packages(found: list[DiscoveredPlugin]) -> list[str]:
-    return list(dict.fromkeys(each.package for each in found))
+def _packages(offers: list[DiscoveredPlugin]) -> list[str]:
+    return list(dict.fromkeys(each.package for each in offers))
 
 
 def _offers(dist: Distribution, group: str) -> tuple[str, list[DiscoveredPlugin]]:
@@ -131,13 +131,13 @@ def _offers(dist: Distribution, group: str) -> tuple[str, list[DiscoveredPlugin]
     package = ""
     try:
         package = _normal(dist.metadata["Name"])
-        return package, list(_found(dist, group))
+        return package, list(_entry_points(dist, group))
     except Exception as error:
         log.warning("package %s offers nothing, its metadata cannot be read: %s", package or "without a name", _one_line(error))
         return package or f"unreadable {id(dist)}", []
 
 
-def _found(dist: Distribution, group: str) -> Iterator[DiscoveredPlugin]:
+def _entry_points(dist: Distribution, group: str) -> Iterator[DiscoveredPlugin]:
     for point in dist.entry_points:
         if point.group == group:
             yield DiscoveredPlugin(point, dist.metadata["Name"], dist.version)

@@ -11,9 +11,9 @@ from typing import Literal
 from ..config import SettingDoc, describe
 from ..errors import DaccError, NoSuchProvider, ProviderLoadError
 from ..sdk import Provider, RestoreProvider, UsageProvider
-from . import discovery, providers, registration
+from . import discovery
 from .discovery import CannotLoad, DiscoveredPlugin
-from .registration import Package
+from .loading import Incompatible, Package, check_capabilities, disabled_by_site, dotted, provider_package
 
 State = Literal["ok", "broken", "incompatible", "shadowed", "disabled", "incomplete"]
 PROBLEMS = ("broken", "incompatible", "shadowed")
@@ -57,10 +57,10 @@ class ProviderRow:
 
 def list_providers(disabled: Collection[str] = (), name: str | None = None) -> list[ProviderRow]:
     """A row for each installed provider, or for each that offers ``name``. One that cannot load is a row with its reason."""
-    everything = discovery.find(discovery.PROVIDERS, name)
-    wanted = [one for one in everything if not one.is_in(disabled)]
-    rows = {one: _row(one, discovery.others(one, wanted)) for one in wanted}
-    return [rows.get(one) or _bad_row(one, "disabled", providers.disabled(one)) for one in everything]
+    offers = discovery.find(discovery.PROVIDERS, name)
+    wanted = [offer for offer in offers if not offer.is_in(disabled)]
+    rows = {offer: _row(offer, discovery.others(offer, wanted)) for offer in wanted}
+    return [rows.get(offer) or _bad_row(offer, "disabled", disabled_by_site(offer)) for offer in offers]
 
 
 def show_provider(name: str, disabled: Collection[str] = ()) -> list[ProviderRow]:
@@ -89,25 +89,25 @@ def _error(row: ProviderRow) -> ProviderLoadError:
     return ProviderLoadError.from_text(f"{text.format(**shown)}: {row.reason}")
 
 
-def _row(one: DiscoveredPlugin, rest: list[DiscoveredPlugin]) -> ProviderRow:
+def _row(offer: DiscoveredPlugin, rest: list[DiscoveredPlugin]) -> ProviderRow:
     if rest:
-        return _bad_row(one, "shadowed", discovery.duplicate(one, rest))
+        return _bad_row(offer, "shadowed", discovery.duplicate(offer, rest))
     try:
-        return _good_row(one, registration.provider_package(one))
-    except registration.Incompatible as problem:
-        return _bad_row(one, "incompatible", problem, problem.api)
+        return _good_row(offer, provider_package(offer))
+    except Incompatible as problem:
+        return _bad_row(offer, "incompatible", problem, problem.api)
     except (CannotLoad, DaccError) as problem:
-        return _bad_row(one, "broken", problem)
+        return _bad_row(offer, "broken", problem)
 
 
-def _good_row(one: DiscoveredPlugin, package: Package) -> ProviderRow:
+def _good_row(offer: DiscoveredPlugin, package: Package) -> ProviderRow:
     incomplete = getattr(package.cls, "incomplete", "")
     return ProviderRow(
-        one.name,
-        one.package,
-        one.version,
-        one.text,
-        registration.dotted(package.cls.api),
+        offer.name,
+        offer.package,
+        offer.version,
+        offer.text,
+        dotted(package.cls.api),
         "incomplete" if incomplete else "ok",
         incomplete,
         () if incomplete else _capabilities(package.cls),
@@ -116,9 +116,9 @@ def _good_row(one: DiscoveredPlugin, package: Package) -> ProviderRow:
     )
 
 
-def _bad_row(one: DiscoveredPlugin, state: State, problem: CannotLoad | DaccError, api: str = "") -> ProviderRow:
+def _bad_row(offer: DiscoveredPlugin, state: State, problem: CannotLoad | DaccError, api: str = "") -> ProviderRow:
     reason = f"{problem.why}; {problem.fix}" if isinstance(problem, CannotLoad) else str(problem)
-    return ProviderRow(one.name, one.package, one.version, one.text, api, state, reason)
+    return ProviderRow(offer.name, offer.package, offer.version, offer.text, api, state, reason)
 
 
 def _capabilities(cls: type[Provider]) -> tuple[str, ...]:
@@ -127,7 +127,7 @@ def _capabilities(cls: type[Provider]) -> tuple[str, ...]:
         provider = discovery.guarded("making it", lambda: cls(cls.Settings()))
     except (CannotLoad, DaccError):  # a list must not fail because a provider wants settings
         return ()
-    able = asdict(registration.check_capabilities(provider))
+    able = asdict(check_capabilities(provider))
     optional = [name for name, protocol in OPTIONAL.items() if isinstance(provider, protocol)]
     return (*(name for name, can in able.items() if can), *optional)
 

@@ -159,7 +159,7 @@ def test_what_is_left_behind_is_told_and_swept(install: Install, here: Path) -> 
 
 
 def test_an_import_that_hangs_is_found(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
-    monkeypatch.setattr("dacc_core.plugins.probe.SECONDS", 1.0)
+    monkeypatch.setattr("dacc_core.plugins.loading.PROBE_SECONDS", 1.0)
     module = install("import time\ntime.sleep(600)\n")
     code, line = refusal("toy")
     assert code == 81

@@ -83,7 +83,7 @@ def test_another_api_version_is_refused_with_what_to_upgrade(install: Install, a
 def test_the_major_must_be_the_same_and_the_minor_not_greater(
     install: Install, monkeypatch: pytest.MonkeyPatch, api: tuple[int, int], loads: bool
 ) -> None:
-    monkeypatch.setattr("dacc_core.plugins.registration.API_VERSION", (1, 3))
+    monkeypatch.setattr("dacc_core.plugins.loading.API_VERSION", (1, 3))
     install(provider(api=api))
     if loads:
         assert load_provider("toy").name == "toy"
