@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from string import Formatter
@@ -61,6 +62,27 @@ def test_only_the_keystore_on_etcd_imports_its_packages() -> None:
     packages = ("etcd3", "google", "grpc")
     users = {str(path.relative_to(ROOT)) for path in everything for _, name in imported(path) if name.partition(".")[0] in packages}
     assert users == {"dacc_core/keystore/etcd/protocol.py"}
+
+
+SHARED_NAMES: frozenset[str] = frozenset(
+    """
+    Access Answer Clash Deadline Event Failure Fence Finding Layout Mounted Nothing Opened Places Prepared Refused Reply Settings Slice Step
+    Stream Target Usage User _Connection _Error _Result
+    """.split()  # noqa: SIM905 - it is to shrink word by word
+)
+"""Names of classes that several modules still have. None is to be added."""
+
+
+def test_a_class_has_its_name_to_itself() -> None:
+    """Whoever searches for a name finds one thing. On the hosts' programs, and private classes, this holds as well."""
+    places = defaultdict(list)
+    for path in modules(ROOT / "dacc_core", ROOT / "fakewarp", *PROVIDERS.glob("*/src")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                places[node.name].append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    shared = {name: where for name, where in places.items() if len(where) > 1}
+    assert {name: where for name, where in shared.items() if name not in SHARED_NAMES} == {}
+    assert SHARED_NAMES - shared.keys() == set(), "these have their names to themselves now: take them out of SHARED_NAMES"
 
 
 @pytest.mark.parametrize("cls", OWN_ERRORS, ids=lambda cls: cls.__name__)
