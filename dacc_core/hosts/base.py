@@ -17,16 +17,16 @@ from ..errors import BadName, Busy, Cancelled, DaccError, HostLost, HostUnreacha
 from ..names import clean_text
 from ..sdk.context import CancelToken
 from ..sdk.hosts import Argv, CommandResult, HostRunner
-from . import fence_groups, fence_helper
+from .on_host import fence as on_host
 from .process import Outcome
 
 FAN_OUT = 64
 """Commands that one call runs at once."""
 
-HELPER = Path(fence_helper.__file__)
+HELPER = Path(on_host.__file__)
 """The program that runs commands inside a fence; it needs nothing but a Python interpreter."""
 
-GIVE_UP_SECONDS = fence_groups.END_SECONDS + 5.0
+GIVE_UP_SECONDS = on_host.END_SECONDS + 5.0
 """How long after a command's timeout its helper is still waited for: it is ending the command then."""
 
 MAX_TIMEOUT = 10 * 366 * 86400.0
@@ -63,10 +63,6 @@ class FencingRunner(HostRunner, Protocol):
         ``None`` means that they are gone. Otherwise HostUnreachable, Busy (a process cannot be killed) or Unavailable: the host
         counts as failed.
         """
-        ...
-
-    def forget(self, hosts: Sequence[str], key: str) -> dict[str, DaccError | None]:
-        """Remove what the hosts remember of ``key``, whose session is gone. Busy where a command of it still runs."""
         ...
 
 
@@ -127,10 +123,6 @@ class HelperRunner(ABC):
         """What stands before every command of a host. Raises HostUnreachable where there is no such host."""
         return []
 
-    def _remembers(self, host: str, key: str) -> bool:
-        """Whether a host may have a fence of that key."""
-        return True
-
     def run(
         self,
         hosts: Sequence[str],
@@ -150,13 +142,18 @@ class HelperRunner(ABC):
 
     def fence(self, hosts: Sequence[str], key: str, generation: int) -> dict[str, DaccError | None]:
         """Raise the generation on each host and see older commands gone; see :class:`FencingRunner`."""
-        return self._manage(hosts, "fence", lambda host: helper_options(self._directory(host), key, generation))
 
-    def forget(self, hosts: Sequence[str], key: str) -> dict[str, DaccError | None]:
-        """Remove the fence of a session that is gone; see :class:`FencingRunner`."""
-        known = [host for host in hosts if self._remembers(host, key)]  # most hosts of most sessions: no process for nothing
-        told = self._manage(known, "forget", lambda host: ["--dir", self._directory(host), "--token", key])
-        return dict.fromkeys(hosts) | told
+        def one(host: str) -> DaccError | None:
+            try:
+                check_host_name(host)
+                self._prefix(host)
+                words = ["fence", *helper_options(self._directory(host), key, generation)]
+                outcome = self._surely_reach(host, Errand(words, f"fence on {host}", _FENCE_SECONDS))
+            except DaccError as error:
+                return error
+            return read_fence(host, CommandResult(host, outcome.returncode, outcome.stdout, outcome.stderr))
+
+        return fan_out(hosts, one)
 
     def _run(
         self,
@@ -200,18 +197,6 @@ class HelperRunner(ABC):
         options = helper_options(self._directory(host), fence.key, fence.generation) if fence else []
         # The helper stays outside of the host's namespace: there it finds its own files, whatever is mounted inside.
         return ["run", *options, "--timeout", repr(seconds), "--", *self._prefix(host), *argv]
-
-    def _manage(self, hosts: Sequence[str], verb: str, options: Callable[[str], list[str]]) -> dict[str, DaccError | None]:
-        def one(host: str) -> DaccError | None:
-            try:
-                check_host_name(host)
-                self._prefix(host)
-                outcome = self._surely_reach(host, Errand([verb, *options(host)], f"{verb} on {host}", _FENCE_SECONDS))
-            except DaccError as error:
-                return error
-            return read_fence(host, CommandResult(host, outcome.returncode, outcome.stdout, outcome.stderr))
-
-        return fan_out(hosts, one)
 
     def _directory(self, host: str) -> str:
         return str(self._fence_dir / host)
@@ -284,7 +269,7 @@ def helper_words(stderr: bytes) -> tuple[bytes, str]:
     """Split what the helper said last (or nothing) from what the command wrote before."""
     text = stderr[:-1] if stderr.endswith(b"\n") else stderr
     before, _, last = text.rpartition(b"\n")
-    mark = fence_helper.WORDS.encode()
+    mark = on_host.WORDS.encode()
     if not last.startswith(mark):
         return stderr, ""
     return before, clean_text(last[len(mark) :].decode("utf-8", "replace"))
@@ -300,18 +285,18 @@ def read_run(host: str, what: str, outcome: Outcome) -> Reply:
     if not words:
         return Reply(CommandResult(host, outcome.returncode, outcome.stdout, outcome.stderr))
     error: DaccError = Unavailable(why=f"{what}: {words}")
-    if outcome.returncode == fence_helper.REFUSED:
+    if outcome.returncode == on_host.REFUSED:
         error = Cancelled(what=f"{what} ({words})")
-    unsure = isinstance(error, Cancelled) or fence_helper.LEFT in words
+    unsure = isinstance(error, Cancelled) or on_host.LEFT in words
     return Reply(CommandResult(host, -1, outcome.stdout, own, error), unsure)
 
 
 def read_fence(host: str, result: CommandResult) -> DaccError | None:
-    """The outcome of ``fence`` or ``forget`` on one host."""
+    """The outcome of ``fence`` on one host."""
     if result.error is not None or result.returncode == 0:
         return result.error
     _, words = helper_words(result.stderr)
-    if result.returncode == fence_helper.STUCK:
+    if result.returncode == on_host.STUCK:
         return Busy(why=f"host {host} could not be fenced: {words}")
     return HostUnreachable(host=host, why=f"fencing failed: {words or result.why()}")
 

@@ -7,16 +7,17 @@ import sys
 from pathlib import Path
 
 from ..errors import Cancelled, HostUnreachable
-from . import base, fence_helper
+from . import base
+from .on_host import fence
 from .process import Outcome, Streams, run_process
 
-_START = "import sys; sys.path.append(sys.argv.pop(1)); import fence_helper; fence_helper.start()"
+_START = "import sys; sys.path.append(sys.argv.pop(1)); import fence; fence.start()"
 """Starts the helper as a module: of a program's own file Python keeps no compiled form, and compiling it takes longer than its work."""
 
 
 def command_environment() -> dict[str, str]:
     """What programs that we start find in their environment: nothing of ours, which may hold a keystore's password, but the path."""
-    return fence_helper.environment(os.environ.get("PATH", ""))
+    return fence.environment(os.environ.get("PATH", ""))
 
 
 class LocalRunner(base.HelperRunner):
@@ -50,6 +51,3 @@ class LocalRunner(base.HelperRunner):
         if outcome.returncode < 0 and not outcome.overdue and errand.cancel is not None and errand.cancel.cancelled:
             raise Cancelled(what=errand.what)  # the helper had not started anything yet
         return outcome
-
-    def _remembers(self, host: str, key: str) -> bool:
-        return (Path(self._directory(host)) / f"{fence_helper.quoted(key)}.fence").exists()

@@ -36,7 +36,6 @@ class RecorderRunner:
     def __init__(self, answers: Callable[[RecordedCommand], CommandResult] = succeed) -> None:
         self.calls: list[RecordedCommand] = []
         self.fences: list[tuple[str, str, int]] = []
-        self.forgotten: list[tuple[str, str]] = []
         self._answers = answers
         self._lock = threading.Lock()
 
@@ -59,11 +58,6 @@ class RecorderRunner:
     def fence(self, hosts: Sequence[str], key: str, generation: int) -> dict[str, DaccError | None]:
         """Record in ``fences`` as (host, key, generation)."""
         self.fences += [(host, key, generation) for host in hosts]
-        return dict.fromkeys(hosts)
-
-    def forget(self, hosts: Sequence[str], key: str) -> dict[str, DaccError | None]:
-        """Record in ``forgotten`` as (host, key)."""
-        self.forgotten += [(host, key) for host in hosts]
         return dict.fromkeys(hosts)
 
     def _record(

@@ -24,7 +24,8 @@ from ..config.settings import HostsSettings
 from ..errors import Cancelled, HostLost, HostUnreachable
 from ..names import clean_text, expand
 from ..sdk.context import CancelToken
-from . import base, fence_groups, fence_helper
+from . import base
+from .on_host import fence
 from .process import Outcome, Streams
 
 START_SECONDS = 10.0
@@ -61,10 +62,8 @@ def remote_command(python: str) -> str:
 
 @functools.cache
 def helper_program() -> bytes:
-    """The helper as one text: its other half first, as the module that it imports."""
-    half, whole = (inspect.getsource(module) for module in (fence_groups, fence_helper))
-    loaded = f"import sys\nmodule = sys.modules['fence_groups'] = type(sys)('fence_groups')\nexec({half!r}, module.__dict__)\n"
-    return (loaded + whole).encode()
+    """The helper's text."""
+    return inspect.getsource(fence).encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +195,7 @@ class Dialogue(Streams):
         super().__init__(None, patience, errand.on_output)
         self._host = host
         nonce = secrets.token_hex(16)
-        mark = fence_helper.closing(nonce)
+        mark = fence.closing(nonce)
         self.started = False
         self._errand, self._nonce = errand, nonce
         self._before = b""

@@ -139,10 +139,6 @@ class SimRunner:
                 self.world.fences[host, key] = max(generation, self.world.fences.get((host, key), 0))
         return results
 
-    def forget(self, hosts: Sequence[str], key: str) -> dict[str, DaccError | None]:
-        """Nothing to forget: keys are never used again."""
-        return dict.fromkeys(hosts)
-
     def touch(self, host: str) -> None:
         """One effect on a host."""
         if host in self.left_alone:

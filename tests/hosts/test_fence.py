@@ -12,13 +12,12 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
-from dacc_core.errors import Busy, Cancelled, DaccError, HostUnreachable
-from dacc_core.hosts import fence_groups, fence_helper
+from dacc_core.errors import Cancelled, DaccError, HostUnreachable
 from dacc_core.hosts.base import HELPER, HelperRunner
+from dacc_core.hosts.on_host import fence as on_host
 from dacc_core.sdk import CancelToken
 
 from .conftest import Wait
@@ -28,7 +27,7 @@ KEY = "42.1700000000/../x y"
 
 
 def alive(pid: int) -> bool:
-    entry = fence_groups.process(pid)
+    entry = on_host.process(pid)
     return entry is not None and entry[0] not in "ZX"
 
 
@@ -56,7 +55,7 @@ def run_helper(folder: Path, *argv: str, generation: int = 1, timeout: float = 6
 
 
 def fence_file(folder: Path) -> Path:
-    return folder / f"{fence_helper.quoted(KEY)}.fence"
+    return folder / f"{on_host.quoted(KEY)}.fence"
 
 
 def groups(folder: Path) -> list[list[str]]:
@@ -116,7 +115,7 @@ def test_the_fence_ends_a_running_group_with_its_grandchildren(runner: HelperRun
     assert runner.fence(["a"], KEY, 2) == {"a": None}
     assert [alive(pid) for pid in pids] == [False, False]
     _, stderr = started[0].communicate(timeout=5)
-    assert started[0].returncode == fence_helper.REFUSED
+    assert started[0].returncode == on_host.REFUSED
     assert b"generation 1 was fenced by 2" in stderr
 
 
@@ -205,7 +204,7 @@ def stopped_before_gate(folder: Path, step: str) -> None:
     script = f"""
 import os, signal, sys
 sys.path.insert(0, {str(HELPER.parent)!r})
-import fence_helper as helper
+import fence as helper
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 {step}
@@ -218,7 +217,7 @@ os._exit(helper.main(sys.argv[1:]))
 
 @pytest.mark.parametrize(
     "step",
-    ["helper.admit = die", "helper.Fence.write = die", "os.rename = die", "helper.open_gate = die", "os.dup2 = die"],
+    ["helper.admit = die", "helper.FenceFile.write = die", "os.rename = die", "helper.open_gate = die", "os.dup2 = die"],
 )
 def test_a_helper_killed_before_the_gate_opens_starts_nothing(tmp_path: Path, step: str) -> None:
     stopped_before_gate(tmp_path / "fences", step)
@@ -230,9 +229,9 @@ def test_a_helper_killed_before_the_gate_opens_starts_nothing(tmp_path: Path, st
 def test_a_helper_killed_while_it_replaces_the_file_leaves_the_old_one(tmp_path: Path) -> None:
     raise_fence(tmp_path / "fences", 7)
     for step in ("os.write = die", "os.rename = die"):
-        script_step = f"helper.fork_gated = lambda *_: (helper.fence_groups.Group(9, 1, 'x', 'y'), 0)\n{step}"
+        script_step = f"helper.fork_gated = lambda *_: (helper.ProcessGroup(9, 1, 'x', 'y'), 0)\n{step}"
         words = run_helper(tmp_path / "fences", "true", generation=9)[4:]
-        script = f"import os, signal, sys\nsys.path.insert(0, {str(HELPER.parent)!r})\nimport fence_helper as helper\n"
+        script = f"import os, signal, sys\nsys.path.insert(0, {str(HELPER.parent)!r})\nimport fence as helper\n"
         script += f"def die(*_):\n    os.kill(os.getpid(), signal.SIGKILL)\n{script_step}\nhelper.main(sys.argv[1:])"
         subprocess.run([sys.executable, "-I", "-S", "-c", script, *words], check=False)
         assert fence_file(tmp_path / "fences").read_text() == "generation 7\n"
@@ -245,7 +244,7 @@ def record(folder: Path, pid: int, started: str) -> None:
 
 def test_a_reused_pid_is_not_killed(fences: Path) -> None:
     with subprocess.Popen(["sleep", "60"], start_new_session=True) as stranger:
-        record(fences, stranger.pid, f"1@{fence_groups.BOOT}")
+        record(fences, stranger.pid, f"1@{on_host.BOOT}")
         assert raise_fence(fences).returncode == 0
         assert stranger.poll() is None
         stranger.kill()
@@ -253,9 +252,9 @@ def test_a_reused_pid_is_not_killed(fences: Path) -> None:
 
 def test_a_pid_of_another_boot_is_not_killed(fences: Path) -> None:
     with subprocess.Popen(["sleep", "60"], start_new_session=True) as stranger:
-        entry = fence_groups.process(stranger.pid)
+        entry = on_host.process(stranger.pid)
         assert entry is not None
-        record(fences, stranger.pid, entry[2].replace(fence_groups.BOOT, "another-boot"))
+        record(fences, stranger.pid, entry[2].replace(on_host.BOOT, "another-boot"))
         assert raise_fence(fences).returncode == 0
         assert stranger.poll() is None
         stranger.kill()
@@ -266,7 +265,7 @@ def test_a_strangers_daemon_in_a_reused_group_is_not_killed(fences: Path) -> Non
     run = subprocess.run(["setsid", "sh", "-c", "sleep 60 >/dev/null 2>&1 & echo $! $$"], capture_output=True, check=True)
     daemon, leader = (int(word) for word in run.stdout.split())
     try:
-        record(fences, leader, f"1@{fence_groups.BOOT}")
+        record(fences, leader, f"1@{on_host.BOOT}")
         assert raise_fence(fences).returncode == 0
         assert alive(daemon)
     finally:
@@ -275,7 +274,7 @@ def test_a_strangers_daemon_in_a_reused_group_is_not_killed(fences: Path) -> Non
 
 def test_zombies_count_as_gone(fences: Path) -> None:
     with subprocess.Popen(["sleep", "60"], start_new_session=True) as process:
-        entry = fence_groups.process(process.pid)
+        entry = on_host.process(process.pid)
         assert entry is not None
         record(fences, process.pid, entry[2])
         process.kill()
@@ -284,12 +283,12 @@ def test_zombies_count_as_gone(fences: Path) -> None:
 
 def test_what_cannot_be_ended_is_named(fences: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     with subprocess.Popen(["sleep", "60"], start_new_session=True) as process:
-        entry = fence_groups.process(process.pid)
+        entry = on_host.process(process.pid)
         assert entry is not None
         record(fences, process.pid, entry[2])
-        monkeypatch.setattr(fence_groups, "END_SECONDS", 0.2)
-        monkeypatch.setattr(fence_groups, "send", lambda group, number: None)
-        assert fence_helper.main(["fence", "--dir", str(fences), "--token", KEY, "--generation", "2"]) == fence_helper.STUCK
+        monkeypatch.setattr(on_host, "END_SECONDS", 0.2)
+        monkeypatch.setattr(on_host, "send", lambda group, number: None)
+        assert on_host.main(["fence", "--dir", str(fences), "--token", KEY, "--generation", "2"]) == on_host.STUCK
         assert f"these did not end: {process.pid}" in capfd.readouterr().err
         assert groups(fences), "it stays on record, for the next fence"
         process.kill()
@@ -323,31 +322,10 @@ def test_the_directory_is_closed_to_others(runner: HelperRunner, fences: Path) -
 
 @pytest.mark.parametrize("token", ["../../etc/passwd", ".", "..", "a b\n", "ö\udcff", ""])
 def test_a_token_is_one_file_name(token: str) -> None:
-    name = fence_helper.quoted(token) + ".fence"
+    name = on_host.quoted(token) + ".fence"
     assert "/" not in name
     assert name.isascii()
     assert name.isprintable()
-
-
-def test_forgetting_removes_the_file(runner: HelperRunner, fences: Path) -> None:
-    runner.fence(["a"], KEY, 3)
-    assert runner.forget(["a"], KEY) == {"a": None}
-    assert list(fences.iterdir()) == []
-
-
-def test_forgetting_twice_succeeds(runner: HelperRunner) -> None:
-    assert runner.forget(["a"], KEY) == runner.forget(["a"], KEY) == {"a": None}
-
-
-def test_forgetting_what_was_never_fenced_makes_nothing(runner: HelperRunner, fences: Path) -> None:
-    assert runner.forget(["a"], KEY) == {"a": None}
-    assert not fences.exists()
-
-
-def test_a_fence_with_a_running_command_is_not_forgotten(runner: HelperRunner, fences: Path, started: Started) -> None:
-    sleeper(fences, started)
-    assert isinstance(runner.forget(["a"], KEY)["a"], Busy)
-    assert groups(fences)
 
 
 def test_a_fence_file_that_cannot_be_read_refuses_everything(runner: HelperRunner, fences: Path, tmp_path: Path) -> None:
@@ -363,23 +341,22 @@ def test_the_timeout_is_enforced_without_the_daemon(fences: Path, started: Start
     started.append(process)
     wait_until(lambda: bool(groups(fences)))
     pid = int(groups(fences)[0][1])
-    assert process.wait(5) == fence_helper.TIMED_OUT
+    assert process.wait(5) == on_host.TIMED_OUT
     assert not alive(pid)
     assert groups(fences) == []
 
 
 def test_the_helper_loads_no_module_that_takes_longer_than_its_work() -> None:
-    script = f"import sys; sys.path.append({str(HELPER.parent)!r}); import fence_helper; print(*sys.modules)"
+    script = f"import sys; sys.path.append({str(HELPER.parent)!r}); import fence; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-I", "-S", "-c", script], capture_output=True, text=True, check=True)
 
     loaded = set(done.stdout.split())
-    assert {"fence_helper", "fence_groups"} <= loaded
+    assert "fence" in loaded
     assert loaded.isdisjoint({"enum", "signal", "re", "functools", "contextlib", "typing", "pathlib", "argparse", "subprocess"})
 
 
-@pytest.mark.parametrize("half", [fence_groups, fence_helper])
-def test_the_helper_is_python_3_6(half: ModuleType) -> None:
-    ast.parse(inspect.getsource(half), feature_version=(3, 6))
+def test_the_helper_is_python_3_6() -> None:
+    ast.parse(inspect.getsource(on_host), feature_version=(3, 6))
 
 
 def old_fence(folder: Path, name: str, age: float) -> None:
@@ -419,8 +396,8 @@ def attached_helper(folder: Path, *argv: str) -> subprocess.Popen[bytes]:
 
 def test_an_attached_helper_marks_the_end_of_both_streams(fences: Path) -> None:
     stdout, stderr = attached_helper(fences, "sh", "-c", "echo out; echo err >&2; exit 7").communicate(timeout=20)
-    assert stdout == b"out\n" + fence_helper.closing("0123")
-    assert stderr == b"err\n" + fence_helper.closing("0123") + b" 7\n"
+    assert stdout == b"out\n" + on_host.closing("0123")
+    assert stderr == b"err\n" + on_host.closing("0123") + b" 7\n"
 
 
 def test_an_attached_helper_ends_its_command_when_the_connection_ends(fences: Path, wait_until: Wait) -> None:
@@ -430,7 +407,7 @@ def test_an_attached_helper_ends_its_command_when_the_connection_ends(fences: Pa
         pid = int(process.stdout.readline())
         process.stderr.close()
         wait_until(lambda: not alive(pid))
-        assert process.wait(10) == fence_helper.REFUSED
+        assert process.wait(10) == on_host.REFUSED
     assert groups(fences) == []
 
 
@@ -438,7 +415,7 @@ def test_an_attached_helper_starts_nothing_when_the_connection_has_ended(fences:
     words = helper("run", fences, "--generation", 1, "--timeout", 60, "--attached", "0123", argv=["touch", str(tmp_path / "made")])
     out, into = os.pipe()
     os.close(out)
-    assert subprocess.run(words, stdin=subprocess.DEVNULL, stderr=into, check=False).returncode == fence_helper.REFUSED
+    assert subprocess.run(words, stdin=subprocess.DEVNULL, stderr=into, check=False).returncode == on_host.REFUSED
     os.close(into)
     assert not (tmp_path / "made").exists()
     assert groups(fences) == []

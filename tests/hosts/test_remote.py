@@ -19,7 +19,8 @@ from pathlib import Path
 import pytest
 
 from dacc_core.errors import Cancelled, HostLost, HostUnreachable
-from dacc_core.hosts import base, fence_groups, ssh
+from dacc_core.hosts import base, ssh
+from dacc_core.hosts.on_host import fence
 from dacc_core.hosts.openssh import OpenSshRunner
 from dacc_core.hosts.remote import BOOTSTRAP, Access, Dialogue, RemoteRunner, helper_program, remote_command
 from dacc_core.sdk import CancelToken, CommandResult
@@ -43,7 +44,7 @@ def pooled(sshd: Sshd, make_remote: MakeRemote) -> ssh.SshRunner:
 
 
 def alive(pid: int) -> bool:
-    entry = fence_groups.process(pid)
+    entry = fence.process(pid)
     return entry is not None and entry[0] not in "ZX"
 
 
@@ -325,7 +326,7 @@ def test_nothing_of_ours_is_needed_on_the_host(remote: RemoteRunner) -> None:
     """The helper runs from what was sent: its process has no file open but the interpreter's."""
     result = remote.run(["a"], ["sh", "-c", "ls -l /proc/$PPID/fd; cat /proc/$PPID/maps"])["a"]
     assert b"dacc" not in result.stdout.replace(os.fsencode(sys.prefix), b"")
-    assert b"fence_helper" in helper_program()
+    assert b"dacc-fence" in helper_program()
 
 
 def test_large_stdin_arrives_whole(remote: RemoteRunner) -> None:

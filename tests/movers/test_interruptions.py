@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from dacc_core.errors import Cancelled, StepFailed
-from dacc_core.hosts import fence_helper
+from dacc_core.hosts.on_host import fence
 from dacc_core.movers import RsyncMover
 from dacc_core.movers.rsync import RSYNC, ProgressMeter
 from dacc_core.values import Progress, StageRequest
@@ -163,7 +163,7 @@ def test_rsync_neither_deletes_nor_gives_away() -> None:
 
 def test_a_fence_file_of_a_finished_copy_names_nothing(site: Site) -> None:
     site.copy(site.file(site.home / "a"), f"{BUFFER}/a")
-    assert (site.place / "fences/mover" / f"{fence_helper.quoted('s1')}.fence").read_text() == "generation 1\n"
+    assert (site.place / "fences/mover" / f"{fence.quoted('s1')}.fence").read_text() == "generation 1\n"
 
 
 def test_progress_that_a_user_forges_is_passed_over() -> None:

@@ -1,18 +1,17 @@
 """Run a command on this host inside a fence, or raise the fence and end what runs behind it.
 
-    fence_helper.py run    --timeout SECONDS [--dir D --token T --generation G] -- argv...
-    fence_helper.py fence  --dir D --token T --generation G
-    fence_helper.py forget --dir D --token T
+    fence.py run   --timeout SECONDS [--dir D --token T --generation G] -- argv...
+    fence.py fence --dir D --token T --generation G
 
-This file and ``fence_groups.py``, standard library only, Python 3.6 or newer, started as ``python3 -I -S``: it must run on
-hosts where nothing of ours is installed, and start fast, since it starts with every command. The fence file ``D/<token>.fence``
-holds the highest generation that was seen and the process groups that run; it is read and replaced under flock.
+One file, standard library only, Python 3.6 or newer, started as ``python3 -I -S``: it must run on hosts where nothing of ours is
+installed, and start fast, since it starts with every command. The fence file ``D/<token>.fence`` holds the highest generation that
+was seen and the process groups that run; it is read and replaced under flock.
 
 A command never runs unrecorded. Its process is forked first, makes its own session, and waits at a gate; then its
 group is recorded; then the gate opens. Whoever is killed in between, the gate closes and the command never starts.
 
 Exit status of ``run``: the command's (128 + N for signal N), or one of the four below with a line on stderr that
-starts with ``dacc-fence: ``. Of ``fence`` and ``forget``: 0, or STUCK with a line that names the processes.
+starts with ``dacc-fence: ``. Of ``fence``: 0, or STUCK with a line that names the processes.
 
 With ``--attached NONCE`` we are the far end of a connection. Then we make the command's environment ourselves, end the command
 when the connection ends, and say with a mark on stdout and stderr that all has been said: what a command leaves behind may hold
@@ -21,7 +20,7 @@ both open for ever.
 
 # pathlib, contextlib, argparse and typing would take longer than all that happens here. Quoted: what 3.6 cannot evaluate.
 # So would ``signal``, whose numbers are enums: ``_signal`` is the part of it that does the work, and has them as plain numbers.
-# ruff: noqa: PTH100, PTH103, PTH104, PTH108, PTH116, PTH118, PTH120, PTH208, S606, SIM105
+# ruff: noqa: PTH103, PTH104, PTH108, PTH116, PTH118, PTH120, PTH123, PTH208, S606, SIM105
 
 import fcntl
 import os
@@ -34,18 +33,15 @@ if TYPE_CHECKING:
     import signal
 else:
     import _signal as signal
-if TYPE_CHECKING or __package__:
-    from . import fence_groups
-else:  # a program: the other half is beside this file, or was loaded before it where there is no file
-    if "fence_groups" not in sys.modules:
-        sys.path.append(os.path.dirname(os.path.abspath(__file__)))
-    import fence_groups
 
 STUCK = 112  # processes did not end
 REFUSED = 113  # a newer generation exists, or we were told to stop
 TIMED_OUT = 124
 BROKEN = 125  # this helper could not do its work
 
+TERM_SECONDS = 2.0  # from TERM to KILL
+END_SECONDS = 10.0  # from TERM until we give up on a process that cannot be killed
+MARK = "DACC_FENCE"  # environment variable by which a group's orphans are told from a stranger's
 LEAVE_SECONDS = 0.5  # for what a command leaves behind to leave its group, or end by itself
 ATTACHED_SECONDS = 0.5  # between looks at the connection
 SWEEP_SECONDS = 6 * 3600.0  # between removals of old fences
@@ -135,7 +131,125 @@ def quoted(token: str) -> str:
     return "".join(chr(byte) if chr(byte) in SAFE else f"%{byte:02X}" for byte in encoded)
 
 
-class Fence:
+# --- process groups: find the processes of a command, tell ours from strangers', end them ---
+
+
+class ProcessGroup:
+    """A process group that a command runs in: its leader's pid and start time, and the mark of its environment."""
+
+    def __init__(self, generation: int, pgid: int, started: str, mark: str) -> None:
+        self.generation = generation
+        self.pgid = pgid
+        self.started = started
+        self.mark = mark
+
+    def line(self) -> str:
+        """The group as the fence file records it."""
+        return f"group {self.generation} {self.pgid} {self.started} {self.mark}\n"
+
+
+def read_file(path: str) -> bytes:
+    """A whole small file."""
+    with open(path, "rb", 0) as file:
+        return file.read()
+
+
+BOOT = read_file("/proc/sys/kernel/random/boot_id").decode().strip()  # start times count from boot
+
+
+def process(pid: int) -> "tuple[str, int, str] | None":
+    """State, process group and start time of a process; None when there is none."""
+    try:
+        stat = read_file(f"/proc/{pid}/stat").decode("latin-1")
+    except OSError:
+        return None
+    fields = stat[stat.rindex(")") + 2 :].split()  # the command's name may hold anything, spaces and ) too
+    return fields[0], int(fields[2]), f"{fields[19]}@{BOOT}"
+
+
+def carries(pid: int, mark: str) -> "bool | None":
+    """Whether a process has the mark in its environment; None when we may not look."""
+    try:
+        return f"{MARK}={mark}".encode() in read_file(f"/proc/{pid}/environ").split(b"\0")
+    except PermissionError:
+        return None
+    except OSError:
+        return False
+
+
+def orphans(group: ProcessGroup) -> "list[tuple[int, bool]]":
+    """Living members of a group, each with whether it is surely ours; for when the leader is not alive."""
+    leader = process(group.pgid)
+    found = []
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        entry = process(int(name))
+        if entry is None or entry[1] != group.pgid or entry[0] in "ZX":
+            continue
+        # With the leader gone its number could be a stranger's group by now: a daemon's, typically.
+        ours = True if leader is not None else carries(int(name), group.mark)
+        if ours is not False:
+            found.append((int(name), ours is True))
+    return found
+
+
+def members(group: ProcessGroup) -> "list[tuple[int, bool]]":
+    """Living members of a group (the leader alone when it lives), each with whether it is surely ours. Zombies are gone."""
+    leader = process(group.pgid)
+    if leader is not None and leader[2] != group.started:
+        return []  # a reused pid: the kernel reuses a number only when its process group is empty too
+    if not group.started.endswith("@" + BOOT):
+        return []
+    if leader is not None and leader[0] not in "ZX":
+        return [(group.pgid, True)]
+    try:
+        os.killpg(group.pgid, 0)
+    except ProcessLookupError:
+        return []
+    except PermissionError:
+        pass
+    return orphans(group) or orphans(group)  # a fork during the first look could hide from it
+
+
+def send(group: ProcessGroup, number: int) -> None:
+    """Signal all of a group, and nobody else."""
+    for pid, ours in members(group):
+        try:
+            if pid == group.pgid:
+                os.killpg(pid, number)
+            elif ours:
+                os.kill(pid, number)
+        except (ProcessLookupError, PermissionError):
+            pass
+
+
+def end(groups: "list[ProcessGroup]") -> "list[ProcessGroup]":
+    """End groups: TERM, later KILL. Returns those that did not end."""
+    begun, pause = time.monotonic(), 0.005
+    for group in groups:
+        send(group, signal.SIGTERM)
+    while True:
+        left = [group for group in groups if members(group)]
+        seconds = time.monotonic() - begun
+        if not left or seconds > END_SECONDS:
+            return left
+        if seconds > TERM_SECONDS:
+            for group in left:
+                send(group, signal.SIGKILL)
+        time.sleep(pause)
+        pause = min(0.1, pause * 2)
+
+
+def pids(groups: "list[ProcessGroup]") -> str:
+    """The living processes of groups, for people."""
+    return " ".join(str(pid) for group in groups for pid, _ in members(group))
+
+
+# --- the fence file ---
+
+
+class FenceFile:
     """The fence file of a token, locked from ``with`` to its end."""
 
     def __init__(self, directory: str, token: str, create: bool = True) -> None:
@@ -145,7 +259,7 @@ class Fence:
         self.flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_CREAT if create else 0)
         self.path = os.path.join(directory, quoted(token) + ".fence")
 
-    def __enter__(self) -> "Fence":
+    def __enter__(self) -> "FenceFile":
         while True:
             self.fd = os.open(self.path, self.flags, 0o600)
             fcntl.flock(self.fd, fcntl.LOCK_EX)
@@ -166,14 +280,14 @@ class Fence:
 
     def _read(self) -> None:
         self.generation = 0
-        self.groups = []  # type: list[fence_groups.Group]
-        for line in fence_groups.read_file(self.path).decode().splitlines():
+        self.groups = []  # type: list[ProcessGroup]
+        for line in read_file(self.path).decode().splitlines():
             word, _, rest = line.partition(" ")
             if word == "generation":
                 self.generation = int(rest)
             else:
                 generation, pgid, started, mark = rest.split(" ")
-                self.groups.append(fence_groups.Group(int(generation), int(pgid), started, mark))
+                self.groups.append(ProcessGroup(int(generation), int(pgid), started, mark))
 
     def write(self) -> None:
         """Replace the file as a whole: a kill leaves the old content or the new one."""
@@ -186,17 +300,20 @@ class Fence:
         os.close(self.fd)
         self.fd = fd
 
-    def drop(self, gone: "list[fence_groups.Group]") -> None:
+    def drop(self, gone: "list[ProcessGroup]") -> None:
         """Take groups out of the record."""
         numbers = {(group.pgid, group.started) for group in gone}
         self.groups = [group for group in self.groups if (group.pgid, group.started) not in numbers]
         self.write()
 
 
+# --- verbs ---
+
+
 def child(argv: "list[str]", mark: str, ready: int, gate: int) -> None:
     """In the forked process: own session, report, wait for the gate, become the command."""
     os.setsid()
-    os.environ[fence_groups.MARK] = mark
+    os.environ[MARK] = mark
     os.write(ready, b"!")
     if not os.read(gate, 1):
         os._exit(BROKEN)  # our parent died or was refused
@@ -210,7 +327,7 @@ def child(argv: "list[str]", mark: str, ready: int, gate: int) -> None:
         os._exit(127 if isinstance(error, (FileNotFoundError, NotADirectoryError)) else 126)
 
 
-def fork_gated(argv: "list[str]", generation: int) -> "tuple[fence_groups.Group, int]":
+def fork_gated(argv: "list[str]", generation: int) -> "tuple[ProcessGroup, int]":
     """Fork the command's process up to its gate. Returns its group and the gate's other end."""
     mark = os.urandom(8).hex()
     ready, ready_in = os.pipe()
@@ -225,16 +342,16 @@ def fork_gated(argv: "list[str]", generation: int) -> "tuple[fence_groups.Group,
             os._exit(BROKEN)
     os.close(ready_in)
     os.close(gate_out)
-    entry = fence_groups.process(pid) if os.read(ready, 1) else None
+    entry = process(pid) if os.read(ready, 1) else None
     os.close(ready)
     if entry is None:
         raise ValueError("the command's process died before it started")
-    return fence_groups.Group(generation, pid, entry[2], mark), gate
+    return ProcessGroup(generation, pid, entry[2], mark), gate
 
 
-def admit(options: "dict[str, str]", group: fence_groups.Group) -> str:
+def admit(options: "dict[str, str]", group: ProcessGroup) -> str:
     """Record a group that is about to start. Returns why not, if its generation is too old."""
-    with Fence(options["dir"], options["token"]) as fence:
+    with FenceFile(options["dir"], options["token"]) as fence:
         if fence.generation > group.generation:
             return f"generation {group.generation} is older than {fence.generation}"
         fence.generation = group.generation
@@ -243,10 +360,10 @@ def admit(options: "dict[str, str]", group: fence_groups.Group) -> str:
     return ""
 
 
-def leave(options: "dict[str, str]", group: fence_groups.Group) -> str:
+def leave(options: "dict[str, str]", group: ProcessGroup) -> str:
     """Remove the record of a group that has ended. Returns why it was ended, if by a fence."""
     try:
-        with Fence(options["dir"], options["token"], create=False) as fence:
+        with FenceFile(options["dir"], options["token"], create=False) as fence:
             fence.drop([group])
             if fence.generation > group.generation:
                 return f"generation {group.generation} was fenced by {fence.generation}"
@@ -284,7 +401,7 @@ def supervise(pid: int, timeout: float, attached: bool) -> "tuple[str, int]":
             return "told to stop", 0
 
 
-def say(words: str, code: int) -> int:
+def report(words: str, code: int) -> int:
     """One line on stderr that the caller can tell from the command's own; returns the exit status that goes with it."""
     try:
         os.write(2, f"\n{WORDS}{words}\n".encode())
@@ -304,53 +421,41 @@ def run(options: "dict[str, str]", argv: "list[str]") -> int:
         os.close(gate)
         if fenced and not refusal:
             leave(options, group)
-        return say("refused: " + (refusal or "the connection ended"), REFUSED)
+        return report("refused: " + (refusal or "the connection ended"), REFUSED)
     open_gate(gate, attached)
     why, status = supervise(group.pgid, float(options["timeout"]), attached)
     ended = time.monotonic()
-    while not why and fence_groups.members(group) and time.monotonic() < ended + LEAVE_SECONDS:
+    while not why and members(group) and time.monotonic() < ended + LEAVE_SECONDS:
         time.sleep(0.01)  # a daemon just forked has yet to make its own session
-    stuck = fence_groups.end([group]) if fence_groups.members(group) else []
+    stuck = end([group]) if members(group) else []
     ended_by = leave(options, group) if fenced and not stuck else ""
     return verdict(why or ended_by, status, options["timeout"], stuck)
 
 
-def verdict(why: str, status: int, timeout: str, stuck: "list[fence_groups.Group]") -> int:
+def verdict(why: str, status: int, timeout: str, stuck: "list[ProcessGroup]") -> int:
     """The exit status that tells how a command ended, with a line when it was not by itself."""
-    left = LEFT + fence_groups.pids(stuck) if stuck else ""
+    left = LEFT + pids(stuck) if stuck else ""
     if why == "timeout":
         why = f"timed out: not done after {float(timeout):g} s"
-        return say(why + left, TIMED_OUT)
+        return report(why + left, TIMED_OUT)
     if why or stuck:
-        return say((why or "stuck") + left, REFUSED if why else STUCK)
+        return report((why or "stuck") + left, REFUSED if why else STUCK)
     return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
 
 def raise_fence(options: "dict[str, str]") -> int:
     """Raise the generation, then end all groups of older ones and see them gone."""
     generation = int(options["generation"])
-    with Fence(options["dir"], options["token"]) as fence:
+    with FenceFile(options["dir"], options["token"]) as fence:
         fence.generation = max(fence.generation, generation)
         fence.write()
         older = [group for group in fence.groups if group.generation < generation]
     if not older:
         return 0
-    left = fence_groups.end(older)
-    with Fence(options["dir"], options["token"]) as fence:
+    left = end(older)
+    with FenceFile(options["dir"], options["token"]) as fence:
         fence.drop([group for group in older if group not in left])
-    return say("stuck: these did not end: " + fence_groups.pids(left), STUCK) if left else 0
-
-
-def forget(options: "dict[str, str]") -> int:
-    """Remove the fence of a session that is gone; not while a command of it runs."""
-    try:
-        with Fence(options["dir"], options["token"], create=False) as fence:
-            alive = [group for group in fence.groups if fence_groups.members(group)]
-            if not alive:
-                os.unlink(fence.path)
-    except FileNotFoundError:
-        return 0  # there was none: making one only to remove it would leave its directory behind
-    return say("stuck: still running: " + fence_groups.pids(alive), STUCK) if alive else 0
+    return report("stuck: these did not end: " + pids(left), STUCK) if left else 0
 
 
 def parse(words: "list[str]") -> "tuple[dict[str, str], list[str]]":
@@ -369,9 +474,11 @@ def perform(verb: str, options: "dict[str, str]", argv: "list[str]") -> int:
     try:
         if verb == "run" and argv:
             return run(options, argv)
-        return {"fence": raise_fence, "forget": forget}[verb](options)
+        if verb == "fence":
+            return raise_fence(options)
+        raise ValueError(f"no verb: {verb}")
     except (OSError, ValueError, LookupError) as error:
-        return say(f"broken: {type(error).__name__}: {error}", BROKEN)
+        return report(f"broken: {type(error).__name__}: {error}", BROKEN)
 
 
 def main(words: "list[str]") -> int:
@@ -379,7 +486,7 @@ def main(words: "list[str]") -> int:
     try:
         options, argv = parse(words[1:])
     except ValueError as error:
-        return say(f"broken: {error}", BROKEN)
+        return report(f"broken: {error}", BROKEN)
     if "attached" not in options:
         return perform(words[0], options, argv)
     settle()
