@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -357,6 +358,16 @@ def test_the_helper_loads_no_module_that_takes_longer_than_its_work() -> None:
 
 def test_the_helper_is_python_3_6() -> None:
     ast.parse(inspect.getsource(on_host), feature_version=(3, 6))
+
+
+@pytest.mark.parametrize("verb", ["nohup", "trap '' HUP INT QUIT TERM PIPE USR1 CHLD; exec"])
+def test_a_command_inherits_no_ignored_signal(tmp_path: Path, verb: str) -> None:
+    """A daemon that was started by nohup or with & ignores signals; its commands must not, or nothing could interrupt them."""
+    words = shlex.join([sys.executable, "-I", "-S", str(HELPER), "run", "--timeout", "60", "--", "grep", "SigIgn", "/proc/self/status"])
+    script = f"{verb} {words} > {tmp_path}/out"  # nohup does nothing to what is no terminal
+    subprocess.run(["sh", "-c", f"trap '' HUP; {script}"], check=True, stdin=subprocess.DEVNULL)
+    libcs_own = 0b11 << 31  # signals 32 and 33, which no program can set
+    assert int((tmp_path / "out").read_text().split()[1], 16) & ~libcs_own == 0
 
 
 def old_fence(folder: Path, name: str, age: float) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -53,3 +56,14 @@ def test_a_command_in_a_namespace_is_fenced(tmp_path: Path, namespaces: Path) ->
     assert runner.fence(["a"], "s", 2) == {"a": None}
     thread.join(5)
     assert isinstance(results[0], Cancelled)
+
+
+def test_a_command_of_a_daemon_that_ignores_signals_can_be_interrupted(tmp_path: Path) -> None:
+    script = f"""
+import signal
+for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
+    signal.signal(number, signal.SIG_IGN)
+from dacc_core.hosts import LocalRunner
+print(LocalRunner(fence_dir={str(tmp_path)!r}).run(["a"], ["sh", "-c", "kill -INT $$; echo ignored"])["a"].returncode)
+"""
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == f"{128 + signal.SIGINT}\n"

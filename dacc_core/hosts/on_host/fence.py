@@ -317,8 +317,10 @@ def child(argv: "list[str]", mark: str, ready: int, gate: int) -> None:
     os.write(ready, b"!")
     if not os.read(gate, 1):
         os._exit(BROKEN)  # our parent died or was refused
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):
-        signal.signal(number, signal.SIG_DFL)  # Python ignores them, and that would be inherited
+    for number in range(1, signal.NSIG):
+        # Ignored by Python itself, or by whoever started our daemon (nohup, a shell's &): a command would inherit that.
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     try:
         os.execvp(argv[0], argv)
