@@ -11,12 +11,13 @@ from statistics import median
 from dacc_core.hosts import LocalRunner
 from dacc_core.hosts.base import FAN_OUT as WIDTH
 from dacc_core.hosts.base import fan_out
+from dacc_core.sdk import Command
 
 from .baselines import FAN_OUT
 from .rows import Row
 
 SECONDS = 0.05
-COMMAND = ("sleep", str(SECONDS))
+COMMAND = Command(("sleep", str(SECONDS)))
 
 
 def measure(*, quick: bool) -> Iterator[Row]:

@@ -16,7 +16,7 @@ from typing import Protocol, TypeVar
 from ..errors import BadName, Busy, Cancelled, DaccError, HostLost, HostUnreachable, Unavailable
 from ..names import clean_text
 from ..sdk.context import CancelToken
-from ..sdk.hosts import Argv, CommandResult, HostRunner
+from ..sdk.hosts import Command, CommandResult, HostRunner
 from .on_host import fence as on_host
 from .process import Outcome
 
@@ -123,17 +123,9 @@ class HelperRunner(ABC):
         """What stands before every command of a host. Raises HostUnreachable where there is no such host."""
         return []
 
-    def run(
-        self,
-        hosts: Sequence[str],
-        argv: Argv,
-        *,
-        timeout: float = 60.0,
-        stdin: bytes = b"",
-        on_output: Callable[[bytes], None] | None = None,
-    ) -> Mapping[str, CommandResult]:
-        """Run ``argv`` on every host, outside of every fence (:class:`~dacc_core.sdk.hosts.HostRunner`)."""
-        replies = self._run(hosts, argv, None, timeout, stdin, on_output)
+    def run(self, hosts: Sequence[str], command: Command) -> Mapping[str, CommandResult]:
+        """Run a command on every host, outside of every fence (:class:`~dacc_core.sdk.hosts.HostRunner`)."""
+        replies = self._run(hosts, command, None)
         return {host: reply.result for host, reply in replies.items()}
 
     def fenced(self, key: str, generation: int, cancel: CancelToken) -> FencedRunner:
@@ -155,23 +147,15 @@ class HelperRunner(ABC):
 
         return fan_out(hosts, one)
 
-    def _run(
-        self,
-        hosts: Sequence[str],
-        argv: Argv,
-        fence: Fence | None,
-        timeout: float,
-        stdin: bytes,
-        on_output: Callable[[bytes], None] | None,
-    ) -> dict[str, Reply]:
-        seconds = min(timeout, MAX_TIMEOUT)
+    def _run(self, hosts: Sequence[str], command: Command, fence: Fence | None) -> dict[str, Reply]:
+        seconds = min(command.timeout, MAX_TIMEOUT)
         cancel = fence.cancel if fence else None
 
         def one(host: str) -> Reply:
-            words = argv_for(argv, host)
+            words = command.for_host(host)
             what = f"{shlex.quote(words[0])} on {host}"
             try:
-                errand = Errand(self._words(host, words, fence, seconds), what, seconds, stdin, cancel, on_output)
+                errand = Errand(self._words(host, words, fence, seconds), what, seconds, command.stdin, cancel, command.on_output)
                 if cancel is not None:
                     cancel.check(what)
                 return read_run(host, what, self._surely_reach(host, errand))
@@ -214,16 +198,8 @@ class _Fenced:
     def python(self) -> str:
         return self.runner.python
 
-    def run(
-        self,
-        hosts: Sequence[str],
-        argv: Argv,
-        *,
-        timeout: float = 60.0,
-        stdin: bytes = b"",
-        on_output: Callable[[bytes], None] | None = None,
-    ) -> Mapping[str, CommandResult]:
-        replies = self.runner._run(hosts, argv, self.fence, timeout, stdin, on_output)
+    def run(self, hosts: Sequence[str], command: Command) -> Mapping[str, CommandResult]:
+        replies = self.runner._run(hosts, command, self.fence)
         if any(reply.unsure for reply in replies.values()):
             self.unsure = True
         return {host: reply.result for host, reply in replies.items()}
@@ -236,11 +212,6 @@ def fan_out(hosts: Sequence[str], function: Callable[[str], _T], width: int = FA
         return {name: function(name) for name in names}
     with ThreadPoolExecutor(min(width, len(names)), "dacc-hosts") as pool:
         return dict(zip(names, pool.map(function, names), strict=True))
-
-
-def argv_for(argv: Argv, host: str) -> list[str]:
-    """The command for one host."""
-    return list(argv(host) if callable(argv) else argv)
 
 
 def check_host_name(host: str) -> None:

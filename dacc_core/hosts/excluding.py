@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..errors import HostUnreachable
-from ..sdk.hosts import Argv, CommandResult, HostRunner
+from ..sdk.hosts import Command, CommandResult, HostRunner
 from .base import failed
 
 
@@ -22,16 +22,8 @@ class Without:
         """The Python interpreter on the hosts."""
         return self.runner.python
 
-    def run(
-        self,
-        hosts: Sequence[str],
-        argv: Argv,
-        *,
-        timeout: float = 60.0,
-        stdin: bytes = b"",
-        on_output: Callable[[bytes], None] | None = None,
-    ) -> Mapping[str, CommandResult]:
-        """Run ``argv`` on the hosts that are left (:class:`~dacc_core.sdk.hosts.HostRunner`)."""
+    def run(self, hosts: Sequence[str], command: Command) -> Mapping[str, CommandResult]:
+        """Run a command on the hosts that are left (:class:`~dacc_core.sdk.hosts.HostRunner`)."""
         left = [host for host in hosts if host not in self.hosts]
-        results = dict(self.runner.run(left, argv, timeout=timeout, stdin=stdin, on_output=on_output)) if left else {}
+        results = dict(self.runner.run(left, command)) if left else {}
         return {host: results.get(host) or failed(host, HostUnreachable(host=host, why="it was forgotten")) for host in hosts}

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from ..errors import Cancelled, DaccError, HostLost
 from ..sdk.context import CancelToken
-from ..sdk.hosts import Argv, CommandResult
-from .base import FencedRunner, argv_for
+from ..sdk.hosts import Command, CommandResult
+from .base import FencedRunner
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +39,9 @@ class RecorderRunner:
         self._answers = answers
         self._lock = threading.Lock()
 
-    def run(
-        self,
-        hosts: Sequence[str],
-        argv: Argv,
-        *,
-        timeout: float = 60.0,
-        stdin: bytes = b"",
-        on_output: Callable[[bytes], None] | None = None,
-    ) -> Mapping[str, CommandResult]:
+    def run(self, hosts: Sequence[str], command: Command) -> Mapping[str, CommandResult]:
         """Record, and answer; what is answered on standard output also goes to ``on_output``."""
-        return self._record(hosts, argv, stdin, "", 0, on_output)
+        return self._record(hosts, command)
 
     def fenced(self, key: str, generation: int, cancel: CancelToken) -> FencedRunner:
         """A runner whose calls are recorded here with ``key`` and ``generation``."""
@@ -60,16 +52,14 @@ class RecorderRunner:
         self.fences += [(host, key, generation) for host in hosts]
         return dict.fromkeys(hosts)
 
-    def _record(
-        self, hosts: Sequence[str], argv: Argv, stdin: bytes, key: str, generation: int, on_output: Callable[[bytes], None] | None
-    ) -> dict[str, CommandResult]:
-        calls = [RecordedCommand(host, tuple(argv_for(argv, host)), stdin, key, generation) for host in dict.fromkeys(hosts)]
+    def _record(self, hosts: Sequence[str], command: Command, key: str = "", generation: int = 0) -> dict[str, CommandResult]:
+        calls = [RecordedCommand(host, tuple(command.for_host(host)), command.stdin, key, generation) for host in dict.fromkeys(hosts)]
         with self._lock:
             self.calls += calls
         results = {call.host: self._answers(call) for call in calls}
         for result in results.values():
-            if on_output is not None and result.stdout:
-                on_output(result.stdout)
+            if command.on_output is not None and result.stdout:
+                command.on_output(result.stdout)
         return results
 
 
@@ -84,15 +74,7 @@ class _FencedRecorder:
     def python(self) -> str:
         return self.recorder.python
 
-    def run(
-        self,
-        hosts: Sequence[str],
-        argv: Argv,
-        *,
-        timeout: float = 60.0,
-        stdin: bytes = b"",
-        on_output: Callable[[bytes], None] | None = None,
-    ) -> Mapping[str, CommandResult]:
-        results = self.recorder._record(hosts, argv, stdin, self.key, self.generation, on_output)
+    def run(self, hosts: Sequence[str], command: Command) -> Mapping[str, CommandResult]:
+        results = self.recorder._record(hosts, command, self.key, self.generation)
         self.unsure |= any(isinstance(result.error, HostLost | Cancelled) for result in results.values())
         return results

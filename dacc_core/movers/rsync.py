@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from ..errors import DaccError, Denied, NoSpace, StepFailed
 from ..failpoints import failpoint
-from ..sdk.hosts import CommandResult
+from ..sdk.hosts import Command, CommandResult
 from ..values import Progress
 from .answers import MAX_COUNT
 from .base import CopyOrder, CopyReport, show
@@ -195,9 +195,8 @@ def _rsync(walker: WalkerClient, pair: SurveyedPair, new: bool, meter: ProgressM
     context = order.context
     context.cancel.check(order.step)
     context.deadline.check(order.step)
-    result = context.hosts.run([order.host], _command(walker, pair, new), timeout=context.deadline.remaining(), on_output=meter.feed)[
-        order.host
-    ]
+    command = Command(_command(walker, pair, new), timeout=context.deadline.remaining(), on_output=meter.feed)
+    result = context.hosts.run([order.host], command)[order.host]
     if result.error is not None:
         raise result.error
     if result.returncode:

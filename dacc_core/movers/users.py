@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..errors import Denied, NoSuchUser, Unavailable
 from ..sdk.context import Context
-from ..sdk.hosts import CommandResult
+from ..sdk.hosts import Command, CommandResult
 from . import enter
 from .base import Root
 
@@ -92,7 +92,7 @@ def _ids(context: Context, host: str, *options: str) -> list[int]:
 
 
 def _run(context: Context, host: str, *words: str) -> CommandResult:
-    result = context.hosts.run([host], words, timeout=context.deadline.remaining(_LOOKUP_SECONDS))[host]
+    result = context.hosts.run([host], Command(words, timeout=context.deadline.remaining(_LOOKUP_SECONDS)))[host]
     if result.error is not None:
         raise result.error
     return result

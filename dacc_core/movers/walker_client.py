@@ -13,6 +13,7 @@ import msgspec
 
 from ..errors import DaccError, Denied, InvalidRequest, NoSpace, NotFound, StepFailed, TooLarge, Unavailable
 from ..names import clean_text
+from ..sdk.hosts import Command
 from . import answers, enter, walker
 from .answers import PairRefusal
 from .base import CopyOrder, Root, show
@@ -170,7 +171,7 @@ class WalkerClient:
         words = (context.hosts.python, "-I", "-S", "-")
         command = entering(context.hosts.python, roots, words if own else self.user.command(words))
         host = self.order.host
-        result = context.hosts.run([host], command, stdin=program, timeout=context.deadline.remaining())[host]
+        result = context.hosts.run([host], Command(command, stdin=program, timeout=context.deadline.remaining()))[host]
         if result.error is not None:
             raise result.error
         if result.returncode:

@@ -18,7 +18,7 @@ from ..names import clean_text
 from ..values import Brick, BrickRef, Progress, Volume
 from .context import CancelToken, Context, Deadline
 from .hookspecs import hookimpl, hookspec
-from .hosts import Argv, CommandResult, HostRunner, PerHost
+from .hosts import Argv, Command, CommandResult, HostRunner, PerHost
 from .planning import PlanCreate, PlannedStep, PlanProvider
 from .provider import API_VERSION, Capabilities, Provider, RestoreProvider, SwapProvider, UsageProvider
 from .requests import (
@@ -49,6 +49,7 @@ __all__ = [
     "Cancelled",
     "Capabilities",
     "CheckHost",
+    "Command",
     "CommandResult",
     "Context",
     "Count",

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from ..errors import Cancelled, DaccError, Unavailable
 from ..values import Progress
-from .hosts import Argv, HostRunner, PerHost
+from .hosts import Argv, Command, HostRunner, PerHost
 
 
 class CancelToken:
@@ -110,13 +110,13 @@ class Context:
 
         ``timeout``: seconds for each command, less when the deadline comes first. Before each command raises
         :class:`~dacc_core.errors.Cancelled`, or :class:`~dacc_core.errors.Unavailable` when the deadline has passed. To give standard
-        input or to get the output use ``hosts.run``.
+        input or to get the output use ``hosts.run`` with a :class:`~dacc_core.sdk.hosts.Command`.
         """
         outcome: dict[str, DaccError | None] = dict.fromkeys(hosts)
-        for command in commands:
+        for argv in commands:
             self.cancel.check()
             self.deadline.check("the step")
             well = [host for host, error in outcome.items() if error is None]
-            results = self.hosts.run(well, command, timeout=self.deadline.remaining(timeout)) if well else {}
+            results = self.hosts.run(well, Command(argv, timeout=self.deadline.remaining(timeout))) if well else {}
             outcome.update(PerHost.of(results).hosts)
         return PerHost(hosts=outcome)

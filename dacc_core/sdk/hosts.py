@@ -14,6 +14,27 @@ Argv = Sequence[str] | Callable[[str], Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True)
+class Command:
+    """One command for any number of hosts, and what it is given."""
+
+    argv: Argv
+    """The program and its arguments."""
+
+    timeout: float = 60.0
+    """Seconds, enforced on the host too: the command and its children are ended there."""
+
+    stdin: bytes = b""
+    """What it reads on standard input, which then ends."""
+
+    on_output: Callable[[bytes], None] | None = None
+    """Gets each piece of standard output as it comes, from another thread; it must neither block nor raise."""
+
+    def for_host(self, host: str) -> list[str]:
+        """The program and its arguments on one host."""
+        return list(self.argv(host) if callable(self.argv) else self.argv)
+
+
+@dataclass(frozen=True, slots=True)
 class CommandResult:
     """What one command did on one host.
 
@@ -83,21 +104,11 @@ class HostRunner(Protocol):
         """A Python interpreter (3.6 or newer) on the hosts."""
         ...
 
-    def run(
-        self,
-        hosts: Sequence[str],
-        argv: Argv,
-        *,
-        timeout: float = 60.0,
-        stdin: bytes = b"",
-        on_output: Callable[[bytes], None] | None = None,
-    ) -> Mapping[str, CommandResult]:
-        """Run ``argv`` on every host in parallel; one result per host, one dead host delays no other.
+    def run(self, hosts: Sequence[str], command: Command) -> Mapping[str, CommandResult]:
+        """Run a command on every host in parallel; one result per host, one dead host delays no other.
 
         Commands run in ``/`` with umask 022, ``PATH`` with the system's directories and ``LC_ALL=C``. Of standard output the first MiB
         is kept, of standard error the last. What a command leaves in its process group is ended with it; a daemon that makes a session
         of its own stays.
-        ``timeout`` (seconds) is enforced on the host too: the command and its children are ended there.
-        ``on_output`` gets each piece of standard output as it comes, from other threads; it must neither block nor raise.
         """
         ...

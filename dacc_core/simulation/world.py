@@ -121,7 +121,7 @@ class SimRunner:
     unsure: bool = False
     left_alone: tuple[str, ...] = ()
 
-    def run(self, hosts: Sequence[str], argv: sdk.Argv, **_: Any) -> Mapping[str, sdk.CommandResult]:
+    def run(self, hosts: Sequence[str], command: sdk.Command) -> Mapping[str, sdk.CommandResult]:
         """The simulated provider needs no commands."""
         raise NotImplementedError
 

@@ -102,7 +102,7 @@ def test_the_change_that_is_shown_can_be_made_and_says_what_is_wrong(walk: Walk,
     (change,) = blocks(GUIDE, "python change")
     source = (package / MODULE).read_text()
     source = re.sub(r"    def create.*?(?=\n    def )", lambda _: change.text, source, flags=re.DOTALL)
-    (package / MODULE).write_text(source.replace("    Mount,\n", "    Mount,\n    NoSpace,\n", 1))
+    (package / MODULE).write_text(source.replace("    Mount,\n", "    Command,\n    Mount,\n    NoSpace,\n", 1))
     (check,) = blocks(GUIDE, "python tested")
     (package / "tests" / "test_full.py").write_text(TOO_LARGE.format(check=check.text))
     words = ("python", "-m", "pytest", "-p", "no:cacheprovider", "-o", "pythonpath=src")

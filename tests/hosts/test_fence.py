@@ -19,7 +19,7 @@ import pytest
 from dacc_core.errors import Cancelled, DaccError, HostUnreachable
 from dacc_core.hosts.base import HELPER, HelperRunner
 from dacc_core.hosts.on_host import fence as on_host
-from dacc_core.sdk import CancelToken
+from dacc_core.sdk import CancelToken, Command
 
 from .conftest import Wait
 
@@ -83,7 +83,7 @@ def raise_fence(folder: Path, generation: int = 2) -> subprocess.CompletedProces
 
 def test_an_older_generation_is_refused(runner: HelperRunner, tmp_path: Path) -> None:
     assert runner.fence(["a"], KEY, 3) == {"a": None}
-    result = runner.fenced(KEY, 2, CancelToken()).run(["a"], ["touch", str(tmp_path / "made")])["a"]
+    result = runner.fenced(KEY, 2, CancelToken()).run(["a"], Command(["touch", str(tmp_path / "made")]))["a"]
     assert isinstance(result.error, Cancelled)
     assert "generation 2 is older than 3" in str(result.error)
     assert not (tmp_path / "made").exists()
@@ -91,24 +91,24 @@ def test_an_older_generation_is_refused(runner: HelperRunner, tmp_path: Path) ->
 
 def test_the_generation_of_the_fence_may_run(runner: HelperRunner) -> None:
     runner.fence(["a"], KEY, 3)
-    assert runner.fenced(KEY, 3, CancelToken()).run(["a"], ["true"])["a"].ok
+    assert runner.fenced(KEY, 3, CancelToken()).run(["a"], Command(["true"]))["a"].ok
 
 
 def test_a_command_raises_the_generation(runner: HelperRunner) -> None:
-    runner.fenced(KEY, 5, CancelToken()).run(["a"], ["true"])
-    assert not runner.fenced(KEY, 4, CancelToken()).run(["a"], ["true"])["a"].ok
+    runner.fenced(KEY, 5, CancelToken()).run(["a"], Command(["true"]))
+    assert not runner.fenced(KEY, 4, CancelToken()).run(["a"], Command(["true"]))["a"].ok
 
 
 def test_a_fence_never_lowers_the_generation(runner: HelperRunner) -> None:
     runner.fence(["a"], KEY, 5)
     runner.fence(["a"], KEY, 2)
-    assert not runner.fenced(KEY, 4, CancelToken()).run(["a"], ["true"])["a"].ok
+    assert not runner.fenced(KEY, 4, CancelToken()).run(["a"], Command(["true"]))["a"].ok
 
 
 def test_each_host_and_each_key_has_a_fence_of_its_own(runner: HelperRunner) -> None:
     runner.fence(["a"], KEY, 5)
-    assert runner.fenced(KEY, 1, CancelToken()).run(["b"], ["true"])["b"].ok
-    assert runner.fenced("other", 1, CancelToken()).run(["a"], ["true"])["a"].ok
+    assert runner.fenced(KEY, 1, CancelToken()).run(["b"], Command(["true"]))["b"].ok
+    assert runner.fenced("other", 1, CancelToken()).run(["a"], Command(["true"]))["a"].ok
 
 
 def test_the_fence_ends_a_running_group_with_its_grandchildren(runner: HelperRunner, fences: Path, started: Started) -> None:
@@ -134,7 +134,8 @@ def test_the_fence_spares_its_own_generation(fences: Path, started: Started) -> 
 
 def test_a_fenced_runner_hears_that_it_was_fenced(runner: HelperRunner, fences: Path, wait_until: Wait) -> None:
     errors: list[DaccError | None] = []
-    thread = threading.Thread(target=lambda: errors.append(runner.fenced(KEY, 1, CancelToken()).run(["a"], ["sleep", "60"])["a"].error))
+    fenced = runner.fenced(KEY, 1, CancelToken())
+    thread = threading.Thread(target=lambda: errors.append(fenced.run(["a"], Command(["sleep", "60"]))["a"].error))
     thread.start()
     wait_until(lambda: bool(groups(fences)))
     runner.fence(["a"], KEY, 2)
@@ -296,7 +297,7 @@ def test_what_cannot_be_ended_is_named(fences: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_the_record_goes_with_its_command(runner: HelperRunner, fences: Path) -> None:
-    runner.fenced(KEY, 1, CancelToken()).run(["a"], ["true"])
+    runner.fenced(KEY, 1, CancelToken()).run(["a"], Command(["true"]))
     assert fence_file(fences).read_text() == "generation 1\n"
 
 
@@ -308,7 +309,7 @@ def test_commands_of_one_generation_run_side_by_side(fences: Path, started: Star
 
 def test_many_commands_at_once_lose_no_record(runner: HelperRunner, fences: Path) -> None:
     fenced = runner.fenced(KEY, 1, CancelToken())
-    threads = [threading.Thread(target=fenced.run, args=(["a"], ["true"])) for _ in range(20)]
+    threads = [threading.Thread(target=fenced.run, args=(["a"], Command(["true"]))) for _ in range(20)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -332,7 +333,7 @@ def test_a_token_is_one_file_name(token: str) -> None:
 def test_a_fence_file_that_cannot_be_read_refuses_everything(runner: HelperRunner, fences: Path, tmp_path: Path) -> None:
     fences.mkdir(parents=True)
     fence_file(fences).write_text("rubbish\n")
-    assert not runner.fenced(KEY, 1, CancelToken()).run(["a"], ["touch", str(tmp_path / "made")])["a"].ok
+    assert not runner.fenced(KEY, 1, CancelToken()).run(["a"], Command(["touch", str(tmp_path / "made")]))["a"].ok
     assert isinstance(runner.fence(["a"], KEY, 2)["a"], HostUnreachable)
     assert not (tmp_path / "made").exists()
 
@@ -380,7 +381,7 @@ def test_fences_of_last_week_are_swept_and_younger_ones_kept(runner: HelperRunne
     other = tmp_path / "fences" / "another-host"
     old_fence(other, "old", 8 * 86400)
     old_fence(other, "young", 86400)
-    assert runner.fenced(KEY, 1, CancelToken()).run(["a"], ["true"])["a"].ok
+    assert runner.fenced(KEY, 1, CancelToken()).run(["a"], Command(["true"]))["a"].ok
     assert [file.name for file in other.iterdir()] == ["young.fence"]
 
 

@@ -23,7 +23,7 @@ from dacc_core.hosts import base, ssh
 from dacc_core.hosts.on_host import fence
 from dacc_core.hosts.openssh import OpenSshRunner
 from dacc_core.hosts.remote import BOOTSTRAP, Access, Dialogue, RemoteRunner, helper_program, remote_command
-from dacc_core.sdk import CancelToken, CommandResult
+from dacc_core.sdk import CancelToken, Command, CommandResult
 
 from .conftest import MakeRemote, Wait
 from .sshd import ADDRESS, Sshd, below, free_port, make_key, name_of, public
@@ -65,7 +65,7 @@ def test_an_unknown_host_key_is_refused_with_the_file_that_lacks_it(
 ) -> None:
     known = tmp_path / "known hosts"
     known.write_text(f"b {public(sshd.directory / 'host')}")
-    results = make_remote(kind, sshd.access(known_hosts=str(known))).run(["a", "b"], ["true"])
+    results = make_remote(kind, sshd.access(known_hosts=str(known))).run(["a", "b"], Command(["true"]))
     assert f"no host key of a (of sshd on {ADDRESS} port {sshd.port}) is in {known}" in why(results["a"])
     assert results["b"].ok
 
@@ -75,7 +75,7 @@ def test_a_changed_host_key_is_refused(kind: str, sshd: Sshd, make_remote: MakeR
     make_key(tmp_path / "other")
     known = tmp_path / "known"
     known.write_text(f"a {public(tmp_path / 'other')}")
-    text = why(make_remote(kind, sshd.access(known_hosts=str(known))).run(["a"], ["true"])["a"])
+    text = why(make_remote(kind, sshd.access(known_hosts=str(known))).run(["a"], Command(["true"]))["a"])
     assert f"the host key of sshd on {ADDRESS} port {sshd.port} is not that of a in {known}" in text
 
 
@@ -86,7 +86,7 @@ def test_a_host_key_counts_for_the_hosts_name_and_not_for_its_address(
     key = public(sshd.directory / "host")
     known = tmp_path / "known"
     known.write_text(f"{ADDRESS} {key}[{ADDRESS}]:{sshd.port} {key}[a]:{sshd.port} {key}")
-    assert "no host key of a" in why(make_remote(kind, sshd.access(known_hosts=str(known))).run(["a"], ["true"])["a"])
+    assert "no host key of a" in why(make_remote(kind, sshd.access(known_hosts=str(known))).run(["a"], Command(["true"]))["a"])
 
 
 @KINDS
@@ -94,14 +94,14 @@ def test_a_hashed_host_key_is_found(kind: str, sshd: Sshd, make_remote: MakeRemo
     known = tmp_path / "known"
     known.write_text(f"x {public(sshd.directory / 'host')}a {public(sshd.directory / 'host')}")
     subprocess.run(["ssh-keygen", "-q", "-H", "-f", known], check=True, capture_output=True)
-    assert make_remote(kind, sshd.access(known_hosts=str(known))).run(["a"], ["true"])["a"].ok
+    assert make_remote(kind, sshd.access(known_hosts=str(known))).run(["a"], Command(["true"]))["a"].ok
 
 
 @KINDS
 def test_a_revoked_host_key_is_refused(kind: str, sshd: Sshd, make_remote: MakeRemote, tmp_path: Path) -> None:
     known = tmp_path / "known"
     known.write_text(f"a {public(sshd.directory / 'host')}@revoked * {public(sshd.directory / 'host')}")
-    text = why(make_remote(kind, sshd.access(known_hosts=str(known))).run(["a"], ["true"])["a"])
+    text = why(make_remote(kind, sshd.access(known_hosts=str(known))).run(["a"], Command(["true"]))["a"])
     assert f"is marked as revoked in {known}" in text
 
 
@@ -110,7 +110,7 @@ def test_a_revoked_host_key_is_refused(kind: str, sshd: Sshd, make_remote: MakeR
 def test_an_identity_that_is_no_key_is_named(kind: str, content: str, sshd: Sshd, make_remote: MakeRemote, tmp_path: Path) -> None:
     (tmp_path / "key").touch(0o600)
     (tmp_path / "key").write_text(content)
-    text = why(make_remote(kind, sshd.access(identity=str(tmp_path / "key"))).run(["a"], ["true"])["a"])
+    text = why(make_remote(kind, sshd.access(identity=str(tmp_path / "key"))).run(["a"], Command(["true"]))["a"])
     assert f"the key {tmp_path / 'key'} cannot be used" in text
 
 
@@ -118,14 +118,14 @@ def test_an_identity_that_is_no_key_is_named(kind: str, content: str, sshd: Sshd
 def test_a_key_that_the_host_does_not_know_is_named(kind: str, sshd: Sshd, make_remote: MakeRemote, tmp_path: Path) -> None:
     make_key(tmp_path / "stranger")
     access = sshd.access(identity=str(tmp_path / "stranger"))
-    text = why(make_remote(kind, access).run(["a"], ["true"])["a"])
+    text = why(make_remote(kind, access).run(["a"], Command(["true"]))["a"])
     assert f"sshd on {ADDRESS} port {sshd.port} refuses the key {tmp_path / 'stranger'} for user {access.user}" in text
 
 
 @KINDS
 def test_a_port_where_nothing_listens_is_named(kind: str, sshd: Sshd, make_remote: MakeRemote) -> None:
     port = free_port()
-    assert f"nothing listens on {ADDRESS} port {port}" in why(make_remote(kind, sshd.access(port=port)).run(["a"], ["true"])["a"])
+    assert f"nothing listens on {ADDRESS} port {port}" in why(make_remote(kind, sshd.access(port=port)).run(["a"], Command(["true"]))["a"])
 
 
 @KINDS
@@ -139,7 +139,7 @@ def test_a_host_that_never_answers_costs_its_own_time_only(kind: str, sshd: Sshd
         runner = make_remote(kind, access)
         thread = threading.Thread(target=lambda: in_time.append(heard.wait(2.5)))
         thread.start()
-        results = runner.run(["mute", "a"], ["echo", "here"], on_output=lambda _: heard.set())
+        results = runner.run(["mute", "a"], Command(["echo", "here"], on_output=lambda _: heard.set()))
         thread.join()
     assert f"127.0.0.2 port {sshd.port} did not answer within 3 s" in why(results["mute"])
     assert in_time == [True]
@@ -148,14 +148,14 @@ def test_a_host_that_never_answers_costs_its_own_time_only(kind: str, sshd: Sshd
 @KINDS
 def test_a_host_without_python_is_told_so(kind: str, sshd: Sshd, make_remote: MakeRemote) -> None:
     runner = make_remote(kind, sshd.access(), python="/nonexistent/python3")
-    assert f"/nonexistent/python3 cannot be started on {ADDRESS}" in why(runner.run(["a"], ["true"])["a"])
+    assert f"/nonexistent/python3 cannot be started on {ADDRESS}" in why(runner.run(["a"], Command(["true"]))["a"])
 
 
 @KINDS
 def test_a_user_who_may_not_run_commands_is_told_so(kind: str, sshd: Sshd, make_remote: MakeRemote) -> None:
     # What nologin does.
     runner = make_remote(kind, sshd.access(), python="/bin/sh -c 'echo no account for you; exit 1' #")
-    assert f"cannot run commands on {ADDRESS} port {sshd.port}: no account for you" in why(runner.run(["a"], ["true"])["a"])
+    assert f"cannot run commands on {ADDRESS} port {sshd.port}: no account for you" in why(runner.run(["a"], Command(["true"]))["a"])
 
 
 @KINDS
@@ -167,7 +167,7 @@ def test_a_host_that_cannot_be_reached_cannot_be_fenced(kind: str, sshd: Sshd, m
 @KINDS
 def test_what_was_never_started_leaves_nothing_unsure(kind: str, sshd: Sshd, make_remote: MakeRemote) -> None:
     fenced = make_remote(kind, sshd.access(port=free_port())).fenced("key", 1, CancelToken())
-    fenced.run(["a"], ["true"])
+    fenced.run(["a"], Command(["true"]))
     assert not fenced.unsure
 
 
@@ -177,7 +177,7 @@ def test_an_address_that_nobody_knows_is_named() -> None:
 
 
 def test_an_identity_that_cannot_be_read_is_named(pooled: ssh.SshRunner, sshd: Sshd, make_remote: MakeRemote) -> None:
-    text = why(make_remote("ssh", sshd.access(identity="/nonexistent/key")).run(["a"], ["true"])["a"])
+    text = why(make_remote("ssh", sshd.access(identity="/nonexistent/key")).run(["a"], Command(["true"]))["a"])
     assert "/nonexistent/key cannot be read" in text
 
 
@@ -202,7 +202,7 @@ class Running:
             self._said.set()
 
         command = ["sh", "-c", "echo $$ $PPID; exec sleep 60"]
-        self._results.append(self.fenced.run(["a"], command, timeout=timeout, on_output=heard)["a"])
+        self._results.append(self.fenced.run(["a"], Command(command, timeout=timeout, on_output=heard))["a"])
 
     @property
     def result(self) -> CommandResult:
@@ -264,7 +264,7 @@ def test_fences_hold_for_another_daemon(remote: RemoteRunner, sshd: Sshd, make_r
     assert remote.fence(["a"], "key", 3) == {"a": None}
     for kind in ("openssh", "ssh"):
         older = make_remote(kind, sshd.access()).fenced("key", 2, CancelToken())
-        assert isinstance(older.run(["a"], ["true"])["a"].error, Cancelled)
+        assert isinstance(older.run(["a"], Command(["true"]))["a"].error, Cancelled)
 
 
 # --- what goes over the connection ---
@@ -274,13 +274,13 @@ def test_no_shell_sees_arguments_keys_or_folders(sshd: Sshd, make_remote: MakeRe
     hostile = ["$(touch /tmp/x)", "`id`", "a b", "'", '"', "\\", "!x", "-rf", "--", "new\nline", "*", "~", "#", "\udcff", ""]
     for kind in ("openssh", "ssh"):
         runner = make_remote(kind, sshd.access(), fence_dir=str(tmp_path / "a 'b' $(c)\n!d"))
-        result = runner.fenced("$(id) '\n", 1, CancelToken()).run(["a"], ["printf", "%s\\0", *hostile])["a"]
+        result = runner.fenced("$(id) '\n", 1, CancelToken()).run(["a"], Command(["printf", "%s\\0", *hostile]))["a"]
         assert result.stdout.split(b"\0")[:-1] == [os.fsencode(word) for word in hostile]
 
 
 def test_the_command_line_there_is_the_same_for_every_call(remote: RemoteRunner) -> None:
     script = "tr '\\0' '\\n' < /proc/$PPID/cmdline"
-    result = remote.fenced("secret-key", 7, CancelToken()).run(["a"], ["sh", "-c", script, "secret-argument"])["a"]
+    result = remote.fenced("secret-key", 7, CancelToken()).run(["a"], Command(["sh", "-c", script, "secret-argument"]))["a"]
     assert result.stdout.decode().splitlines() == [remote.python, "-I", "-S", "-c", BOOTSTRAP]
 
 
@@ -317,26 +317,26 @@ def test_the_command_line_has_nothing_that_a_shell_would_change() -> None:
 
 def test_what_a_login_shell_says_is_not_the_commands(sshd: Sshd, make_remote: MakeRemote) -> None:
     for kind in ("openssh", "ssh"):
-        result = make_remote(kind, sshd.access(identity=str(sshd.noisy))).run(["a"], ["sh", "-c", "echo out; echo err >&2"])["a"]
+        result = make_remote(kind, sshd.access(identity=str(sshd.noisy))).run(["a"], Command(["sh", "-c", "echo out; echo err >&2"]))["a"]
         assert result.stdout == b"out\n"
         assert result.stderr.endswith(b"err\n")
 
 
 def test_nothing_of_ours_is_needed_on_the_host(remote: RemoteRunner) -> None:
     """The helper runs from what was sent: its process has no file open but the interpreter's."""
-    result = remote.run(["a"], ["sh", "-c", "ls -l /proc/$PPID/fd; cat /proc/$PPID/maps"])["a"]
+    result = remote.run(["a"], Command(["sh", "-c", "ls -l /proc/$PPID/fd; cat /proc/$PPID/maps"]))["a"]
     assert b"dacc" not in result.stdout.replace(os.fsencode(sys.prefix), b"")
     assert b"dacc-fence" in helper_program()
 
 
 def test_large_stdin_arrives_whole(remote: RemoteRunner) -> None:
     data = os.urandom(5_000_000)
-    assert remote.run(["a"], ["sha256sum"], stdin=data)["a"].stdout.split()[0].decode() == sha256(data).hexdigest()
+    assert remote.run(["a"], Command(["sha256sum"], stdin=data))["a"].stdout.split()[0].decode() == sha256(data).hexdigest()
 
 
 def test_64_hosts_at_once(remote: RemoteRunner) -> None:
     names = [f"h{number}" for number in range(64)]
-    results = remote.run(names, lambda host: ["echo", host])
+    results = remote.run(names, Command(lambda host: ["echo", host]))
     assert {host: result.stdout for host, result in results.items()} == {name: f"{name}\n".encode() for name in names}
 
 
@@ -422,15 +422,15 @@ def test_a_configuration_file_of_ssh_cannot_loosen_what_is_checked(sshd: Sshd, m
     known = tmp_path / "known"
     known.touch()
     strict = make_remote("openssh", sshd.access(known_hosts=str(known)), ssh_config=str(file))
-    assert "no host key of a" in why(strict.run(["a"], ["true"])["a"])
-    assert make_remote("openssh", sshd.access(), ssh_config=str(file)).run(["a"], ["echo"])["a"].stdout == b"\n"
+    assert "no host key of a" in why(strict.run(["a"], Command(["true"]))["a"])
+    assert make_remote("openssh", sshd.access(), ssh_config=str(file)).run(["a"], Command(["echo"]))["a"].stdout == b"\n"
     assert not (tmp_path / "control").exists()
 
 
 def test_a_configuration_file_of_ssh_can_say_how_to_get_to_a_host(sshd: Sshd, make_remote: MakeRemote, tmp_path: Path) -> None:
     file = tmp_path / "ssh_config"
     file.write_text(f"Host a\n  HostName {ADDRESS}\n")
-    assert make_remote("openssh", sshd.access(addresses={}), ssh_config=str(file)).run(["a"], ["true"])["a"].ok
+    assert make_remote("openssh", sshd.access(addresses={}), ssh_config=str(file)).run(["a"], Command(["true"]))["a"].ok
 
 
 # --- connections that are kept ---
@@ -438,12 +438,12 @@ def test_a_configuration_file_of_ssh_can_say_how_to_get_to_a_host(sshd: Sshd, ma
 
 def test_a_connection_is_used_again(pooled: ssh.SshRunner) -> None:
     for _ in range(3):
-        assert pooled.run(["a"], ["true"])["a"].ok
+        assert pooled.run(["a"], Command(["true"]))["a"].ok
     assert pooled.links.opened == 1
 
 
 def test_hosts_share_no_connection(pooled: ssh.SshRunner) -> None:
-    pooled.run(["a", "b"], ["true"])
+    pooled.run(["a", "b"], Command(["true"]))
     assert pooled.links.opened == 2
 
 
@@ -457,15 +457,15 @@ def at_once(number: int, call: Callable[[], object]) -> None:
 
 def test_many_commands_on_one_host_share_few_connections(pooled: ssh.SshRunner) -> None:
     results: list[bool] = []
-    at_once(20, lambda: results.append(pooled.run(["a"], ["sleep", "0.2"])["a"].ok))
+    at_once(20, lambda: results.append(pooled.run(["a"], Command(["sleep", "0.2"]))["a"].ok))
     assert results == [True] * 20
     assert pooled.links.opened <= 20 // ssh.SESSIONS + 1
 
 
 def test_a_connection_that_died_meanwhile_is_replaced(pooled: ssh.SshRunner, sshd: Sshd) -> None:
-    assert pooled.run(["a"], ["true"])["a"].ok
+    assert pooled.run(["a"], Command(["true"]))["a"].ok
     sshd.signal_connections()
-    assert pooled.run(["a"], ["true"])["a"].ok
+    assert pooled.run(["a"], Command(["true"]))["a"].ok
     assert pooled.links.opened == 2
 
 
@@ -473,11 +473,11 @@ def test_a_connection_that_is_dead_and_looks_alive_is_replaced(
     pooled: ssh.SshRunner, sshd: Sshd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ssh, "REUSE_SECONDS", 0.5)
-    assert pooled.run(["a"], ["true"])["a"].ok
+    assert pooled.run(["a"], Command(["true"]))["a"].ok
     stopped = sshd.connections()
     sshd.signal_connections(signal.SIGSTOP)
     try:
-        assert pooled.run(["a"], ["true"])["a"].ok
+        assert pooled.run(["a"], Command(["true"]))["a"].ok
     finally:
         for pid in stopped:
             os.kill(pid, signal.SIGKILL)
@@ -488,11 +488,11 @@ def test_what_becomes_of_a_connection_that_was_given_up_is_not_logged(
     pooled: ssh.SshRunner, sshd: Sshd, monkeypatch: pytest.MonkeyPatch, wait_until: Wait, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(ssh, "REUSE_SECONDS", 0.5)
-    assert pooled.run(["a"], ["true"])["a"].ok
+    assert pooled.run(["a"], Command(["true"]))["a"].ok
     stopped = sshd.connections()
     sshd.signal_connections(signal.SIGSTOP)
     try:
-        assert pooled.run(["a"], ["true"])["a"].ok
+        assert pooled.run(["a"], Command(["true"]))["a"].ok
     finally:
         for pid in stopped:
             os.kill(pid, signal.SIGKILL)
@@ -504,23 +504,23 @@ def test_what_becomes_of_a_connection_that_was_given_up_is_not_logged(
 
 
 def test_a_host_that_went_away_is_tried_anew_once_and_reported(pooled: ssh.SshRunner, sshd: Sshd) -> None:
-    assert pooled.run(["a"], ["true"])["a"].ok
+    assert pooled.run(["a"], Command(["true"]))["a"].ok
     connections = sshd.connections()
     sshd.stop()
     try:
         for pid in connections:
             os.kill(pid, signal.SIGKILL)
-        assert "nothing listens" in why(pooled.run(["a"], ["true"])["a"])
+        assert "nothing listens" in why(pooled.run(["a"], Command(["true"]))["a"])
     finally:
         sshd.start()
-    assert pooled.run(["a"], ["true"])["a"].ok
+    assert pooled.run(["a"], Command(["true"]))["a"].ok
 
 
 def test_an_idle_connection_is_closed(pooled: ssh.SshRunner, sshd: Sshd, wait_until: Wait) -> None:
     pooled.links.idle_seconds = 0.1
-    assert pooled.run(["a"], ["true"])["a"].ok
+    assert pooled.run(["a"], Command(["true"]))["a"].ok
     wait_until(lambda: not sshd.connections())
-    assert pooled.run(["a"], ["true"])["a"].ok
+    assert pooled.run(["a"], Command(["true"]))["a"].ok
     assert pooled.links.opened == 2
 
 
@@ -528,7 +528,7 @@ def test_of_very_many_hosts_not_all_connections_are_kept(
     pooled: ssh.SshRunner, sshd: Sshd, monkeypatch: pytest.MonkeyPatch, wait_until: Wait
 ) -> None:
     monkeypatch.setattr(ssh, "KEPT", 4)
-    assert all(result.ok for result in pooled.run([f"h{number}" for number in range(12)], ["true"]).values())
+    assert all(result.ok for result in pooled.run([f"h{number}" for number in range(12)], Command(["true"])).values())
     wait_until(lambda: len(pooled.links.hosts) <= 4)
 
 
@@ -540,7 +540,7 @@ def test_a_host_that_allows_fewer_commands_on_a_connection_gets_more_connections
     try:
         runner = make_remote("ssh", strict.access())
         results: list[bool] = []
-        at_once(5, lambda: results.append(runner.run(["a"], ["sleep", "0.2"])["a"].ok))
+        at_once(5, lambda: results.append(runner.run(["a"], Command(["sleep", "0.2"]))["a"].ok))
     finally:
         strict.stop()
     assert results == [True] * 5
@@ -548,7 +548,7 @@ def test_a_host_that_allows_fewer_commands_on_a_connection_gets_more_connections
 
 def test_a_closed_runner_leaves_no_thread_and_no_connection(sshd: Sshd, wait_until: Wait, tmp_path: Path) -> None:
     runner = ssh.SshRunner(sshd.access(), fence_dir=tmp_path)
-    assert runner.run(["a"], ["true"])["a"].returncode == 0
+    assert runner.run(["a"], Command(["true"]))["a"].returncode == 0
     runner.close()
     runner.close()
     wait_until(lambda: not sshd.connections())

@@ -14,137 +14,139 @@ import pytest
 from dacc_core.errors import BadName, Cancelled, HostLost, HostUnreachable, Unavailable
 from dacc_core.hosts.base import Errand, HelperRunner, fan_out
 from dacc_core.hosts.process import MAX_OUTPUT, Outcome
-from dacc_core.sdk import CancelToken
+from dacc_core.sdk import CancelToken, Command
 
 from .conftest import Wait
 
 
 def test_each_host_has_a_result(runner: HelperRunner) -> None:
-    results = runner.run(["a", "b", "a"], lambda host: ["echo", host])
+    results = runner.run(["a", "b", "a"], Command(lambda host: ["echo", host]))
     assert {host: result.stdout for host, result in results.items()} == {"a": b"a\n", "b": b"b\n"}
 
 
 def test_no_host_is_no_result(runner: HelperRunner) -> None:
-    assert runner.run([], ["true"]) == {}
+    assert runner.run([], Command(["true"])) == {}
 
 
 def test_a_command_gets_its_stdin(runner: HelperRunner) -> None:
     data = os.urandom(300_000)
-    result = runner.run(["a"], ["sh", "-c", "cat; echo done >&2"], stdin=data)["a"]
+    result = runner.run(["a"], Command(["sh", "-c", "cat; echo done >&2"], stdin=data))["a"]
     assert (result.stdout, result.stderr) == (data, b"done\n")
 
 
 def test_a_command_need_not_read_its_stdin(runner: HelperRunner) -> None:
-    assert runner.run(["a"], ["true"], stdin=bytes(1_000_000))["a"].ok
+    assert runner.run(["a"], Command(["true"], stdin=bytes(1_000_000)))["a"].ok
 
 
 def test_no_stdin_is_an_empty_one(runner: HelperRunner) -> None:
-    assert runner.run(["a"], ["cat"])["a"].stdout == b""
+    assert runner.run(["a"], Command(["cat"]))["a"].stdout == b""
 
 
 def test_no_shell_reads_the_arguments(runner: HelperRunner) -> None:
     hostile = ["$(id)", "a;reboot", "`x`", "-e", "new\nline", "*", "\udcff"]
-    result = runner.run(["a"], ["printf", "%s\\0", *hostile])["a"]
+    result = runner.run(["a"], Command(["printf", "%s\\0", *hostile]))["a"]
     assert result.stdout.split(b"\0")[:-1] == [os.fsencode(word) for word in hostile]
 
 
 def test_the_exit_status_is_the_commands(runner: HelperRunner) -> None:
-    result = runner.run(["a"], ["sh", "-c", "echo out; echo why >&2; exit 7"])["a"]
+    result = runner.run(["a"], Command(["sh", "-c", "echo out; echo why >&2; exit 7"]))["a"]
     assert (result.returncode, result.why(), result.error) == (7, "why", None)
 
 
 @pytest.mark.parametrize("code", [112, 113, 124, 125])
 def test_the_helpers_exit_statuses_are_a_commands_too(runner: HelperRunner, code: int) -> None:
-    result = runner.run(["a"], ["sh", "-c", f"exit {code}"])["a"]
+    result = runner.run(["a"], Command(["sh", "-c", f"exit {code}"]))["a"]
     assert (result.returncode, result.error) == (code, None)
 
 
 def test_a_command_killed_by_a_signal_has_a_status_above_128(runner: HelperRunner) -> None:
-    assert runner.run(["a"], ["sh", "-c", "kill -9 $$"])["a"].returncode == 137
+    assert runner.run(["a"], Command(["sh", "-c", "kill -9 $$"]))["a"].returncode == 137
 
 
 def test_a_missing_program_is_status_127_with_its_name(runner: HelperRunner) -> None:
-    result = runner.run(["a"], ["no-such-program"])["a"]
+    result = runner.run(["a"], Command(["no-such-program"]))["a"]
     assert (result.returncode, result.why(), result.error) == (127, "no-such-program: No such file or directory", None)
 
 
 def test_a_program_that_may_not_run_is_status_126(runner: HelperRunner, tmp_path: Path) -> None:
     (tmp_path / "program").touch(0o600)
-    assert runner.run(["a"], [str(tmp_path / "program")])["a"].returncode == 126
+    assert runner.run(["a"], Command([str(tmp_path / "program")]))["a"].returncode == 126
 
 
 def test_an_argument_with_a_nul_costs_its_host_only(runner: HelperRunner) -> None:
-    results = runner.run(["a", "b"], lambda host: ["echo", "\0" if host == "a" else "fine"])
+    results = runner.run(["a", "b"], Command(lambda host: ["echo", "\0" if host == "a" else "fine"]))
     assert isinstance(results["a"].error, HostUnreachable)
     assert results["b"].stdout == b"fine\n"
 
 
 @pytest.mark.parametrize("host", ["", "-x", "../etc", "a/b", "a b", "user@host", ".", "nöde"])
 def test_a_bad_host_name_costs_its_host_only(runner: HelperRunner, host: str) -> None:
-    results = runner.run([host, "b"], ["true"])
+    results = runner.run([host, "b"], Command(["true"]))
     assert isinstance(results[host].error, BadName)
     assert results["b"].ok
 
 
 def test_of_stdout_the_beginning_is_kept_and_the_rest_dropped(runner: HelperRunner) -> None:
-    result = runner.run(["a"], ["sh", "-c", "echo begin; head -c 3000000 /dev/zero"])["a"]
+    result = runner.run(["a"], Command(["sh", "-c", "echo begin; head -c 3000000 /dev/zero"]))["a"]
     assert result.stdout.startswith(b"begin\n")
     assert len(result.stdout) == MAX_OUTPUT
 
 
 def test_of_stderr_the_end_is_kept(runner: HelperRunner) -> None:
-    result = runner.run(["a"], ["sh", "-c", "head -c 3000000 /dev/zero >&2; echo >&2; echo why >&2; exit 1"])["a"]
+    result = runner.run(["a"], Command(["sh", "-c", "head -c 3000000 /dev/zero >&2; echo >&2; echo why >&2; exit 1"]))["a"]
     assert result.why() == "why"
     assert len(result.stderr) == MAX_OUTPUT
 
 
 def test_output_is_heard_while_the_command_runs(runner: HelperRunner) -> None:
     heard: list[tuple[float, bytes]] = []
-    runner.run(["a"], ["sh", "-c", "echo one; sleep 0.4; echo two"], on_output=lambda chunk: heard.append((time.monotonic(), chunk)))
+    command = ["sh", "-c", "echo one; sleep 0.4; echo two"]
+    runner.run(["a"], Command(command, on_output=lambda chunk: heard.append((time.monotonic(), chunk))))
     assert [chunk for _, chunk in heard] == [b"one\n", b"two\n"]
     assert heard[1][0] - heard[0][0] > 0.3
 
 
 def test_signals_of_the_command_are_those_of_a_fresh_process(runner: HelperRunner) -> None:
-    result = runner.run(["a"], ["grep", "-E", "^Sig(Blk|Ign)", "/proc/self/status"])["a"]
+    result = runner.run(["a"], Command(["grep", "-E", "^Sig(Blk|Ign)", "/proc/self/status"]))["a"]
     libcs_own = 0b11 << 31  # signals 32 and 33, which no program can set: they stay as whoever started us left them
     assert [int(line.split()[1], 16) & ~libcs_own for line in result.stdout.splitlines()] == [0, 0]
 
 
 def test_secrets_of_the_daemon_are_not_in_the_commands_environment(runner: HelperRunner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ETCDCTL_PASSWORD", "secret")
-    names = {line.partition(b"=")[0] for line in runner.run(["a"], ["env"])["a"].stdout.splitlines()}
+    names = {line.partition(b"=")[0] for line in runner.run(["a"], Command(["env"]))["a"].stdout.splitlines()}
     assert names <= {b"PATH", b"LC_ALL", b"DACC_FENCE"}
 
 
 def test_a_daemon_that_the_command_leaves_does_not_hold_it_up(runner: HelperRunner, tmp_path: Path, wait_until: Wait) -> None:
     file = tmp_path / "daemon"
-    result = runner.run(["a"], ["setsid", "sh", "-c", f"echo $$ > {file}.new; mv {file}.new {file}; exec sleep 60"], timeout=30)["a"]
+    script = f"echo $$ > {file}.new; mv {file}.new {file}; exec sleep 60"
+    result = runner.run(["a"], Command(["setsid", "sh", "-c", script], timeout=30))["a"]
     assert result.ok
     wait_until(file.exists)
     os.kill(int(file.read_text()), signal.SIGKILL)  # it was still there, and held our streams
 
 
 def test_what_the_command_leaves_in_its_group_is_ended(runner: HelperRunner) -> None:
-    result = runner.run(["a"], ["sh", "-c", "sleep 60 >/dev/null 2>&1 & echo $!"])["a"]
+    result = runner.run(["a"], Command(["sh", "-c", "sleep 60 >/dev/null 2>&1 & echo $!"]))["a"]
     assert not Path(f"/proc/{int(result.stdout)}/exe").exists()
 
 
 def test_a_command_ends_at_its_timeout(runner: HelperRunner) -> None:
     begun = time.monotonic()
-    result = runner.run(["a"], ["sh", "-c", "echo begun; sleep 60"], timeout=0.3)["a"]
+    result = runner.run(["a"], Command(["sh", "-c", "echo begun; sleep 60"], timeout=0.3))["a"]
     assert isinstance(result.error, Unavailable)
     assert (str(result.error), result.stdout) == ("sh on a: timed out: not done after 0.3 s", b"begun\n")
     assert time.monotonic() - begun < 10
 
 
 def test_a_command_that_ignores_term_is_killed(runner: HelperRunner) -> None:
-    result = runner.run(["a"], ["sh", "-c", "trap '' TERM; sleep 60"], timeout=0.1)["a"]
+    result = runner.run(["a"], Command(["sh", "-c", "trap '' TERM; sleep 60"], timeout=0.1))["a"]
     assert isinstance(result.error, Unavailable)
 
 
 def test_a_timeout_may_be_infinite(runner: HelperRunner) -> None:
-    assert runner.run(["a"], ["true"], timeout=float("inf"))["a"].ok
+    assert runner.run(["a"], Command(["true"], timeout=float("inf")))["a"].ok
 
 
 def test_one_slow_host_delays_no_other(runner: HelperRunner, tmp_path: Path) -> None:
@@ -154,7 +156,7 @@ def test_one_slow_host_delays_no_other(runner: HelperRunner, tmp_path: Path) -> 
         return ["touch", f"{tmp_path}/done/{host}"]
 
     (tmp_path / "done").mkdir()
-    results = runner.run(["slow", *(f"h{n}" for n in range(20))], argv, timeout=50)
+    results = runner.run(["slow", *(f"h{n}" for n in range(20))], Command(argv, timeout=50))
     assert [host for host, result in results.items() if not result.ok] == []
 
 
@@ -190,7 +192,7 @@ def test_cancelling_ends_a_fenced_command_at_once(runner: HelperRunner) -> None:
     thread = threading.Thread(target=stop)
     thread.start()
     fenced = runner.fenced("s", 1, cancel)
-    results = fenced.run(["a", "b"], ["sh", "-c", "sleep 60 & echo; sleep 60"], on_output=lambda _: started.release())
+    results = fenced.run(["a", "b"], Command(["sh", "-c", "sleep 60 & echo; sleep 60"], on_output=lambda _: started.release()))
     assert time.monotonic() - times[0] < 2
     thread.join()
     assert [type(result.error) for result in results.values()] == [Cancelled, Cancelled]
@@ -200,7 +202,7 @@ def test_cancelling_ends_a_fenced_command_at_once(runner: HelperRunner) -> None:
 def test_a_cancelled_runner_starts_nothing(runner: HelperRunner, tmp_path: Path) -> None:
     cancel = CancelToken()
     cancel.cancel()
-    result = runner.fenced("s", 1, cancel).run(["a"], ["touch", str(tmp_path / "made")])["a"]
+    result = runner.fenced("s", 1, cancel).run(["a"], Command(["touch", str(tmp_path / "made")]))["a"]
     assert isinstance(result.error, Cancelled)
     assert not (tmp_path / "made").exists()
 
@@ -209,34 +211,34 @@ def test_cancelling_leaves_commands_outside_of_the_fence_alone(runner: HelperRun
     cancel = CancelToken()
     runner.fenced("s", 1, cancel)
     cancel.cancel()
-    assert runner.run(["a"], ["true"])["a"].ok
+    assert runner.run(["a"], Command(["true"]))["a"].ok
 
 
 def test_a_finished_command_leaves_nothing_with_the_cancel_token(runner: HelperRunner) -> None:
     cancel = CancelToken()
-    runner.fenced("s", 1, cancel).run(["a"], ["true"])
+    runner.fenced("s", 1, cancel).run(["a"], Command(["true"]))
     assert cancel._callbacks == []
 
 
 def test_a_fenced_runner_knows_python(runner: HelperRunner) -> None:
     fenced = runner.fenced("s", 1, CancelToken())
-    assert fenced.run(["a"], [fenced.python, "-I", "-S", "-"], stdin=b"print(6 * 7)")["a"].stdout == b"42\n"
+    assert fenced.run(["a"], Command([fenced.python, "-I", "-S", "-"], stdin=b"print(6 * 7)"))["a"].stdout == b"42\n"
 
 
 def test_a_command_that_ended_leaves_nothing_unsure(runner: HelperRunner) -> None:
     fenced = runner.fenced("s", 1, CancelToken())
-    fenced.run(["a"], ["false"])
-    fenced.run(["a"], ["sleep", "60"], timeout=0.1)
+    fenced.run(["a"], Command(["false"]))
+    fenced.run(["a"], Command(["sleep", "60"], timeout=0.1))
     assert not fenced.unsure
 
 
 def test_commands_begin_in_the_root_directory_with_a_usual_umask(runner: HelperRunner) -> None:
-    assert runner.run(["a"], ["sh", "-c", "pwd; umask"])["a"].stdout == b"/\n0022\n"
+    assert runner.run(["a"], Command(["sh", "-c", "pwd; umask"]))["a"].stdout == b"/\n0022\n"
 
 
 def test_output_and_errors_come_byte_by_byte_as_they_were_written(runner: HelperRunner) -> None:
     script = "import os; os.write(1, b'\\0\\x1e\\xff no newline'); os.write(2, b'\\x1edacc-end \\n\\n')"
-    result = runner.run(["a"], [sys.executable, "-I", "-S", "-c", script])["a"]
+    result = runner.run(["a"], Command([sys.executable, "-I", "-S", "-c", script]))["a"]
     assert (result.stdout, result.stderr) == (b"\0\x1e\xff no newline", b"\x1edacc-end \n\n")
 
 
@@ -250,7 +252,7 @@ class Broken(HelperRunner):
 
 
 def test_a_defect_in_reaching_one_host_is_the_loss_of_that_host_alone(tmp_path: Path) -> None:
-    results = Broken(fence_dir=tmp_path, python="python3").run(["a", "b"], ["true"])
+    results = Broken(fence_dir=tmp_path, python="python3").run(["a", "b"], Command(["true"]))
     assert results["a"].stdout == b"fine\n"
     assert isinstance(results["b"].error, HostLost)
     assert str(results["b"].error).isprintable()
@@ -258,7 +260,7 @@ def test_a_defect_in_reaching_one_host_is_the_loss_of_that_host_alone(tmp_path: 
 
 def test_a_command_on_a_host_that_was_lost_by_a_defect_may_still_run(tmp_path: Path) -> None:
     fenced = Broken(fence_dir=tmp_path, python="python3").fenced("key", 1, CancelToken())
-    fenced.run(["b"], ["true"])
+    fenced.run(["b"], Command(["true"]))
     assert fenced.unsure
 
 
@@ -269,6 +271,6 @@ def test_a_fence_is_answered_for_every_host_whatever_one_of_them_answers(tmp_pat
 
 
 def test_what_a_command_says_is_one_clean_line_in_messages(runner: HelperRunner) -> None:
-    result = runner.run(["a"], ["printf", "first\n\\033[31m\\377%s" % ("x" * 5000)])["a"]
+    result = runner.run(["a"], Command(["printf", "first\n\\033[31m\\377%s" % ("x" * 5000)]))["a"]
     assert result.why().startswith("\\x1b[31m\ufffdxxx")
     assert len(result.why()) == 1000

@@ -9,8 +9,8 @@ from typing import Any
 from dacc_lustre import LustreProvider, LustreSettings, remote
 
 from dacc_core.sdk import (
-    Argv,
     BrickRef,
+    Command,
     CommandResult,
     Context,
     Create,
@@ -61,12 +61,12 @@ class Volumes:
     def python(self) -> str:
         return self.runner.python
 
-    def run(self, hosts: Sequence[str], argv: Argv, **options: Any) -> Mapping[str, CommandResult]:
+    def run(self, hosts: Sequence[str], command: Command) -> Mapping[str, CommandResult]:
         self.dies_at -= 1
         if self.dies_at == 0:
             raise Lost
         self.calls.append(tuple(hosts))
-        return self.runner.run(hosts, argv, **options)
+        return self.runner.run(hosts, command)
 
     # --- what is asked ---
 

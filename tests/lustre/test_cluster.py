@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from dacc_core.sdk import Command
+
 from .cluster import LustreCluster, end
 from .conftest import OpenCluster
 from .filesystem import MIB, PLACE, ByHand
@@ -144,14 +146,14 @@ def test_calls_are_logged_by_host(cluster: LustreCluster) -> None:
 
 
 def test_daccs_own_runner_reaches_all_hosts(cluster: LustreCluster) -> None:
-    results = cluster.runner().run(cluster.hosts, ["hostname"])
+    results = cluster.runner().run(cluster.hosts, Command(["hostname"]))
     assert [result.stdout.decode().strip() for result in results.values()] == cluster.hosts
 
 
 def test_the_runner_sees_a_dead_host(cluster: LustreCluster) -> None:
     runner = cluster.runner()
     cluster.kill("c2")
-    results = runner.run(["c1", "c2"], ["true"])
+    results = runner.run(["c1", "c2"], Command(["true"]))
     assert (results["c1"].error, results["c2"].error is None) == (None, False)
     cluster.boot("c2")
 

@@ -16,7 +16,7 @@ import pytest
 
 from dacc_core.hosts import LocalRunner
 from dacc_core.movers import CopyOrder, CopyReport, Root, RsyncMover
-from dacc_core.sdk import Argv, CancelToken, CommandResult, Context, Deadline, HostRunner
+from dacc_core.sdk import CancelToken, Command, CommandResult, Context, Deadline, HostRunner
 from dacc_core.values import Progress, StageRequest
 
 ROOT = os.geteuid() == 0
@@ -73,19 +73,11 @@ class Hooked:
     def python(self) -> str:
         return self.hosts.python
 
-    def run(
-        self,
-        hosts: Sequence[str],
-        argv: Argv,
-        *,
-        timeout: float = 60.0,
-        stdin: bytes = b"",
-        on_output: Callable[[bytes], None] | None = None,
-    ) -> Mapping[str, CommandResult]:
-        hit = self.word in argv if not callable(argv) else False
+    def run(self, hosts: Sequence[str], command: Command) -> Mapping[str, CommandResult]:
+        hit = self.word in command.argv if not callable(command.argv) else False
         if hit:
             self.before()
-        results = self.hosts.run(hosts, argv, timeout=timeout, stdin=stdin, on_output=on_output)
+        results = self.hosts.run(hosts, command)
         if hit:
             self.after()
         return results

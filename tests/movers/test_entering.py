@@ -153,6 +153,6 @@ class _Counting(Hooked):
     def __init__(self, hosts: object, before: Callable[[], None]) -> None:
         super().__init__(hosts, "", before)  # type: ignore[arg-type]
 
-    def run(self, hosts, argv, **options):  # type: ignore[no-untyped-def]
+    def run(self, hosts, command):  # type: ignore[no-untyped-def]
         self.before()
-        return self.hosts.run(hosts, argv, **options)
+        return self.hosts.run(hosts, command)

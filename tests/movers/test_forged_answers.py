@@ -16,7 +16,7 @@ import pytest
 from dacc_core.errors import DaccError, StepFailed, Unavailable
 from dacc_core.hosts import RecordedCommand, RecorderRunner
 from dacc_core.movers.users import PASSAGE, entering, look_up_user
-from dacc_core.sdk import Argv, CommandResult, Context, Deadline, HostRunner
+from dacc_core.sdk import Command, CommandResult, Context, Deadline, HostRunner
 
 from .conftest import PYTHON, Hooked, Site, require_root
 
@@ -37,11 +37,11 @@ class Forger:
     def python(self) -> str:
         return self.hosts.python
 
-    def run(self, hosts: Sequence[str], argv: Argv, *, stdin: bytes = b"", **options: Any) -> Mapping[str, CommandResult]:
-        assert not callable(argv)
-        self.ran.append(list(argv))
-        results = self.hosts.run(hosts, argv, stdin=stdin, **options)
-        question = stdin.rpartition(b"\nanswer(")[2].partition(b"(")[0].decode()
+    def run(self, hosts: Sequence[str], command: Command) -> Mapping[str, CommandResult]:
+        assert not callable(command.argv)
+        self.ran.append(list(command.argv))
+        results = self.hosts.run(hosts, command)
+        question = command.stdin.rpartition(b"\nanswer(")[2].partition(b"(")[0].decode()
         if question not in self.answers:
             return results
         return {

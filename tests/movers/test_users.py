@@ -12,7 +12,7 @@ from dacc_core.errors import Denied, HostUnreachable, NoSuchUser, Unavailable
 from dacc_core.hosts import RecordedCommand, RecorderRunner
 from dacc_core.movers import Root, enter, walker
 from dacc_core.movers.users import MoverUser, entering, look_up_user
-from dacc_core.sdk import CommandResult, Context, Deadline
+from dacc_core.sdk import Command, CommandResult, Context, Deadline
 
 from .conftest import Site, require_root
 
@@ -78,7 +78,7 @@ def test_a_command_of_the_users_has_his_ids_and_no_capability(site: Site) -> Non
     require_root()
     context = Context(hosts=site.runner.fenced("s1", 1, site.cancel), deadline=Deadline.after(9))
     user = look_up_user(context, "mover", site.someone.uid, site.someone.gid)
-    status = site.runner.run(["mover"], user.command(["cat", "/proc/self/status"]))["mover"].stdout.decode()
+    status = site.runner.run(["mover"], Command(user.command(["cat", "/proc/self/status"])))["mover"].stdout.decode()
     fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
     assert fields["Uid"].split() == [str(site.someone.uid)] * 4
     assert fields["Gid"].split() == [str(site.someone.gid)] * 4

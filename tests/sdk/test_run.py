@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import pytest
 
-from dacc_core.sdk import Cancelled, CommandResult, Context, Deadline, HostUnreachable, PerHost, Unavailable
+from dacc_core.sdk import Cancelled, Command, CommandResult, Context, Deadline, HostUnreachable, PerHost, Unavailable
 
 
 class Hosts:
@@ -20,10 +19,11 @@ class Hosts:
         self.ran: list[tuple[tuple[str, ...], str]] = []
         self.timeouts: list[float] = []
 
-    def run(self, hosts: Sequence[str], argv: Any, *, timeout: float = 60.0, **_: Any) -> Mapping[str, CommandResult]:
-        self.ran.append((tuple(hosts), argv[0]))
-        self.timeouts.append(timeout)
-        return {host: CommandResult(host, int(self.bad.get(argv[0]) == host), stderr=b"noise\nno room\n") for host in hosts}
+    def run(self, hosts: Sequence[str], command: Command) -> Mapping[str, CommandResult]:
+        name = command.for_host("")[0]
+        self.ran.append((tuple(hosts), name))
+        self.timeouts.append(command.timeout)
+        return {host: CommandResult(host, int(self.bad.get(name) == host), stderr=b"noise\nno room\n") for host in hosts}
 
 
 def context(hosts: Hosts, seconds: float = 60.0) -> Context:

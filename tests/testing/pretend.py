@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from dacc_core.sdk import Argv, BrickRef, CommandResult
+from dacc_core.sdk import BrickRef, Command, CommandResult
 from dacc_core.testing.conformance.scratch import Entry, Scratch, Snapshot
 
 FULL = (1, "No space left on device")
@@ -64,17 +64,9 @@ class World:
         self.outside: set[str] = set()
         self._lock = threading.Lock()
 
-    def run(
-        self,
-        hosts: Sequence[str],
-        argv: Argv,
-        *,
-        timeout: float = 60.0,
-        stdin: bytes = b"",
-        on_output: Callable[[bytes], None] | None = None,
-    ) -> Mapping[str, CommandResult]:
+    def run(self, hosts: Sequence[str], command: Command) -> Mapping[str, CommandResult]:
         """Run a command on each host, one after the other."""
-        return {host: self._run(host, *(argv(host) if callable(argv) else argv)) for host in hosts}
+        return {host: self._run(host, *command.for_host(host)) for host in hosts}
 
     def _run(self, host: str, name: str, *words: str) -> CommandResult:
         try:

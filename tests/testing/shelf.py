@@ -11,6 +11,7 @@ from dacc_core.sdk import (
     Argv,
     Capabilities,
     CheckHost,
+    Command,
     CommandResult,
     Context,
     Create,
@@ -133,7 +134,7 @@ class ShelfProvider:
 
     def run(self, context: Context, hosts: Sequence[str], argv: Argv) -> Mapping[str, CommandResult]:
         context.cancel.check("a command")
-        return context.hosts.run(hosts, argv, timeout=context.deadline.remaining(self.settings.seconds))
+        return context.hosts.run(hosts, Command(argv, timeout=context.deadline.remaining(self.settings.seconds)))
 
     def one(self, context: Context, host: str, *argv: str) -> str:
         result = self.run(context, (host,), argv)[host]

@@ -11,6 +11,7 @@ from dacc_core.sdk import (
     Argv,
     Cancelled,
     Capabilities,
+    Command,
     CommandResult,
     Context,
     Create,
@@ -163,7 +164,7 @@ class IgnoresTheDeadline(ShelfProvider):
 
     def run(self, context: Context, hosts: Sequence[str], argv: Argv) -> Mapping[str, CommandResult]:
         context.cancel.check("a command")
-        return context.hosts.run(hosts, argv, timeout=60.0)
+        return context.hosts.run(hosts, Command(argv, timeout=60.0))
 
 
 @caught_by("calls_end_in_time_when_hosts_are_slow", "calls_end_in_time_when_hosts_hang")
@@ -172,7 +173,7 @@ class GivesEachCommandTime(ShelfProvider):
 
     def run(self, context: Context, hosts: Sequence[str], argv: Argv) -> Mapping[str, CommandResult]:
         context.cancel.check("a command")
-        return context.hosts.run(hosts, argv, timeout=max(15.0, context.deadline.remaining(self.settings.seconds)))
+        return context.hosts.run(hosts, Command(argv, timeout=max(15.0, context.deadline.remaining(self.settings.seconds))))
 
 
 @caught_by("a_call_without_time_left_fails")
@@ -190,7 +191,7 @@ class IgnoresCancel(ShelfProvider):
 
     def run(self, context: Context, hosts: Sequence[str], argv: Argv) -> Mapping[str, CommandResult]:
         for _ in range(10):
-            results = context.hosts.run(hosts, argv, timeout=context.deadline.remaining(self.settings.seconds))
+            results = context.hosts.run(hosts, Command(argv, timeout=context.deadline.remaining(self.settings.seconds)))
             if not any(isinstance(result.error, Cancelled) for result in results.values()):
                 break
         return results
@@ -201,7 +202,7 @@ class HidesThatItWasCancelled(ShelfProvider):
     """Tells of a failed command instead."""
 
     def run(self, context: Context, hosts: Sequence[str], argv: Argv) -> Mapping[str, CommandResult]:
-        results = context.hosts.run(hosts, argv, timeout=context.deadline.remaining(self.settings.seconds))
+        results = context.hosts.run(hosts, Command(argv, timeout=context.deadline.remaining(self.settings.seconds)))
         sorry = Unavailable(why="a command was interrupted")
         return {
             host: CommandResult(host, -1, error=sorry) if isinstance(result.error, Cancelled) else result

@@ -9,6 +9,7 @@ from dacc_core.sdk import (
     AlreadyExists,
     Busy,
     CheckHost,
+    Command,
     Context,
     Create,
     Created,
@@ -259,7 +260,7 @@ class EmptiesTheNeighbour(ShelfProvider):
         super().delete(request)
         for host in {"b1", "b2"} - set(request.volume.hosts):
             with suppress(DaccError):
-                request.context.hosts.run((host,), ("purge",))
+                request.context.hosts.run((host,), Command(("purge",)))
 
 
 @caught_by("delete_without_one_of_its_brick_hosts_is_unavailable")

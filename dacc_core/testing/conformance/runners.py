@@ -6,14 +6,12 @@ A *command* here is one argument list on one host; what a provider runs on four 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ...errors import Cancelled, HostUnreachable, Unavailable
-from ...sdk import Argv, CancelToken, CommandResult, HostRunner
-
-Output = Callable[[bytes], None] | None
+from ...sdk import CancelToken, Command, CommandResult, HostRunner
 
 
 class Crash(BaseException):
@@ -42,9 +40,7 @@ class Tap:
         """The result of the command with that number (from 1), or ``None`` to have it run. May raise."""
         return None
 
-    def run(
-        self, hosts: Sequence[str], argv: Argv, *, timeout: float = 60.0, stdin: bytes = b"", on_output: Output = None
-    ) -> Mapping[str, CommandResult]:
+    def run(self, hosts: Sequence[str], command: Command) -> Mapping[str, CommandResult]:
         """Run what is not answered here; see :class:`~dacc_core.sdk.HostRunner`."""
         names = list(dict.fromkeys(hosts))
         answers: dict[str, CommandResult] = {}
@@ -55,7 +51,7 @@ class Tap:
                 answers.update({host: answer} if answer else {})
                 left += [] if answer else [host]
         finally:  # what came before a crash has happened
-            results = self.inner.run(left, argv, timeout=timeout, stdin=stdin, on_output=on_output) if left else {}
+            results = self.inner.run(left, command) if left else {}
         return {host: answers.get(host) or results[host] for host in names}
 
     def _count(self, host: str) -> int:
@@ -145,14 +141,12 @@ class Slow:
         """The Python interpreter on the hosts."""
         return self.inner.python
 
-    def run(
-        self, hosts: Sequence[str], argv: Argv, *, timeout: float = 60.0, stdin: bytes = b"", on_output: Output = None
-    ) -> Mapping[str, CommandResult]:
+    def run(self, hosts: Sequence[str], command: Command) -> Mapping[str, CommandResult]:
         """Run it if there is time; see :class:`~dacc_core.sdk.HostRunner`."""
-        self.clock.now += min(self.seconds, max(0.0, timeout))
-        if self.seconds <= timeout:
-            return self.inner.run(hosts, argv, stdin=stdin, on_output=on_output)
-        late = Unavailable(why=f"a command did not end within {timeout:.0f} s")
+        self.clock.now += min(self.seconds, max(0.0, command.timeout))
+        if self.seconds <= command.timeout:
+            return self.inner.run(hosts, replace(command, timeout=60.0))
+        late = Unavailable(why=f"a command did not end within {command.timeout:.0f} s")
         return {host: CommandResult(host, -1, error=late) for host in hosts}
 
 
@@ -169,12 +163,10 @@ class Meeting:
         """The Python interpreter on the hosts."""
         return self.inner.python
 
-    def run(
-        self, hosts: Sequence[str], argv: Argv, *, timeout: float = 60.0, stdin: bytes = b"", on_output: Output = None
-    ) -> Mapping[str, CommandResult]:
+    def run(self, hosts: Sequence[str], command: Command) -> Mapping[str, CommandResult]:
         """Wait if it is the first, then run it; see :class:`~dacc_core.sdk.HostRunner`."""
         if not self._met:
             self._met = True
             with suppress(threading.BrokenBarrierError):  # the other caller ran no command, or needs a lock that this one holds
                 self.barrier.wait(5.0)
-        return self.inner.run(hosts, argv, timeout=timeout, stdin=stdin, on_output=on_output)
+        return self.inner.run(hosts, command)

@@ -13,7 +13,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from ...sdk import BrickRef, CommandResult, HostRunner
+from ...sdk import BrickRef, Command, CommandResult, HostRunner
 from .outcomes import NotReached
 
 Entry = tuple[str, str, str]
@@ -153,7 +153,7 @@ class Scratch:
             started.set()
 
         def use() -> None:
-            self.runner.run([host], ("sh", "-c", script, self.place(host, path), stop), timeout=self.seconds, on_output=heard)
+            self.runner.run([host], Command(("sh", "-c", script, self.place(host, path), stop), timeout=self.seconds, on_output=heard))
             started.set()
 
         holder = threading.Thread(target=use, daemon=True)
@@ -220,7 +220,7 @@ class Scratch:
 
     def on(self, host: str, *argv: str, stdin: bytes = b"") -> CommandResult:
         """A command on a host, and how it ended."""
-        return self.runner.run([host], argv, timeout=SECONDS, stdin=stdin)[host]
+        return self.runner.run([host], Command(argv, timeout=SECONDS, stdin=stdin))[host]
 
     def _must(self, host: str, *argv: str) -> bytes:
         result = self.on(host, *argv)
@@ -236,7 +236,7 @@ class Scratch:
         """What a program of the kit's returns on each host."""
         text = b"REQUESTS = " + repr(requests).encode() + b"\n" + _program(name)
         python = self.runner.python
-        results = self.runner.run(list(requests), lambda host: (python, "-I", "-S", "-", host), timeout=SECONDS, stdin=text)
+        results = self.runner.run(list(requests), Command(lambda host: (python, "-I", "-S", "-", host), timeout=SECONDS, stdin=text))
         return {host: _output(result) for host, result in results.items()}
 
     def _inspection(self, host: str, left: Sequence[Entry]) -> Mapping[str, Any]:

@@ -212,7 +212,7 @@ class NoHosts:
 
     python = "/nonexistent"
 
-    def run(self, hosts: Sequence[str], argv: object, **_: object) -> dict[str, Any]:
+    def run(self, hosts: Sequence[str], command: object) -> dict[str, Any]:
         raise AssertionError(f"a command ran on {hosts}")
 
 

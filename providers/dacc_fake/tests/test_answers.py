@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dacc_core.sdk import Busy, CommandResult, DaccError, HostLost, ProviderBug, Unavailable
+from dacc_core.sdk import Busy, Command, CommandResult, DaccError, HostLost, ProviderBug, Unavailable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -53,7 +53,7 @@ class Liar:
     stderr: bytes = b""
     python: str = "/usr/bin/python3"
 
-    def run(self, hosts: Sequence[str], argv: Any, **_: Any) -> Mapping[str, CommandResult]:
+    def run(self, hosts: Sequence[str], command: Command) -> Mapping[str, CommandResult]:
         return {host: CommandResult(host, self.status, self.output, self.stderr) for host in hosts}
 
 

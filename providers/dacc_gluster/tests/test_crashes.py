@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from dacc_core.sdk import Busy, CommandResult, HostRunner, Unavailable, Volume
+from dacc_core.sdk import Busy, Command, CommandResult, HostRunner, Unavailable, Volume
 
 from .conftest import JOB, NODES, Site
 
@@ -25,11 +26,11 @@ class Dying:
         self.runner, self.left = runner, after
         self.python = runner.python
 
-    def run(self, hosts: Sequence[str], argv: Any, **options: Any) -> Mapping[str, CommandResult]:
+    def run(self, hosts: Sequence[str], command: Command) -> Mapping[str, CommandResult]:
         if self.left == 0:
             raise Died
         self.left -= 1
-        return self.runner.run(hosts, argv, **options)
+        return self.runner.run(hosts, command)
 
 
 class Hasty:
@@ -39,8 +40,8 @@ class Hasty:
         self.runner, self.seconds = runner, seconds
         self.python = runner.python
 
-    def run(self, hosts: Sequence[str], argv: Any, **options: Any) -> Mapping[str, CommandResult]:
-        return self.runner.run(hosts, argv, **{**options, "timeout": self.seconds})
+    def run(self, hosts: Sequence[str], command: Command) -> Mapping[str, CommandResult]:
+        return self.runner.run(hosts, replace(command, timeout=self.seconds))
 
 
 def died(site: Site, volume: Volume, after: int, call: Any) -> bool:

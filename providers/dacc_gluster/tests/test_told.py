@@ -13,6 +13,7 @@ from dacc_core.sdk import (
     BrickRef,
     Busy,
     CheckHost,
+    Command,
     CommandResult,
     Context,
     Create,
@@ -70,8 +71,8 @@ class Liar:
     action: str = ""
     python: str = "/usr/bin/python3"
 
-    def run(self, hosts: Sequence[str], argv: Any, **_: Any) -> Mapping[str, CommandResult]:
-        return {host: self._result(host, list(argv(host) if callable(argv) else argv)) for host in hosts}
+    def run(self, hosts: Sequence[str], command: Command) -> Mapping[str, CommandResult]:
+        return {host: self._result(host, command.for_host(host)) for host in hosts}
 
     def _result(self, host: str, words: list[str]) -> CommandResult:
         if self.action and self.action not in words:

@@ -14,7 +14,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dacc_core.sdk import Argv, BrickRef, CommandResult, Context, Create, Deadline, Delete, HostUnreachable, Mount, PerHost, Unmount, Volume
+from dacc_core.sdk import (
+    BrickRef,
+    Command,
+    CommandResult,
+    Context,
+    Create,
+    Deadline,
+    Delete,
+    HostUnreachable,
+    Mount,
+    PerHost,
+    Unmount,
+    Volume,
+)
 
 from dacc_lustre import LustreProvider, LustreSettings, remote
 
@@ -276,11 +289,9 @@ class Site:
             return 5
         return 0 if "MDT0000" in self.logs.get(fsname, ()) else 2
 
-    def run(
-        self, hosts: Sequence[str], argv: Argv, *, timeout: float = 60.0, stdin: bytes = b"", on_output: Any = None
-    ) -> Mapping[str, CommandResult]:
+    def run(self, hosts: Sequence[str], command: Command) -> Mapping[str, CommandResult]:
         """Be the host runner: the end of the text that the provider sends says what is asked."""
-        verb, document = ast.literal_eval("(" + stdin.decode().rpartition("\nstart(")[2].rpartition(", sys.argv")[0] + ")")
+        verb, document = ast.literal_eval("(" + command.stdin.decode().rpartition("\nstart(")[2].rpartition(", sys.argv")[0] + ")")
         self.calls.append((verb, tuple(hosts)))
         return {host: self._call(host, verb, json.loads(document)) for host in hosts}
 

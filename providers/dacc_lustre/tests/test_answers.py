@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dacc_core.sdk import Busy, CommandResult, DaccError, HostLost, ProviderBug, Swap, Unavailable
+from dacc_core.sdk import Busy, Command, CommandResult, DaccError, HostLost, ProviderBug, Swap, Unavailable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lustre_site import Site
@@ -57,11 +57,11 @@ class Liar:
     python: str = "/usr/bin/python3"
     asked: list[str] = field(default_factory=list)
 
-    def run(self, hosts: Sequence[str], argv: Any, *, stdin: bytes = b"", **options: Any) -> Mapping[str, CommandResult]:
-        verb = stdin.decode().rpartition("\nstart('")[2].partition("'")[0]
+    def run(self, hosts: Sequence[str], command: Command) -> Mapping[str, CommandResult]:
+        verb = command.stdin.decode().rpartition("\nstart('")[2].partition("'")[0]
         self.asked.append(verb)
         if self.verbs and verb not in self.verbs:
-            return Site.run(self.site, hosts, argv, stdin=stdin, **options)
+            return Site.run(self.site, hosts, command)
         return {host: CommandResult(host, self.status, self.output, self.stderr) for host in hosts}
 
 
@@ -178,8 +178,8 @@ def test_a_host_whose_facts_make_no_sense_does_not_keep_the_others_from_being_cl
     site.unreachable.add("b1")  # which is what it is worth
     honest = site.run
 
-    def run(hosts: Sequence[str], argv: Any, **options: Any) -> Mapping[str, CommandResult]:
-        found = dict(honest(hosts, argv, **options))
+    def run(hosts: Sequence[str], command: Command) -> Mapping[str, CommandResult]:
+        found = dict(honest(hosts, command))
         return {host: CommandResult(host, 0, b'{"result": {"slices": 1}}') if host == "b1" else found[host] for host in found}
 
     site.run = run  # type: ignore[method-assign,assignment]

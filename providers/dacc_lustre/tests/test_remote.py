@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from dacc_core.sdk import (
-    Argv,
     Busy,
     Cancelled,
     CancelToken,
+    Command,
     CommandResult,
     Context,
     Deadline,
@@ -34,11 +34,9 @@ class Recorder:
     python: str = "/usr/bin/python3"
     asked: list[tuple[dict[str, list[str]], bytes, float]] = field(default_factory=list)
 
-    def run(
-        self, hosts: Sequence[str], argv: Argv, *, timeout: float = 60.0, stdin: bytes = b"", on_output: Any = None
-    ) -> Mapping[str, CommandResult]:
-        words = {host: list(argv(host) if callable(argv) else argv) for host in hosts}
-        self.asked.append((words, stdin, timeout))
+    def run(self, hosts: Sequence[str], command: Command) -> Mapping[str, CommandResult]:
+        words = {host: command.for_host(host) for host in hosts}
+        self.asked.append((words, command.stdin, command.timeout))
         return {host: CommandResult(host, 0, self.output) for host in hosts}
 
 

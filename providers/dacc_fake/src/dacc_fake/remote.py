@@ -12,7 +12,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from dacc_core.sdk import CommandResult, Context, ProviderBug
+from dacc_core.sdk import Command, CommandResult, Context, ProviderBug
 
 from .answers import Answer, Nothing, Shape, answer_of
 
@@ -54,7 +54,7 @@ def call(
         arguments = json.dumps({**job(host), "host": host, "seconds": seconds})
         return [*wrapper, context.hosts.python, "-I", "-S", "-", verb, arguments]
 
-    results = context.hosts.run(hosts, argv, timeout=timeout, stdin=helper(part))
+    results = context.hosts.run(hosts, Command(argv, timeout=timeout, stdin=helper(part)))
     context.cancel.check(verb)
     return {host: _answer(host, verb, results.get(host), shapes.get(host, Nothing)) for host in hosts}
 

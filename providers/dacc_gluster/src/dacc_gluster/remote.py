@@ -9,7 +9,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Literal, TypeVar
 
-from dacc_core.sdk import Argv, CommandResult, Context, DaccError, PerHost, Unavailable, clean_text
+from dacc_core.sdk import Argv, Command, CommandResult, Context, DaccError, PerHost, Unavailable, clean_text
 
 from .told import Withdrawn, ended, told_by
 
@@ -28,7 +28,7 @@ class Remote:
         """A command on all hosts at once, within the deadline. Raises Cancelled, or Unavailable when the deadline has passed."""
         self.context.cancel.check()
         self.context.deadline.check("a step of the provider gluster")
-        return self.context.hosts.run(hosts, argv, timeout=self.context.deadline.remaining(self.seconds), stdin=stdin)
+        return self.context.hosts.run(hosts, Command(argv, timeout=self.context.deadline.remaining(self.seconds), stdin=stdin))
 
     def help(
         self, hosts: Sequence[str], helper: Helper, action: str, what: Callable[[str], Mapping[str, Any]]

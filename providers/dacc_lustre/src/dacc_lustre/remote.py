@@ -13,7 +13,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from dacc_core.sdk import Argv, CommandResult, Context, DaccError, ProviderBug
+from dacc_core.sdk import Argv, Command, CommandResult, Context, DaccError, ProviderBug
 
 from . import answers
 from .answers import Answer
@@ -68,7 +68,7 @@ def call(
     retry = {"codes": codes_to_retry(), "tries": tries, "wait": RETRY_WAIT}
     document = json.dumps({"common": {**common, "seconds": max(0.5, timeout - 2.0), "retry": retry}, "hosts": hosts})
     argv, stdin = _command(context, settings, verb, document)
-    results = context.hosts.run(list(hosts), argv, timeout=timeout, stdin=stdin)
+    results = context.hosts.run(list(hosts), Command(argv, timeout=timeout, stdin=stdin))
     context.cancel.check(verb)
     return {host: answer_of(host, verb, results.get(host)) for host in hosts}
 
