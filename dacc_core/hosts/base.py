@@ -18,7 +18,7 @@ from ..names import clean_text
 from ..sdk.context import CancelToken
 from ..sdk.hosts import Command, CommandResult, HostRunner
 from .on_host import fence as on_host
-from .process import Outcome
+from .process import ProcessResult
 
 FAN_OUT = 64
 """Commands that one call runs at once."""
@@ -67,7 +67,7 @@ class FencingRunner(HostRunner, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Fence:
+class HostFence:
     """The fence that a fenced runner's commands run behind."""
 
     key: str
@@ -76,7 +76,7 @@ class Fence:
 
 
 @dataclass(frozen=True, slots=True)
-class Errand:
+class HelperCall:
     """One call of the helper on one host: its arguments, what to call it in messages, and what the command is given."""
 
     words: Sequence[str]
@@ -88,7 +88,7 @@ class Errand:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class HelperReply:
     """What a command did. ``unsure``: it may still be running."""
 
     result: CommandResult
@@ -116,7 +116,7 @@ class HelperRunner(ABC):
         return self._python
 
     @abstractmethod
-    def _reach(self, host: str, errand: Errand) -> Outcome:
+    def _reach(self, host: str, call: HelperCall) -> ProcessResult:
         """Run the helper on a host to its end. Raises DaccError when that cannot be known to have happened."""
 
     def _prefix(self, host: str) -> list[str]:
@@ -130,7 +130,7 @@ class HelperRunner(ABC):
 
     def fenced(self, key: str, generation: int, cancel: CancelToken) -> FencedRunner:
         """A runner whose commands run behind the fence of ``key``; see :class:`FencingRunner`."""
-        return _Fenced(self, Fence(key, generation, cancel))
+        return _Fenced(self, HostFence(key, generation, cancel))
 
     def fence(self, hosts: Sequence[str], key: str, generation: int) -> dict[str, DaccError | None]:
         """Raise the generation on each host and see older commands gone; see :class:`FencingRunner`."""
@@ -140,41 +140,41 @@ class HelperRunner(ABC):
                 check_host_name(host)
                 self._prefix(host)
                 words = ["fence", *helper_options(self._directory(host), key, generation)]
-                outcome = self._surely_reach(host, Errand(words, f"fence on {host}", _FENCE_SECONDS))
+                outcome = self._surely_reach(host, HelperCall(words, f"fence on {host}", _FENCE_SECONDS))
             except DaccError as error:
                 return error
             return read_fence(host, CommandResult(host, outcome.returncode, outcome.stdout, outcome.stderr))
 
         return fan_out(hosts, one)
 
-    def _run(self, hosts: Sequence[str], command: Command, fence: Fence | None) -> dict[str, Reply]:
+    def _run(self, hosts: Sequence[str], command: Command, fence: HostFence | None) -> dict[str, HelperReply]:
         seconds = min(command.timeout, MAX_TIMEOUT)
         cancel = fence.cancel if fence else None
 
-        def one(host: str) -> Reply:
+        def one(host: str) -> HelperReply:
             words = command.for_host(host)
             what = f"{shlex.quote(words[0])} on {host}"
             try:
-                errand = Errand(self._words(host, words, fence, seconds), what, seconds, command.stdin, cancel, command.on_output)
+                call = HelperCall(self._words(host, words, fence, seconds), what, seconds, command.stdin, cancel, command.on_output)
                 if cancel is not None:
                     cancel.check(what)
-                return read_run(host, what, self._surely_reach(host, errand))
+                return read_run(host, what, self._surely_reach(host, call))
             except DaccError as error:
-                return Reply(failed(host, error), unsure=isinstance(error, HostLost | Cancelled))
+                return HelperReply(failed(host, error), unsure=isinstance(error, HostLost | Cancelled))
 
         return fan_out(hosts, one)
 
-    def _surely_reach(self, host: str, errand: Errand) -> Outcome:
+    def _surely_reach(self, host: str, call: HelperCall) -> ProcessResult:
         """:meth:`_reach`, with every defect as the loss of this host: no answer of one may cost the others theirs."""
         try:
-            return self._reach(host, errand)
+            return self._reach(host, call)
         except DaccError:
             raise
         except Exception as error:
-            log.exception("a host could not be asked", extra={"host": host, "what": errand.what})
+            log.exception("a host could not be asked", extra={"host": host, "what": call.what})
             raise HostLost(host=host, why=clean_text(f"{type(error).__name__}: {error}")) from error
 
-    def _words(self, host: str, argv: Sequence[str], fence: Fence | None, seconds: float) -> list[str]:
+    def _words(self, host: str, argv: Sequence[str], fence: HostFence | None, seconds: float) -> list[str]:
         """The helper's arguments for a command."""
         check_host_name(host)
         check_arguments(host, argv)
@@ -191,7 +191,7 @@ class _Fenced:
     """What a provider gets: only :meth:`run`, behind one fence."""
 
     runner: HelperRunner
-    fence: Fence
+    fence: HostFence
     unsure: bool = False
 
     @property
@@ -246,20 +246,20 @@ def helper_words(stderr: bytes) -> tuple[bytes, str]:
     return before, clean_text(last[len(mark) :].decode("utf-8", "replace"))
 
 
-def read_run(host: str, what: str, outcome: Outcome) -> Reply:
+def read_run(host: str, what: str, outcome: ProcessResult) -> HelperReply:
     """The result of a command that ran under the helper, from the helper's exit status and streams."""
     if outcome.overdue:
-        return Reply(failed(host, Unavailable(why=f"{what} did not end in time and could not be ended")), unsure=True)
+        return HelperReply(failed(host, Unavailable(why=f"{what} did not end in time and could not be ended")), unsure=True)
     if outcome.returncode < 0:
-        return Reply(failed(host, Unavailable(why=f"{what}: the helper was killed by signal {-outcome.returncode}")), unsure=True)
+        return HelperReply(failed(host, Unavailable(why=f"{what}: the helper was killed by signal {-outcome.returncode}")), unsure=True)
     own, words = helper_words(outcome.stderr)
     if not words:
-        return Reply(CommandResult(host, outcome.returncode, outcome.stdout, outcome.stderr))
+        return HelperReply(CommandResult(host, outcome.returncode, outcome.stdout, outcome.stderr))
     error: DaccError = Unavailable(why=f"{what}: {words}")
     if outcome.returncode == on_host.REFUSED:
         error = Cancelled(what=f"{what} ({words})")
     unsure = isinstance(error, Cancelled) or on_host.LEFT in words
-    return Reply(CommandResult(host, -1, outcome.stdout, own, error), unsure)
+    return HelperReply(CommandResult(host, -1, outcome.stdout, own, error), unsure)
 
 
 def read_fence(host: str, result: CommandResult) -> DaccError | None:

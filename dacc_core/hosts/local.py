@@ -9,7 +9,7 @@ from pathlib import Path
 from ..errors import Cancelled, HostUnreachable
 from . import base
 from .on_host import fence
-from .process import Outcome, Streams, run_process
+from .process import ProcessResult, Streams, run_process
 
 _START = "import sys; sys.path.append(sys.argv.pop(1)); import fence; fence.start()"
 """Starts the helper as a module: of a program's own file Python keeps no compiled form, and compiling it takes longer than its work."""
@@ -41,13 +41,13 @@ class LocalRunner(base.HelperRunner):
             raise HostUnreachable(host=host, why=f"it has no mount namespace at {path}")
         return ["nsenter", f"--mount={path}", "--"]
 
-    def _reach(self, host: str, errand: base.Errand) -> Outcome:
-        command = [self.python, "-I", "-S", "-c", _START, str(base.HELPER.parent), *errand.words]
-        streams = Streams(errand.stdin, errand.seconds + base.GIVE_UP_SECONDS, errand.on_output)
+    def _reach(self, host: str, call: base.HelperCall) -> ProcessResult:
+        command = [self.python, "-I", "-S", "-c", _START, str(base.HELPER.parent), *call.words]
+        streams = Streams(call.stdin, call.seconds + base.GIVE_UP_SECONDS, call.on_output)
         try:
-            outcome = run_process(command, streams, environment=command_environment(), cancel=errand.cancel)
+            outcome = run_process(command, streams, environment=command_environment(), cancel=call.cancel)
         except OSError as error:
             raise HostUnreachable(host=host, why=f"{command[0]} cannot start: {error}") from error
-        if outcome.returncode < 0 and not outcome.overdue and errand.cancel is not None and errand.cancel.cancelled:
-            raise Cancelled(what=errand.what)  # the helper had not started anything yet
+        if outcome.returncode < 0 and not outcome.overdue and call.cancel is not None and call.cancel.cancelled:
+            raise Cancelled(what=call.what)  # the helper had not started anything yet
         return outcome

@@ -12,7 +12,7 @@ from ..errors import HostUnreachable
 from ..sdk.context import CancelToken
 from .local import command_environment
 from .process import run_process
-from .remote import KEEPALIVE_COUNT, KEEPALIVE_SECONDS, Access, Dialogue, End, RemoteRunner, Target, remote_command
+from .remote import KEEPALIVE_COUNT, KEEPALIVE_SECONDS, ChannelExit, HelperSession, RemoteRunner, SshAccess, SshEndpoint, remote_command
 
 PROGRAM = "ssh"
 _FAILED = 255
@@ -43,47 +43,47 @@ _ALWAYS = {
 # Older programs do not know them, and then there is nothing to switch off either.
 _IF_KNOWN = {"RemoteCommand": "none", "KnownHostsCommand": "none"}
 
-_SAYINGS: tuple[tuple[str, Callable[[Target], str]], ...] = (
-    ("REVOKED HOST KEY", Target.revoked_key),
-    ("HOST IDENTIFICATION HAS CHANGED", Target.changed_key),
-    ("host key is known for|Host key verification failed", Target.unknown_key),
-    ("Load key|no such identity|Permissions .* too open", Target.bad_key),
-    ("Permission denied", Target.denied),
-    ("Connection refused", Target.refused),
-    ("Could not resolve hostname", Target.unknown_address),
-    ("timed out", Target.silent),
+_SAYINGS: tuple[tuple[str, Callable[[SshEndpoint], str]], ...] = (
+    ("REVOKED HOST KEY", SshEndpoint.revoked_key),
+    ("HOST IDENTIFICATION HAS CHANGED", SshEndpoint.changed_key),
+    ("host key is known for|Host key verification failed", SshEndpoint.unknown_key),
+    ("Load key|no such identity|Permissions .* too open", SshEndpoint.bad_key),
+    ("Permission denied", SshEndpoint.denied),
+    ("Connection refused", SshEndpoint.refused),
+    ("Could not resolve hostname", SshEndpoint.unknown_address),
+    ("timed out", SshEndpoint.silent),
 )
 
 
 class OpenSshRunner(RemoteRunner):
     """Runs the program ``ssh``; ``ssh_config``: the configuration file that it reads instead of its own."""
 
-    def __init__(self, access: Access, *, fence_dir: str | os.PathLike[str], python: str = REMOTE_PYTHON, ssh_config: str = "") -> None:
+    def __init__(self, access: SshAccess, *, fence_dir: str | os.PathLike[str], python: str = REMOTE_PYTHON, ssh_config: str = "") -> None:
         super().__init__(access, fence_dir=fence_dir, python=python)
         self._config = ssh_config
 
-    def _converse(self, target: Target, dialogue: Dialogue, cancel: CancelToken | None) -> End:
+    def _carry_session(self, endpoint: SshEndpoint, session: HelperSession, cancel: CancelToken | None) -> ChannelExit:
         try:
-            outcome = run_process(self._command(target), dialogue, environment=command_environment(), cancel=cancel)
+            outcome = run_process(self._command(endpoint), session, environment=command_environment(), cancel=cancel)
         except OSError as error:
-            raise HostUnreachable(host=target.host, why=f"{PROGRAM} cannot start: {error}") from error
+            raise HostUnreachable(host=endpoint.host, why=f"{PROGRAM} cannot start: {error}") from error
         if outcome.overdue:
-            return End(overdue=True)
+            return ChannelExit(overdue=True)
         if outcome.returncode < 0:
-            return End(why=f"the local {PROGRAM} was killed by signal {-outcome.returncode}")
+            return ChannelExit(why=f"the local {PROGRAM} was killed by signal {-outcome.returncode}")
         if outcome.returncode == _FAILED:
-            return End(why=target.lost(dialogue.said()) if dialogue.started else explain(target, dialogue))
-        return End(code=outcome.returncode)
+            return ChannelExit(why=endpoint.lost(session.said()) if session.started else explain(endpoint, session))
+        return ChannelExit(code=outcome.returncode)
 
-    def _command(self, target: Target) -> list[str]:
+    def _command(self, endpoint: SshEndpoint) -> list[str]:
         config = ["-F", self._config] if self._config else []
-        return [PROGRAM, *config, *self._options(target), "--", target.address, remote_command(self.python)]
+        return [PROGRAM, *config, *self._options(endpoint), "--", endpoint.address, remote_command(self.python)]
 
-    def _options(self, target: Target) -> Iterator[str]:
+    def _options(self, endpoint: SshEndpoint) -> Iterator[str]:
         access = self.access
         # Before what it names.
         chosen = {"IgnoreUnknown": ",".join(_IF_KNOWN), **_IF_KNOWN, **_ALWAYS}
-        chosen |= {"HostKeyAlias": target.host, "Port": str(access.port), "User": access.user}
+        chosen |= {"HostKeyAlias": endpoint.host, "Port": str(access.port), "User": access.user}
         chosen["ConnectTimeout"] = str(math.ceil(access.connect_timeout))
         if access.known_hosts:
             chosen |= {"UserKnownHostsFile": quoted(access.known_hosts), "GlobalKnownHostsFile": "/dev/null"}
@@ -98,10 +98,10 @@ def quoted(path: str) -> str:
     return '"' + path.replace("%", "%%") + '"'
 
 
-def explain(target: Target, dialogue: Dialogue) -> str:
+def explain(endpoint: SshEndpoint, session: HelperSession) -> str:
     """Why ssh could not get there, from what it said."""
-    said = dialogue.stderr.decode("utf-8", "replace")
+    said = session.stderr.decode("utf-8", "replace")
     for words, why in _SAYINGS:
         if re.search(words, said):
-            return why(target)
-    return dialogue.said() or f"{PROGRAM} to {target.place} ended with status {_FAILED} and said nothing"
+            return why(endpoint)
+    return session.said() or f"{PROGRAM} to {endpoint.place} ended with status {_FAILED} and said nothing"

@@ -24,7 +24,7 @@ _CHUNK = 65536
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ProcessResult:
     """How a process ended. ``returncode`` is negative for a signal; ``overdue``: we killed it after its time."""
 
     returncode: int
@@ -169,7 +169,9 @@ class _Pump:
         return not chunk
 
 
-def run_process(argv: Sequence[str], streams: Streams, *, environment: Mapping[str, str], cancel: CancelToken | None = None) -> Outcome:
+def run_process(
+    argv: Sequence[str], streams: Streams, *, environment: Mapping[str, str], cancel: CancelToken | None = None
+) -> ProcessResult:
     """Run one command to its end, in a session of its own, without a shell.
 
     When ``cancel`` is set it gets a SIGTERM; after the time of ``streams`` a SIGKILL. Raises OSError when it cannot start.
@@ -196,4 +198,4 @@ def run_process(argv: Sequence[str], streams: Streams, *, environment: Mapping[s
                 cancel.forget(process.terminate)
             if not in_time:
                 process.kill()
-        return Outcome(process.wait(), streams.stdout, streams.stderr, not in_time)
+        return ProcessResult(process.wait(), streams.stdout, streams.stderr, not in_time)

@@ -26,7 +26,7 @@ from ..names import clean_text, expand
 from ..sdk.context import CancelToken
 from . import base
 from .on_host import fence
-from .process import Outcome, Streams
+from .process import ProcessResult, Streams
 
 START_SECONDS = 10.0
 """How long a host may take from the connection to the helper's start: a login and an interpreter on a busy machine."""
@@ -67,7 +67,7 @@ def helper_program() -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class SshAccess:
     """How hosts are reached, as the settings ``hosts`` say. ``addresses``: the pattern of each host that has one of its own."""
 
     addresses: Mapping[str, str] = field(default_factory=dict)
@@ -77,15 +77,15 @@ class Access:
     known_hosts: str = ""
     connect_timeout: float = 10.0
 
-    def target(self, host: str) -> Target:
+    def endpoint(self, host: str) -> SshEndpoint:
         """Where a host is."""
         pattern = self.addresses.get(host, "%h")
-        return Target(host, "%".join(part.replace("%h", host) for part in pattern.split("%%")), self)
+        return SshEndpoint(host, "%".join(part.replace("%h", host) for part in pattern.split("%%")), self)
 
 
-def access_of(hosts: HostsSettings) -> Access:
+def access_of(hosts: HostsSettings) -> SshAccess:
     """What the settings say."""
-    return Access(
+    return SshAccess(
         addresses={host: pattern for nodes, pattern in hosts.addresses.items() for host in expand(nodes)},
         port=hosts.port,
         user=hosts.user,
@@ -96,12 +96,12 @@ def access_of(hosts: HostsSettings) -> Access:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class SshEndpoint:
     """A host's address, and in words what can be wrong with it."""
 
     host: str
     address: str
-    access: Access
+    access: SshAccess
 
     @property
     def place(self) -> str:
@@ -185,28 +185,28 @@ class _Until:
         return before[: len(before) - kept]
 
 
-class Dialogue(Streams):
+class HelperSession(Streams):
     """Our side of one call of a helper at the far end; whoever carries the bytes feeds it.
 
     ``started``: the far end was ready and may have got all it needs. ``finished``: both of its streams have come whole.
     """
 
-    def __init__(self, host: str, errand: base.Errand, patience: float) -> None:
-        super().__init__(None, patience, errand.on_output)
+    def __init__(self, host: str, call: base.HelperCall, patience: float) -> None:
+        super().__init__(None, patience, call.on_output)
         self._host = host
         nonce = secrets.token_hex(16)
         mark = fence.closing(nonce)
         self.started = False
-        self._errand, self._nonce = errand, nonce
+        self._call, self._nonce = call, nonce
         self._before = b""
         self._out, self._error = _Until(mark), _Until(mark)
 
-    def outcome(self) -> Outcome:
+    def outcome(self) -> ProcessResult:
         """How the helper ended, once it has. Raises HostLost when it does not say so as our helper does."""
         told = _EXIT_STATUS.fullmatch(self._error.after or b"")
         if told is None:
             raise HostLost(host=self._host, why="what answers there is not our helper: its answer has no exit status")
-        return Outcome(int(told[1]), self.stdout, self.stderr)
+        return ProcessResult(int(told[1]), self.stdout, self.stderr)
 
     def wait_for_start(self, seconds: float) -> None:
         """A connection is tried, and nothing was sent over another."""
@@ -243,13 +243,13 @@ class Dialogue(Streams):
         self.started, self._before = True, b""
         self.forget_errors()  # a login shell's
         self.stdin = self._payload()
-        self.until = time.monotonic() + self._errand.seconds + base.GIVE_UP_SECONDS
+        self.until = time.monotonic() + self._call.seconds + base.GIVE_UP_SECONDS
 
     def _payload(self) -> bytes:
-        verb, *words = self._errand.words
+        verb, *words = self._call.words
         arguments = b"\0".join(map(os.fsencode, (verb, "--attached", self._nonce, *words)))
         program = helper_program()
-        return b"%09d %09d\n" % (len(program), len(arguments)) + program + arguments + self._errand.stdin
+        return b"%09d %09d\n" % (len(program), len(arguments)) + program + arguments + self._call.stdin
 
     def _see_end(self) -> None:
         told = self._error.after or b""
@@ -257,7 +257,7 @@ class Dialogue(Streams):
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class ChannelExit:
     """How a connection's part in a call ended. ``code``: the exit status of what ran there, -1 for a signal. ``why``: what is wrong."""
 
     code: int | None = None
@@ -272,38 +272,38 @@ class RemoteRunner(base.HelperRunner):
     dacc has for its hosts.
     """
 
-    def __init__(self, access: Access, *, fence_dir: str | os.PathLike[str], python: str = REMOTE_PYTHON) -> None:
+    def __init__(self, access: SshAccess, *, fence_dir: str | os.PathLike[str], python: str = REMOTE_PYTHON) -> None:
         super().__init__(fence_dir=fence_dir, python=python)
         self.access = access
         self.patience = math.ceil(access.connect_timeout) + START_SECONDS
 
     @abstractmethod
-    def _converse(self, target: Target, dialogue: Dialogue, cancel: CancelToken | None) -> End:
-        """Carry a dialogue until it is finished, the connection ends, it is overdue or cancelled."""
+    def _carry_session(self, endpoint: SshEndpoint, session: HelperSession, cancel: CancelToken | None) -> ChannelExit:
+        """Carry a session until it is finished, the connection ends, it is overdue or cancelled."""
 
-    def _reach(self, host: str, errand: base.Errand) -> Outcome:
-        target, dialogue = self.access.target(host), Dialogue(host, errand, self.patience)
-        end = self._converse(target, dialogue, errand.cancel)
-        if dialogue.finished:
-            return dialogue.outcome()
-        if errand.cancel is not None and errand.cancel.cancelled:
-            raise Cancelled(what=errand.what)
-        if dialogue.started:
-            raise HostLost(host=host, why=_why_lost(end, errand))
-        raise HostUnreachable(host=host, why=self._why_not(target, dialogue, end))
+    def _reach(self, host: str, call: base.HelperCall) -> ProcessResult:
+        endpoint, session = self.access.endpoint(host), HelperSession(host, call, self.patience)
+        end = self._carry_session(endpoint, session, call.cancel)
+        if session.finished:
+            return session.outcome()
+        if call.cancel is not None and call.cancel.cancelled:
+            raise Cancelled(what=call.what)
+        if session.started:
+            raise HostLost(host=host, why=_why_lost(end, call))
+        raise HostUnreachable(host=host, why=self._why_not(endpoint, session, end))
 
-    def _why_not(self, target: Target, dialogue: Dialogue, end: End) -> str:
+    def _why_not(self, endpoint: SshEndpoint, session: HelperSession, end: ChannelExit) -> str:
         """Why nothing was started."""
         if end.code in (126, 127):
-            return target.no_python(self.python)
+            return endpoint.no_python(self.python)
         if end.code is not None:
-            return target.no_login(dialogue.said() or f"exit status {end.code}")
-        return end.why or target.no_login(f"no command started there within {self.patience:g} s")
+            return endpoint.no_login(session.said() or f"exit status {end.code}")
+        return end.why or endpoint.no_login(f"no command started there within {self.patience:g} s")
 
 
-def _why_lost(end: End, errand: base.Errand) -> str:
+def _why_lost(end: ChannelExit, call: base.HelperCall) -> str:
     if end.overdue:
-        return f"its helper did not answer within {errand.seconds + base.GIVE_UP_SECONDS:g} s"
+        return f"its helper did not answer within {call.seconds + base.GIVE_UP_SECONDS:g} s"
     if end.code is not None:
         how = "was killed" if end.code < 0 else f"ended with status {end.code}"
         return f"its helper {how} and said nothing"

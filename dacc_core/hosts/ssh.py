@@ -20,7 +20,7 @@ import asyncssh
 from ..config.load import REMOTE_PYTHON
 from ..sdk.context import CancelToken
 from .base import FAN_OUT
-from .remote import KEEPALIVE_COUNT, KEEPALIVE_SECONDS, Access, Dialogue, End, RemoteRunner, Target, remote_command
+from .remote import KEEPALIVE_COUNT, KEEPALIVE_SECONDS, ChannelExit, HelperSession, RemoteRunner, SshAccess, SshEndpoint, remote_command
 
 SESSIONS = 8
 """Commands that share a connection: sshd allows ten (MaxSessions), unless it was told otherwise."""
@@ -45,9 +45,9 @@ asyncssh.set_log_level("ERROR")  # it tells of every connection and channel
 class SshRunner(RemoteRunner):
     """Runs commands over connections that are kept open between them."""
 
-    def __init__(self, access: Access, *, fence_dir: str | os.PathLike[str], python: str = REMOTE_PYTHON) -> None:
+    def __init__(self, access: SshAccess, *, fence_dir: str | os.PathLike[str], python: str = REMOTE_PYTHON) -> None:
         super().__init__(access, fence_dir=fence_dir, python=python)
-        self.links = Links(remote_command(python), self.patience)
+        self.connections = ConnectionPool(remote_command(python), self.patience)
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -57,14 +57,14 @@ class SshRunner(RemoteRunner):
         with self._lock:
             loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
         if loop is not None and thread is not None:
-            asyncio.run_coroutine_threadsafe(self.links.close(), loop).result()
+            asyncio.run_coroutine_threadsafe(self.connections.close(), loop).result()
             asyncio.run_coroutine_threadsafe(loop.shutdown_default_executor(), loop).result()
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
             loop.close()
 
-    def _converse(self, target: Target, dialogue: Dialogue, cancel: CancelToken | None) -> End:
-        future = asyncio.run_coroutine_threadsafe(self.links.converse(target, dialogue), self._running_loop())
+    def _carry_session(self, endpoint: SshEndpoint, session: HelperSession, cancel: CancelToken | None) -> ChannelExit:
+        future = asyncio.run_coroutine_threadsafe(self.connections.carry(endpoint, session), self._running_loop())
 
         def stop() -> None:
             future.cancel()
@@ -74,7 +74,7 @@ class SshRunner(RemoteRunner):
         try:
             return future.result()
         except concurrent.futures.CancelledError:
-            return End()
+            return ChannelExit()
         finally:
             cancel.forget(stop)
 
@@ -89,13 +89,13 @@ class SshRunner(RemoteRunner):
             return self._loop
 
 
-class Link(asyncssh.SSHClient):
+class Connection(asyncssh.SSHClient):
     """A connection that is being opened or is open. ``room``: commands that may share it."""
 
-    def __init__(self, target: Target, room: int) -> None:
-        self.target = target
+    def __init__(self, endpoint: SshEndpoint, room: int) -> None:
+        self.endpoint = endpoint
         self.lost = False
-        self.opening = asyncio.ensure_future(connect(target, self))
+        self.opening = asyncio.ensure_future(connect(endpoint, self))
         self.opening.add_done_callback(_heard)
         self.room, self.users = room, 0
         self.idle: asyncio.TimerHandle | None = None
@@ -125,95 +125,95 @@ class Link(asyncssh.SSHClient):
             await connection.wait_closed()
 
 
-class Links:
+class ConnectionPool:
     """The connections of one runner. Everything here happens in its event loop."""
 
     def __init__(self, command: str, patience: float) -> None:
         self.idle_seconds = IDLE_SECONDS
         self.opened = 0
         self._command, self._patience = command, patience
-        self._links: dict[str, list[Link]] = {}
+        self._connections: dict[str, list[Connection]] = {}
 
     @property
     def hosts(self) -> tuple[str, ...]:
         """The hosts with connections."""
-        return tuple(self._links)
+        return tuple(self._connections)
 
-    async def converse(self, target: Target, dialogue: Dialogue) -> End:
-        """Carry a dialogue over a connection that is there, or else over a new one."""
-        with self._borrowed(target, SESSIONS) as link:
-            kept = link.open
+    async def carry(self, endpoint: SshEndpoint, session: HelperSession) -> ChannelExit:
+        """Carry a session over a connection that is there, or else over a new one."""
+        with self._borrowed(endpoint, SESSIONS) as connection:
+            kept = connection.open
             if kept:
-                dialogue.wait_for_start(REUSE_SECONDS)
-            end = await self._carry(link, dialogue)
-            full = link.open and link.users > 1
-            if dialogue.started or end.code is not None or not (kept or full):
+                session.wait_for_start(REUSE_SECONDS)
+            end = await self._carry(connection, session)
+            full = connection.open and connection.users > 1
+            if session.started or end.code is not None or not (kept or full):
                 return end
             # It was dead and nobody had noticed, or sshd allows fewer commands on it: nothing was started.
-            link.room = link.users - 1 if full and not end.overdue else 0
-        dialogue.wait_for_start(self._patience)
-        with self._borrowed(target, 1, anew=True) as link:
-            return await self._carry(link, dialogue)
+            connection.room = connection.users - 1 if full and not end.overdue else 0
+        session.wait_for_start(self._patience)
+        with self._borrowed(endpoint, 1, anew=True) as connection:
+            return await self._carry(connection, session)
 
     async def close(self) -> None:
         """End all connections."""
-        for link in [link for links in self._links.values() for link in links]:
-            await link.close()
-        self._links.clear()
+        for connection in [connection for connections in self._connections.values() for connection in connections]:
+            await connection.close()
+        self._connections.clear()
 
-    async def _carry(self, link: Link, dialogue: Dialogue) -> End:
-        session = _Session(dialogue, link.target.lost)
+    async def _carry(self, connection: Connection, session: HelperSession) -> ChannelExit:
+        channel = _Channel(session, connection.endpoint.lost)
         try:
-            async with asyncio.timeout_at(_loop_time(dialogue.until)):
-                connection = await asyncio.shield(link.opening)
+            async with asyncio.timeout_at(_loop_time(session.until)):
+                opened = await asyncio.shield(connection.opening)
                 # Not cut off by a timeout or a cancellation: a channel that opens later would stay for ever.
-                begun = connection.create_session(lambda: session, self._command, encoding=None, request_pty=False)
+                begun = opened.create_session(lambda: channel, self._command, encoding=None, request_pty=False)
                 opening = asyncio.ensure_future(begun)
                 opening.add_done_callback(_heard)
                 await asyncio.shield(opening)
-            return await session.end()
+            return await channel.end()
         except TimeoutError:
-            return End(overdue=True) if link.open else End(why=link.target.silent())
+            return ChannelExit(overdue=True) if connection.open else ChannelExit(why=connection.endpoint.silent())
         except (OSError, ValueError, asyncssh.Error) as error:
-            return End(why=explain(link.target, error))
+            return ChannelExit(why=explain(connection.endpoint, error))
         finally:
-            session.abandon()
+            channel.abandon()
 
     @contextmanager
-    def _borrowed(self, target: Target, room: int, *, anew: bool = False) -> Iterator[Link]:
-        links = self._links.setdefault(target.host, [])
-        link = None if anew else next((one for one in links if one.usable), None)
-        if link is None:
-            link = Link(target, room)
-            links.append(link)
+    def _borrowed(self, endpoint: SshEndpoint, room: int, *, anew: bool = False) -> Iterator[Connection]:
+        connections = self._connections.setdefault(endpoint.host, [])
+        connection = None if anew else next((kept for kept in connections if kept.usable), None)
+        if connection is None:
+            connection = Connection(endpoint, room)
+            connections.append(connection)
             self.opened += 1
-        if link.idle is not None:
-            link.idle.cancel()
-        link.users += 1
+        if connection.idle is not None:
+            connection.idle.cancel()
+        connection.users += 1
         try:
-            yield link
+            yield connection
         finally:
-            link.users -= 1
-            if not link.users:
-                wait = self.idle_seconds if link.open and link.room and len(self._links) <= KEPT else 0
-                link.idle = asyncio.get_running_loop().call_later(wait, self._drop, link)
+            connection.users -= 1
+            if not connection.users:
+                wait = self.idle_seconds if connection.open and connection.room and len(self._connections) <= KEPT else 0
+                connection.idle = asyncio.get_running_loop().call_later(wait, self._drop, connection)
 
-    def _drop(self, link: Link) -> None:
-        links = self._links.get(link.target.host, [])
-        if link.users or link not in links:
+    def _drop(self, connection: Connection) -> None:
+        connections = self._connections.get(connection.endpoint.host, [])
+        if connection.users or connection not in connections:
             return
-        links.remove(link)
-        if not links:
-            del self._links[link.target.host]
-        if link.open:
-            link.opening.result().close()
+        connections.remove(connection)
+        if not connections:
+            del self._connections[connection.endpoint.host]
+        if connection.open:
+            connection.opening.result().close()
 
 
-class _Session(asyncssh.SSHClientSession[bytes]):
-    """One command's channel, which feeds its dialogue."""
+class _Channel(asyncssh.SSHClientSession[bytes]):
+    """One command's channel, which feeds its session."""
 
-    def __init__(self, dialogue: Dialogue, lost: Callable[[str], str]) -> None:
-        self._dialogue = dialogue
+    def __init__(self, session: HelperSession, lost: Callable[[str], str]) -> None:
+        self._session = session
         self._lost = lost
         self._channel: asyncssh.SSHClientChannel[bytes] | None = None
         self._abandoned = False
@@ -223,19 +223,19 @@ class _Session(asyncssh.SSHClientSession[bytes]):
         self._closed = False
         self._fed = False
 
-    async def end(self) -> End:
+    async def end(self) -> ChannelExit:
         """How it ended, once it has or its time is over."""
-        while not (self._dialogue.finished or self._closed):
+        while not (self._session.finished or self._closed):
             try:
-                async with asyncio.timeout_at(_loop_time(self._dialogue.until)):
+                async with asyncio.timeout_at(_loop_time(self._session.until)):
                     await self._news.wait()
             except TimeoutError:
-                return End(self._code, overdue=self._code is None)
+                return ChannelExit(self._code, overdue=self._code is None)
             self._news.clear()
-        return End(self._code, self._why)
+        return ChannelExit(self._code, self._why)
 
     def abandon(self) -> None:
-        """Close the channel at once, or as soon as it opens; the dialogue, which may go on elsewhere, is fed no more."""
+        """Close the channel at once, or as soon as it opens; the session, which may go on elsewhere, is fed no more."""
         self._abandoned = True
         if self._channel is not None:
             self._channel.abort()
@@ -254,12 +254,12 @@ class _Session(asyncssh.SSHClientSession[bytes]):
         if self._abandoned:
             return
         if datatype == asyncssh.EXTENDED_DATA_STDERR:
-            self._dialogue.hear_error(data)
+            self._session.hear_error(data)
         else:
-            self._dialogue.hear(data)
-        if self._dialogue.stdin is not None and not self._fed:
-            self._feed(self._dialogue.stdin)
-        if self._dialogue.finished:
+            self._session.hear(data)
+        if self._session.stdin is not None and not self._fed:
+            self._feed(self._session.stdin)
+        if self._session.finished:
             self._news.set()
 
     def _feed(self, stdin: bytes) -> None:
@@ -277,7 +277,7 @@ class _Session(asyncssh.SSHClientSession[bytes]):
         """What was started there has ended; what it wrote may still be on its way."""
         self._code = status
         if not self._abandoned:
-            self._dialogue.end_within(LAST_SECONDS)
+            self._session.end_within(LAST_SECONDS)
             self._news.set()
 
     def exit_signal_received(self, signal: str, core_dumped: bool, msg: str, lang: str) -> None:
@@ -301,11 +301,11 @@ def _loop_time(monotonic: float) -> float:
     return asyncio.get_running_loop().time() + monotonic - time.monotonic()
 
 
-async def connect(target: Target, owner: asyncssh.SSHClient) -> asyncssh.SSHClientConnection:
+async def connect(endpoint: SshEndpoint, owner: asyncssh.SSHClient) -> asyncssh.SSHClientConnection:
     """A connection with a host whose key is known. Nothing but the settings counts: no configuration file, no agent, no password."""
-    access = target.access
+    access = endpoint.access
     return await asyncssh.connect(
-        target.address,
+        endpoint.address,
         access.port,
         client_factory=lambda: owner,
         config=None,
@@ -313,8 +313,8 @@ async def connect(target: Target, owner: asyncssh.SSHClient) -> asyncssh.SSHClie
         client_keys=[access.identity] if access.identity else (),
         agent_path=None,
         agent_forwarding=False,
-        host_key_alias=target.host,
-        known_hosts=lambda *_: trusted_keys(target),
+        host_key_alias=endpoint.host,
+        known_hosts=lambda *_: trusted_keys(endpoint),
         password_auth=False,
         kbdint_auth=False,
         host_based_auth=False,
@@ -326,14 +326,14 @@ async def connect(target: Target, owner: asyncssh.SSHClient) -> asyncssh.SSHClie
     )
 
 
-def trusted_keys(target: Target) -> tuple[Sequence[asyncssh.SSHKey], Sequence[asyncssh.SSHKey], Sequence[asyncssh.SSHKey]]:
+def trusted_keys(endpoint: SshEndpoint) -> tuple[Sequence[asyncssh.SSHKey], Sequence[asyncssh.SSHKey], Sequence[asyncssh.SSHKey]]:
     """The keys of a host, of authorities for it, and the revoked ones; by its name only, never by its address."""
-    lines = [line for file in key_files(target.access) for line in _read(file) if _may_name(line, target.host)]
-    host, authorities, revoked, *_ = asyncssh.import_known_hosts("\n".join(lines)).match(target.host, "", None)
+    lines = [line for file in key_files(endpoint.access) for line in _read(file) if _may_name(line, endpoint.host)]
+    host, authorities, revoked, *_ = asyncssh.import_known_hosts("\n".join(lines)).match(endpoint.host, "", None)
     return host, authorities, revoked
 
 
-def key_files(access: Access) -> list[str]:
+def key_files(access: SshAccess) -> list[str]:
     """The files that hold host keys: the configured one alone, else the system's and the user's, as for ssh."""
     home = pwd.getpwuid(os.geteuid()).pw_dir
     return [access.known_hosts] if access.known_hosts else [*_SYSTEM_KNOWN_HOSTS, f"{home}/.ssh/known_hosts", f"{home}/.ssh/known_hosts2"]
@@ -352,31 +352,31 @@ def _may_name(line: str, host: str) -> bool:
     return host in names.split(",") or any(mark in names for mark in "*?|@!")
 
 
-def explain(target: Target, error: Exception) -> str:
+def explain(endpoint: SshEndpoint, error: Exception) -> str:
     """Why a host could not be reached."""
     match error:
         case asyncssh.HostKeyNotVerifiable():
-            return _key_problem(target)
+            return _key_problem(endpoint)
         case asyncssh.PermissionDenied():
-            return target.denied()
+            return endpoint.denied()
         case TimeoutError():
-            return target.silent()
+            return endpoint.silent()
         case socket.gaierror():
-            return target.unknown_address()
+            return endpoint.unknown_address()
         case OSError() if error.errno == errno.ECONNREFUSED or f"[Errno {errno.ECONNREFUSED}]" in str(error):
-            return target.refused()
+            return endpoint.refused()
         case OSError(filename=str(name)):
             return f"{name} cannot be read: {error.strerror}"
         case asyncssh.KeyImportError() | asyncssh.KeyEncryptionError():
-            return target.bad_key()
-    return f"{target.place}: {reason(error)}"
+            return endpoint.bad_key()
+    return f"{endpoint.place}: {reason(error)}"
 
 
-def _key_problem(target: Target) -> str:
-    hosts, authorities, revoked = trusted_keys(target)
+def _key_problem(endpoint: SshEndpoint) -> str:
+    hosts, authorities, revoked = trusted_keys(endpoint)
     if revoked:
-        return target.revoked_key()
-    return target.changed_key() if hosts or authorities else target.unknown_key()
+        return endpoint.revoked_key()
+    return endpoint.changed_key() if hosts or authorities else endpoint.unknown_key()
 
 
 def reason(error: Exception) -> str:

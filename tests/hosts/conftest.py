@@ -16,7 +16,7 @@ import pytest
 from dacc_core.hosts import LocalRunner
 from dacc_core.hosts.base import HelperRunner
 from dacc_core.hosts.openssh import OpenSshRunner
-from dacc_core.hosts.remote import Access, RemoteRunner
+from dacc_core.hosts.remote import RemoteRunner, SshAccess
 from dacc_core.hosts.ssh import SshRunner
 
 from .sshd import PROGRAM, Sshd
@@ -54,7 +54,7 @@ def make_remote(tmp_path: Path) -> Iterator[MakeRemote]:
     """A runner over ssh of a kind, with the folder of fences that all runners of a test share."""
     made: list[SshRunner] = []
 
-    def make(kind: str, access: Access, **options: str) -> RemoteRunner:
+    def make(kind: str, access: SshAccess, **options: str) -> RemoteRunner:
         options = {"python": sys.executable, "fence_dir": str(tmp_path / "fences"), **options}
         if kind == "openssh":
             return OpenSshRunner(access, **options)

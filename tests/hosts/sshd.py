@@ -11,7 +11,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from dacc_core.hosts.remote import Access
+from dacc_core.hosts.remote import SshAccess
 
 PROGRAM = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
 ADDRESS = "127.0.0.1"
@@ -87,7 +87,7 @@ class Sshd:
         for pid in self.connections():
             os.kill(pid, number)
 
-    def access(self, **changes: object) -> Access:
+    def access(self, **changes: object) -> SshAccess:
         """How to reach it: every name of :data:`NAMES` is this machine."""
         usual = {
             "addresses": dict.fromkeys(NAMES, ADDRESS),
@@ -96,7 +96,7 @@ class Sshd:
             "identity": str(self.identity),
             "known_hosts": str(self.known_hosts),
         }
-        return Access(**{**usual, **changes})  # type: ignore[arg-type]
+        return SshAccess(**{**usual, **changes})  # type: ignore[arg-type]
 
 
 def newer_options(directory: Path) -> str:

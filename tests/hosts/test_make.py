@@ -14,7 +14,7 @@ from dacc_core.errors import BadConfig
 from dacc_core.hosts import LocalRunner
 from dacc_core.hosts.factory import runner_for
 from dacc_core.hosts.openssh import OpenSshRunner
-from dacc_core.hosts.remote import Access, RemoteRunner, access_of
+from dacc_core.hosts.remote import RemoteRunner, SshAccess, access_of
 from dacc_core.hosts.ssh import SshRunner
 
 
@@ -50,7 +50,7 @@ def test_ssh_runners_know_how_hosts_are_reached(place: Path, name: str, kind: ty
     runner = made(f"runner: {name}, {settings}, identity: {place}/key, known_hosts: {place}/known, fence_dir: /f")
     assert type(runner) is kind
     addresses = {"c1": "%h-ib", "c2": "%h-ib", "d": "%h-ib", "x": "10.0.0.7"}
-    assert runner.access == Access(addresses, 2222, "dacc", f"{place}/key", f"{place}/known", 3.0)
+    assert runner.access == SshAccess(addresses, 2222, "dacc", f"{place}/key", f"{place}/known", 3.0)
     assert runner.python == "/usr/bin/python3"
 
 
@@ -58,14 +58,14 @@ def test_a_configuration_file_of_ssh_is_for_the_program(place: Path) -> None:
     (place / "config").touch()
     runner = made(f"runner: openssh, ssh_config: {place}/config")
     assert isinstance(runner, OpenSshRunner)
-    assert runner._command(runner.access.target("c1"))[:3] == ["ssh", "-F", f"{place}/config"]
+    assert runner._command(runner.access.endpoint("c1"))[:3] == ["ssh", "-F", f"{place}/config"]
 
 
 def test_the_guides_example_is_right() -> None:
     guide = (Path(__file__).parents[2] / "docs/guides/install.md").read_text("utf-8")
     (example,) = re.findall(r"^```yaml hosts\n(.*?)^```", guide, re.MULTILINE | re.DOTALL)
     access = access_of(parse_text(example, "dacc.yaml").hosts)
-    assert [access.target(host).address for host in ("c1", "c64", "dac1")] == ["c1-ib", "c64-ib", "dac1"]
+    assert [access.endpoint(host).address for host in ("c1", "c64", "dac1")] == ["c1-ib", "c64-ib", "dac1"]
 
 
 @pytest.mark.parametrize("name", ["identity", "known_hosts", "ssh_config"])

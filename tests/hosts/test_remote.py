@@ -22,7 +22,7 @@ from dacc_core.errors import Cancelled, HostLost, HostUnreachable
 from dacc_core.hosts import base, ssh
 from dacc_core.hosts.on_host import fence
 from dacc_core.hosts.openssh import OpenSshRunner
-from dacc_core.hosts.remote import BOOTSTRAP, Access, Dialogue, RemoteRunner, helper_program, remote_command
+from dacc_core.hosts.remote import BOOTSTRAP, HelperSession, RemoteRunner, SshAccess, helper_program, remote_command
 from dacc_core.sdk import CancelToken, Command, CommandResult
 
 from .conftest import MakeRemote, Wait
@@ -172,8 +172,8 @@ def test_what_was_never_started_leaves_nothing_unsure(kind: str, sshd: Sshd, mak
 
 
 def test_an_address_that_nobody_knows_is_named() -> None:
-    target = Access().target("c1")
-    assert "c1 is not known" in ssh.explain(target, socket.gaierror(-2, "Name or service not known"))
+    endpoint = SshAccess().endpoint("c1")
+    assert "c1 is not known" in ssh.explain(endpoint, socket.gaierror(-2, "Name or service not known"))
 
 
 def test_an_identity_that_cannot_be_read_is_named(pooled: ssh.SshRunner, sshd: Sshd, make_remote: MakeRemote) -> None:
@@ -297,10 +297,10 @@ def test_login_shells_of_all_kinds_can_read_the_command_line(shell: str) -> None
 
 def payload(*words: str) -> bytes:
     """What is sent for a call of the helper."""
-    dialogue = Dialogue("h1", base.Errand(words, "", 9.0), 9.0)
-    dialogue.hear(b"dacc_ready\n")
-    assert dialogue.stdin is not None
-    return dialogue.stdin
+    session = HelperSession("h1", base.HelperCall(words, "", 9.0), 9.0)
+    session.hear(b"dacc_ready\n")
+    assert session.stdin is not None
+    return session.stdin
 
 
 @pytest.mark.parametrize("missing", [1, 2, 30, 400, 5000, 10_000])
@@ -345,27 +345,27 @@ def test_64_hosts_at_once(remote: RemoteRunner) -> None:
     [("%h", "c1"), ("%h-ib", "c1-ib"), ("10.0.0.1", "10.0.0.1"), ("fe80::1%%eth0", "fe80::1%eth0"), ("%%h.%h", "%h.c1")],
 )
 def test_an_address_is_made_from_the_hosts_name(pattern: str, address: str) -> None:
-    assert Access(addresses={"c1": pattern}).target("c1").address == address
+    assert SshAccess(addresses={"c1": pattern}).endpoint("c1").address == address
 
 
 def test_a_host_without_an_address_is_reached_by_its_name() -> None:
-    assert Access(addresses={"c1": "x"}).target("c2").address == "c2"
+    assert SshAccess(addresses={"c1": "x"}).endpoint("c2").address == "c2"
 
 
 def test_the_end_of_a_stream_is_seen_in_pieces_and_holds_nothing_else_back() -> None:
     heard: list[bytes] = []
-    dialogue = Dialogue("h1", base.Errand(["run"], "", 9.0, on_output=heard.append), 9.0)
-    dialogue.hear(b"Welcome\ndacc_re")
-    dialogue.hear(b"ady\n")
-    mark = ends_of(dialogue)
+    session = HelperSession("h1", base.HelperCall(["run"], "", 9.0, on_output=heard.append), 9.0)
+    session.hear(b"Welcome\ndacc_re")
+    session.hear(b"ady\n")
+    mark = ends_of(session)
     for byte in b"one\x1edacc-end no" + mark:
-        dialogue.hear(bytes([byte]))
-    dialogue.hear_error(b"err" + mark)
-    assert not dialogue.finished
-    dialogue.hear_error(b" 7\n")
-    assert dialogue.finished
-    assert dialogue.outcome().returncode == 7
-    assert (b"".join(heard), dialogue.stdout, dialogue.stderr) == (b"one\x1edacc-end no", b"one\x1edacc-end no", b"err")
+        session.hear(bytes([byte]))
+    session.hear_error(b"err" + mark)
+    assert not session.finished
+    session.hear_error(b" 7\n")
+    assert session.finished
+    assert session.outcome().returncode == 7
+    assert (b"".join(heard), session.stdout, session.stderr) == (b"one\x1edacc-end no", b"one\x1edacc-end no", b"err")
 
 
 NO_STATUS = [b" nonsense\n", b" \n", b"\n", b" 1e9\n", b" 12345\n", b" 7", b" -1\n", b" 7 7\n", b"\xff" * 65, b"9" * 5_000_000]
@@ -374,22 +374,22 @@ NO_STATUS = [b" nonsense\n", b" \n", b"\n", b" 1e9\n", b" 12345\n", b" 7", b" -1
 @pytest.mark.parametrize("after", NO_STATUS, ids=lambda after: repr(after[:12]))
 def test_a_host_that_ends_a_call_in_no_way_that_our_helper_does_is_lost(after: bytes) -> None:
     """Whoever has taken a node over answers what he likes; a fence that never came to an answer hung its session for ever."""
-    dialogue = Dialogue("h1", base.Errand(["fence"], "", 9.0), 9.0)
-    dialogue.hear(b"dacc_ready\n")
-    mark = ends_of(dialogue)
-    dialogue.hear(mark)
-    dialogue.hear_error(mark)
+    session = HelperSession("h1", base.HelperCall(["fence"], "", 9.0), 9.0)
+    session.hear(b"dacc_ready\n")
+    mark = ends_of(session)
+    session.hear(mark)
+    session.hear_error(mark)
     for start in range(0, len(after), 65536):
-        dialogue.hear_error(after[start : start + 65536])
+        session.hear_error(after[start : start + 65536])
     with pytest.raises(HostLost, match="host h1 was lost"):
-        dialogue.outcome()
-    assert dialogue.finished == (b"\n" in after or len(after) > 64)
+        session.outcome()
+    assert session.finished == (b"\n" in after or len(after) > 64)
 
 
-def ends_of(dialogue: Dialogue) -> bytes:
+def ends_of(session: HelperSession) -> bytes:
     """The mark that the helper was told to end both streams with."""
-    assert dialogue.stdin is not None
-    words = dialogue.stdin.split(b"\0")
+    assert session.stdin is not None
+    words = session.stdin.split(b"\0")
     return b"\x1edacc-end " + words[words.index(b"--attached") + 1]
 
 
@@ -407,8 +407,8 @@ def options(words: list[str]) -> dict[str, str]:
 
 
 def test_ssh_is_told_to_check_keys_and_to_forward_nothing(tmp_path: Path) -> None:
-    runner = OpenSshRunner(Access(known_hosts="/k", identity="/i"), fence_dir=tmp_path)
-    words = runner._command(Access().target("c1"))
+    runner = OpenSshRunner(SshAccess(known_hosts="/k", identity="/i"), fence_dir=tmp_path)
+    words = runner._command(SshAccess().endpoint("c1"))
     wanted = {"BatchMode": "yes", "StrictHostKeyChecking": "yes", "HostKeyAlias": "c1", "ForwardAgent": "no", "ForwardX11": "no"}
     wanted |= {"RequestTTY": "no", "UserKnownHostsFile": '"/k"', "GlobalKnownHostsFile": "/dev/null", "IdentitiesOnly": "yes"}
     assert wanted.items() <= options(words).items()
@@ -439,12 +439,12 @@ def test_a_configuration_file_of_ssh_can_say_how_to_get_to_a_host(sshd: Sshd, ma
 def test_a_connection_is_used_again(pooled: ssh.SshRunner) -> None:
     for _ in range(3):
         assert pooled.run(["a"], Command(["true"]))["a"].ok
-    assert pooled.links.opened == 1
+    assert pooled.connections.opened == 1
 
 
 def test_hosts_share_no_connection(pooled: ssh.SshRunner) -> None:
     pooled.run(["a", "b"], Command(["true"]))
-    assert pooled.links.opened == 2
+    assert pooled.connections.opened == 2
 
 
 def at_once(number: int, call: Callable[[], object]) -> None:
@@ -459,14 +459,14 @@ def test_many_commands_on_one_host_share_few_connections(pooled: ssh.SshRunner) 
     results: list[bool] = []
     at_once(20, lambda: results.append(pooled.run(["a"], Command(["sleep", "0.2"]))["a"].ok))
     assert results == [True] * 20
-    assert pooled.links.opened <= 20 // ssh.SESSIONS + 1
+    assert pooled.connections.opened <= 20 // ssh.SESSIONS + 1
 
 
 def test_a_connection_that_died_meanwhile_is_replaced(pooled: ssh.SshRunner, sshd: Sshd) -> None:
     assert pooled.run(["a"], Command(["true"]))["a"].ok
     sshd.signal_connections()
     assert pooled.run(["a"], Command(["true"]))["a"].ok
-    assert pooled.links.opened == 2
+    assert pooled.connections.opened == 2
 
 
 def test_a_connection_that_is_dead_and_looks_alive_is_replaced(
@@ -481,7 +481,7 @@ def test_a_connection_that_is_dead_and_looks_alive_is_replaced(
     finally:
         for pid in stopped:
             os.kill(pid, signal.SIGKILL)
-    assert pooled.links.opened == 2
+    assert pooled.connections.opened == 2
 
 
 def test_what_becomes_of_a_connection_that_was_given_up_is_not_logged(
@@ -517,11 +517,11 @@ def test_a_host_that_went_away_is_tried_anew_once_and_reported(pooled: ssh.SshRu
 
 
 def test_an_idle_connection_is_closed(pooled: ssh.SshRunner, sshd: Sshd, wait_until: Wait) -> None:
-    pooled.links.idle_seconds = 0.1
+    pooled.connections.idle_seconds = 0.1
     assert pooled.run(["a"], Command(["true"]))["a"].ok
     wait_until(lambda: not sshd.connections())
     assert pooled.run(["a"], Command(["true"]))["a"].ok
-    assert pooled.links.opened == 2
+    assert pooled.connections.opened == 2
 
 
 def test_of_very_many_hosts_not_all_connections_are_kept(
@@ -529,7 +529,7 @@ def test_of_very_many_hosts_not_all_connections_are_kept(
 ) -> None:
     monkeypatch.setattr(ssh, "KEPT", 4)
     assert all(result.ok for result in pooled.run([f"h{number}" for number in range(12)], Command(["true"])).values())
-    wait_until(lambda: len(pooled.links.hosts) <= 4)
+    wait_until(lambda: len(pooled.connections.hosts) <= 4)
 
 
 def test_a_host_that_allows_fewer_commands_on_a_connection_gets_more_connections(

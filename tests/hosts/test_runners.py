@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from dacc_core.errors import BadName, Cancelled, HostLost, HostUnreachable, Unavailable
-from dacc_core.hosts.base import Errand, HelperRunner, fan_out
-from dacc_core.hosts.process import MAX_OUTPUT, Outcome
+from dacc_core.hosts.base import HelperCall, HelperRunner, fan_out
+from dacc_core.hosts.process import MAX_OUTPUT, ProcessResult
 from dacc_core.sdk import CancelToken, Command
 
 from .conftest import Wait
@@ -245,10 +245,10 @@ def test_output_and_errors_come_byte_by_byte_as_they_were_written(runner: Helper
 class Broken(HelperRunner):
     """A runner that meets a defect of ours, or an answer that it does not understand, at one of its hosts."""
 
-    def _reach(self, host: str, errand: Errand) -> Outcome:
+    def _reach(self, host: str, call: HelperCall) -> ProcessResult:
         if host == "b":
             raise ValueError("invalid literal \x1b[31m for int()")
-        return Outcome(0, b"fine\n", b"")
+        return ProcessResult(0, b"fine\n", b"")
 
 
 def test_a_defect_in_reaching_one_host_is_the_loss_of_that_host_alone(tmp_path: Path) -> None:

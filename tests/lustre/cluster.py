@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
-from dacc_core.hosts.remote import Access
+from dacc_core.hosts.remote import SshAccess
 from dacc_core.hosts.ssh import SshRunner
 
 from .installation import install, make_brick, remove_loop
@@ -127,7 +127,7 @@ class LustreCluster:
         """dacc's own runner over ssh, from the switch's network. It is closed with the cluster."""
         addresses = {host: machine.address for host, machine in self.machines.items()}
         ssh = self.directory / "ssh"
-        access = Access(addresses=addresses, identity=f"{ssh}/identity", known_hosts=f"{ssh}/known_hosts", connect_timeout=10)
+        access = SshAccess(addresses=addresses, identity=f"{ssh}/identity", known_hosts=f"{ssh}/known_hosts", connect_timeout=10)
         runner = self.switch.runner(access, fence_dir="/run/dacc/fence", python="/usr/bin/python3")
         self._runners.append(runner)
         return runner

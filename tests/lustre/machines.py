@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from dacc_core.hosts.remote import Access
+from dacc_core.hosts.remote import SshAccess
 from dacc_core.hosts.ssh import SshRunner
 
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
@@ -129,7 +129,7 @@ class Switch:
     def _ip(self, lines: str) -> None:
         subprocess.run(["nsenter", "-t", str(self.pid), "-n", "ip", "-batch", "-"], input=lines.encode(), check=True)
 
-    def runner(self, access: Access, *, fence_dir: str, python: str) -> SshRunner:
+    def runner(self, access: SshAccess, *, fence_dir: str, python: str) -> SshRunner:
         """A runner whose connections come from the switch."""
         return _RunnerInside(self.pid, access, fence_dir=fence_dir, python=python)
 
@@ -142,7 +142,7 @@ class Switch:
 class _RunnerInside(SshRunner):
     """A runner whose thread, and no other of this process, is in another network."""
 
-    def __init__(self, pid: int, access: Access, *, fence_dir: str, python: str) -> None:
+    def __init__(self, pid: int, access: SshAccess, *, fence_dir: str, python: str) -> None:
         super().__init__(access, fence_dir=fence_dir, python=python)
 
         async def go() -> None:
