@@ -1,4 +1,4 @@
-"""What all host runners share: the protocol of fencing, the fan-out, and the helper that runs commands on every host."""
+"""What all host runners share: the protocol of fencing, and the helper that runs commands on every host."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import os
 import re
 import shlex
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -17,11 +16,9 @@ from ..errors import BadName, Busy, Cancelled, DaccError, HostLost, HostUnreacha
 from ..names import clean_text
 from ..sdk.context import CancelToken
 from ..sdk.hosts import Command, CommandResult, HostRunner
+from .engine import ENGINE, fan_out
 from .on_host import fence as on_host
 from .process import ProcessResult
-
-FAN_OUT = 64
-"""Commands that one call runs at once."""
 
 HELPER = Path(on_host.__file__)
 """The program that runs commands inside a fence; it needs nothing but a Python interpreter."""
@@ -116,7 +113,7 @@ class HelperRunner(ABC):
         return self._python
 
     @abstractmethod
-    def _reach(self, host: str, call: HelperCall) -> ProcessResult:
+    async def _reach(self, host: str, call: HelperCall) -> ProcessResult:
         """Run the helper on a host to its end. Raises DaccError when that cannot be known to have happened."""
 
     def _prefix(self, host: str) -> list[str]:
@@ -135,44 +132,28 @@ class HelperRunner(ABC):
     def fence(self, hosts: Sequence[str], key: str, generation: int) -> dict[str, DaccError | None]:
         """Raise the generation on each host and see older commands gone; see :class:`FencingRunner`."""
 
-        def one(host: str) -> DaccError | None:
-            try:
-                check_host_name(host)
-                self._prefix(host)
-                words = ["fence", *helper_options(self._directory(host), key, generation)]
-                outcome = self._surely_reach(host, HelperCall(words, f"fence on {host}", _FENCE_SECONDS))
-            except DaccError as error:
-                return error
-            return read_fence(host, CommandResult(host, outcome.returncode, outcome.stdout, outcome.stderr))
+        async def raise_fence(host: str) -> DaccError | None:
+            check_host_name(host)
+            self._prefix(host)
+            words = ["fence", *helper_options(self._directory(host), key, generation)]
+            ended = await self._reach(host, HelperCall(words, f"fence on {host}", _FENCE_SECONDS))
+            return read_fence(host, CommandResult(host, ended.returncode, ended.stdout, ended.stderr))
 
-        return fan_out(hosts, one)
+        return on_each(hosts, raise_fence, lambda _, error: error)
 
     def _run(self, hosts: Sequence[str], command: Command, fence: HostFence | None) -> dict[str, HelperReply]:
+        argvs = {host: command.for_host(host) for host in hosts}  # here, since it is the caller's own code
         seconds = min(command.timeout, MAX_TIMEOUT)
         cancel = fence.cancel if fence else None
 
-        def one(host: str) -> HelperReply:
-            words = command.for_host(host)
-            what = f"{shlex.quote(words[0])} on {host}"
-            try:
-                call = HelperCall(self._words(host, words, fence, seconds), what, seconds, command.stdin, cancel, command.on_output)
-                if cancel is not None:
-                    cancel.check(what)
-                return read_run(host, what, self._surely_reach(host, call))
-            except DaccError as error:
-                return HelperReply(failed(host, error), unsure=isinstance(error, HostLost | Cancelled))
+        async def run_on(host: str) -> HelperReply:
+            what = f"{shlex.quote(argvs[host][0])} on {host}"
+            call = HelperCall(self._words(host, argvs[host], fence, seconds), what, seconds, command.stdin, cancel, command.on_output)
+            if cancel is not None:
+                cancel.check(what)
+            return read_run(host, what, await self._reach(host, call))
 
-        return fan_out(hosts, one)
-
-    def _surely_reach(self, host: str, call: HelperCall) -> ProcessResult:
-        """:meth:`_reach`, with every defect as the loss of this host: no answer of one may cost the others theirs."""
-        try:
-            return self._reach(host, call)
-        except DaccError:
-            raise
-        except Exception as error:
-            log.exception("a host could not be asked", extra={"host": host, "what": call.what})
-            raise HostLost(host=host, why=clean_text(f"{type(error).__name__}: {error}")) from error
+        return on_each(hosts, run_on, failed_reply)
 
     def _words(self, host: str, argv: Sequence[str], fence: HostFence | None, seconds: float) -> list[str]:
         """The helper's arguments for a command."""
@@ -205,13 +186,27 @@ class _Fenced:
         return {host: reply.result for host, reply in replies.items()}
 
 
-def fan_out(hosts: Sequence[str], function: Callable[[str], _T], width: int = FAN_OUT) -> dict[str, _T]:
-    """``function`` of every host (each once, in order), at most ``width`` at a time."""
-    names = list(dict.fromkeys(hosts))
-    if len(names) < 2:
-        return {name: function(name) for name in names}
-    with ThreadPoolExecutor(min(width, len(names)), "dacc-hosts") as pool:
-        return dict(zip(names, pool.map(function, names), strict=True))
+def on_each(hosts: Sequence[str], work: Callable[[str], Awaitable[_T]], failure: Callable[[str, DaccError], _T]) -> dict[str, _T]:
+    """What the work comes to on each host, or what ``failure`` makes of the error there.
+
+    Every defect is the loss of its host: no answer of one may cost the others theirs.
+    """
+
+    async def surely(host: str) -> _T:
+        try:
+            return await work(host)
+        except DaccError as error:
+            return failure(host, error)
+        except Exception as error:
+            log.exception("no command could be run on a host", extra={"host": host})
+            return failure(host, HostLost(host=host, why=clean_text(f"{type(error).__name__}: {error}")))
+
+    if not hosts:
+        return {}
+    try:
+        return ENGINE.run(lambda: fan_out(hosts, surely))
+    except Unavailable as error:  # there is no engine: nothing has begun
+        return {host: failure(host, error) for host in hosts}
 
 
 def check_host_name(host: str) -> None:
@@ -270,6 +265,11 @@ def read_fence(host: str, result: CommandResult) -> DaccError | None:
     if result.returncode == on_host.STUCK:
         return Busy(why=f"host {host} could not be fenced: {words}")
     return HostUnreachable(host=host, why=f"fencing failed: {words or result.why()}")
+
+
+def failed_reply(host: str, error: DaccError) -> HelperReply:
+    """The reply of a host on which the helper did not end a command."""
+    return HelperReply(failed(host, error), unsure=isinstance(error, HostLost | Cancelled))
 
 
 def failed(host: str, error: DaccError) -> CommandResult:

@@ -41,11 +41,11 @@ class LocalRunner(base.HelperRunner):
             raise HostUnreachable(host=host, why=f"it has no mount namespace at {path}")
         return ["nsenter", f"--mount={path}", "--"]
 
-    def _reach(self, host: str, call: base.HelperCall) -> ProcessResult:
+    async def _reach(self, host: str, call: base.HelperCall) -> ProcessResult:
         command = [self.python, "-I", "-S", "-c", _START, str(base.HELPER.parent), *call.words]
         streams = Streams(call.stdin, call.seconds + base.GIVE_UP_SECONDS, call.on_output)
         try:
-            outcome = run_process(command, streams, environment=command_environment(), cancel=call.cancel)
+            outcome = await run_process(command, streams, environment=command_environment(), cancel=call.cancel)
         except OSError as error:
             raise HostUnreachable(host=host, why=f"{command[0]} cannot start: {error}") from error
         if outcome.returncode < 0 and not outcome.overdue and call.cancel is not None and call.cancel.cancelled:

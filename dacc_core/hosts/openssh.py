@@ -62,9 +62,9 @@ class OpenSshRunner(RemoteRunner):
         super().__init__(access, fence_dir=fence_dir, python=python)
         self._config = ssh_config
 
-    def _carry_session(self, endpoint: SshEndpoint, session: HelperSession, cancel: CancelToken | None) -> ChannelExit:
+    async def _carry_session(self, endpoint: SshEndpoint, session: HelperSession, cancel: CancelToken | None) -> ChannelExit:
         try:
-            outcome = run_process(self._command(endpoint), session, environment=command_environment(), cancel=cancel)
+            outcome = await run_process(self._command(endpoint), session, environment=command_environment(), cancel=cancel)
         except OSError as error:
             raise HostUnreachable(host=endpoint.host, why=f"{PROGRAM} cannot start: {error}") from error
         if outcome.overdue:

@@ -1,10 +1,11 @@
-"""One local child process: feed it, read it with bounds, stop it."""
+"""One local child process in the engine's loop: feed it, read it with bounds, stop it."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
-import selectors
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import IO
 
 from ..sdk.context import CancelToken
+from .engine import loop_time
 
 MAX_OUTPUT = 1024 * 1024
 """Bytes kept of each stream; the rest is read and dropped, so that the command never blocks on us."""
@@ -20,7 +22,11 @@ log = logging.getLogger("dacc.hosts")
 _POLL_SECONDS = 0.1
 _LINGER_SECONDS = 0.25
 """How long a process may take to end by itself when nothing more is expected of it."""
+_KILL_SECONDS = 5.0
+"""How long a process that was killed is waited for: one in a device's hands does not end."""
 _CHUNK = 65536
+_MOST_IN_A_PIPE = 2 * 1024 * 1024
+"""More than a pipe holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +91,7 @@ class Streams:
         try:
             if chunk and self._on_output is not None:
                 self._on_output(chunk)
-        except Exception:  # a listener's defect is not the connection's, which others may share
+        except BaseException:  # a listener's defect is not the engine's, which serves all hosts
             log.exception("a listener to a command's output failed")
             self._on_output = None
 
@@ -98,85 +104,150 @@ class Streams:
         self._tail = _Tail()
 
 
-class _Pump:
-    """Moves bytes between streams and one process without ever blocking on it."""
+class _Child:
+    """A child process and its streams, in the engine's loop. ``news`` is set when something has changed that a wait depends on."""
 
     def __init__(self, process: subprocess.Popen[bytes], streams: Streams) -> None:
         self.process = process
+        self.news = asyncio.Event()
         self._streams = streams
+        self._loop = asyncio.get_running_loop()
         self._rest: memoryview | None = None
-        self._selector = selectors.DefaultSelector()
-        for stream in (process.stdout, process.stderr):
-            self._register(stream, selectors.EVENT_READ)
+        self._defect: Exception | None = None
+        self._outputs: dict[IO[bytes], Callable[[bytes], None]] = {}
+        for stream, take in ((process.stdout, streams.hear), (process.stderr, streams.hear_error)):
+            if stream is not None:
+                self._outputs[stream] = take
+                os.set_blocking(stream.fileno(), False)
+                self._loop.add_reader(stream.fileno(), self._read, stream)
+        self._pidfd = self._watch()
+        self._begin_stdin()
 
-    def _register(self, stream: IO[bytes] | None, event: int) -> None:
-        if stream is not None:
-            os.set_blocking(stream.fileno(), False)
-            self._selector.register(stream, event)
+    @property
+    def ended(self) -> bool:
+        """Whether the process has ended."""
+        return self.process.returncode is not None
 
-    def run(self) -> bool:
-        """Pump until the process has ended or nothing more is expected; False when it did not end in time."""
-        with self._selector:
-            while self._selector.get_map() and not self._streams.finished:
-                self._begin_stdin()
-                # A daemon that the command left behind may hold the streams open: what counts is the process itself.
-                ended = self.process.poll() is not None
-                ready = self._selector.select(0 if ended else _POLL_SECONDS)
-                for key, _ in ready:
-                    self._move(key.fileobj)  # type: ignore[arg-type]
-                if ended and not ready:
+    async def carry(self) -> bool:
+        """Move bytes until the process has ended or nothing more is expected; False when it did not end in time."""
+        while not self.ended and not self._streams.finished:
+            try:
+                async with asyncio.timeout_at(loop_time(self._streams.until)):
+                    await self.news.wait()
+            except TimeoutError:
+                return self.ended
+            self.news.clear()
+            if self._defect is not None:
+                raise self._defect
+        # A daemon that the command left behind may hold the streams open: what counts is the process itself.
+        self._drain()
+        return await self.wait(min(self._streams.until, time.monotonic() + _LINGER_SECONDS))
+
+    async def wait(self, until: float) -> bool:
+        """Wait for the process's end; whether it has come."""
+        while not self.ended:
+            try:
+                async with asyncio.timeout_at(loop_time(until)):
+                    await self.news.wait()
+            except TimeoutError:
+                return self.ended
+            self.news.clear()
+        return True
+
+    def close(self) -> None:
+        """Let go of its streams. The process is waited for until it ends, whoever has given it up."""
+        for stream in list(self._outputs):
+            self._close_output(stream)
+        self._close_stdin()
+
+    # --- its end ---
+
+    def _watch(self) -> int | None:
+        try:
+            descriptor = os.pidfd_open(self.process.pid)
+        except OSError:  # a kernel before 5.3, or no descriptor is left
+            self._loop.call_later(_POLL_SECONDS, self._see_end)
+            return None
+        self._loop.add_reader(descriptor, self._see_end)
+        return descriptor
+
+    def _see_end(self) -> None:
+        if self.process.poll() is not None:
+            if self._pidfd is not None:
+                self._loop.remove_reader(self._pidfd)
+                os.close(self._pidfd)
+            self.news.set()
+        elif self._pidfd is None:
+            self._loop.call_later(_POLL_SECONDS, self._see_end)
+
+    # --- its streams ---
+
+    def _read(self, stream: IO[bytes]) -> bool:
+        """Take a piece of output; whether there was any."""
+        try:
+            chunk = os.read(stream.fileno(), _CHUNK)
+        except BlockingIOError:
+            return False
+        if not chunk:
+            self._close_output(stream)
+            return False
+        try:
+            self._outputs[stream](chunk)
+            self._begin_stdin()
+        except Exception as error:  # for whoever waits; the loop would only log it
+            self._defect = error
+        if self._streams.finished or self._defect:
+            self.news.set()
+        return True
+
+    def _drain(self) -> None:
+        """Take what was written before the end. A daemon that writes on does not keep us here: a pipe holds no more than this."""
+        for stream in list(self._outputs):
+            for _ in range(_MOST_IN_A_PIPE // _CHUNK):
+                if self._streams.finished or not self._read(stream):
                     break
-                if not ended and time.monotonic() > self._streams.until:
-                    return False
-        return self._wait(self._streams.until)
+
+    def _close_output(self, stream: IO[bytes]) -> None:
+        del self._outputs[stream]
+        self._loop.remove_reader(stream.fileno())
+        stream.close()
 
     def _begin_stdin(self) -> None:
         if self._rest is None and self._streams.stdin is not None:
             self._rest = memoryview(self._streams.stdin)
-            self._register(self.process.stdin, selectors.EVENT_WRITE)
+            self.news.set()  # another time limit may hold now
+            if self.process.stdin is not None:
+                os.set_blocking(self.process.stdin.fileno(), False)
+                self._loop.add_writer(self.process.stdin.fileno(), self._write)
 
-    def _wait(self, deadline: float) -> bool:
-        left = max(0.0, deadline - time.monotonic())
+    def _write(self) -> None:
+        stream, rest = self.process.stdin, self._rest
+        if stream is None or rest is None:
+            return
         try:
-            self.process.wait(min(left, _LINGER_SECONDS) if self._streams.finished else left)
-        except subprocess.TimeoutExpired:
-            return False
-        return True
-
-    def _move(self, stream: IO[bytes]) -> None:
-        try:
-            done = self._write(stream) if stream is self.process.stdin else self._read(stream)
+            self._rest = rest[os.write(stream.fileno(), rest[:_CHUNK]) :]
         except BlockingIOError:
             return
         except BrokenPipeError:
-            done = True
-        if done:
-            self._selector.unregister(stream)
-            if stream is self.process.stdin:
-                stream.close()
+            self._close_stdin()
+        if not self._rest:
+            self._close_stdin()
 
-    def _write(self, stream: IO[bytes]) -> bool:
-        rest = self._rest or memoryview(b"")
-        self._rest = rest[os.write(stream.fileno(), rest[:_CHUNK]) :]
-        return not self._rest
-
-    def _read(self, stream: IO[bytes]) -> bool:
-        chunk = os.read(stream.fileno(), _CHUNK)
-        if stream is self.process.stderr:
-            self._streams.hear_error(chunk)
-        else:
-            self._streams.hear(chunk)
-        return not chunk
+    def _close_stdin(self) -> None:
+        stream = self.process.stdin
+        if stream is not None and not stream.closed:
+            self._loop.remove_writer(stream.fileno())
+            stream.close()
 
 
-def run_process(
+async def run_process(
     argv: Sequence[str], streams: Streams, *, environment: Mapping[str, str], cancel: CancelToken | None = None
 ) -> ProcessResult:
     """Run one command to its end, in a session of its own, without a shell.
 
     When ``cancel`` is set it gets a SIGTERM; after the time of ``streams`` a SIGKILL. Raises OSError when it cannot start.
     """
-    with subprocess.Popen(
+    process = subprocess.Popen(  # it takes a millisecond, and a thread would not shorten it: the interpreter is locked meanwhile
         argv,
         stdin=subprocess.DEVNULL if streams.stdin == b"" else subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -186,16 +257,19 @@ def run_process(
         cwd="/",
         umask=0o022,
         start_new_session=True,
-    ) as process:
-        pump = _Pump(process, streams)
-        in_time = False
-        try:
-            if cancel is not None:
-                cancel.on_cancel(process.terminate)
-            in_time = pump.run()
-        finally:
-            if cancel is not None:
-                cancel.forget(process.terminate)
-            if not in_time:
-                process.kill()
-        return ProcessResult(process.wait(), streams.stdout, streams.stderr, not in_time)
+    )
+    child = _Child(process, streams)
+    cancel = cancel or CancelToken()
+    cancel.on_cancel(process.terminate)
+    try:
+        in_time = await child.carry()
+        if not in_time:
+            process.kill()
+            await child.wait(time.monotonic() + _KILL_SECONDS)
+    except asyncio.CancelledError:  # our caller was interrupted
+        process.terminate()
+        raise
+    finally:
+        cancel.forget(process.terminate)
+        child.close()
+    return ProcessResult(-signal.SIGKILL if process.returncode is None else process.returncode, streams.stdout, streams.stderr, not in_time)

@@ -278,12 +278,12 @@ class RemoteRunner(base.HelperRunner):
         self.patience = math.ceil(access.connect_timeout) + START_SECONDS
 
     @abstractmethod
-    def _carry_session(self, endpoint: SshEndpoint, session: HelperSession, cancel: CancelToken | None) -> ChannelExit:
+    async def _carry_session(self, endpoint: SshEndpoint, session: HelperSession, cancel: CancelToken | None) -> ChannelExit:
         """Carry a session until it is finished, the connection ends, it is overdue or cancelled."""
 
-    def _reach(self, host: str, call: base.HelperCall) -> ProcessResult:
+    async def _reach(self, host: str, call: base.HelperCall) -> ProcessResult:
         endpoint, session = self.access.endpoint(host), HelperSession(host, call, self.patience)
-        end = self._carry_session(endpoint, session, call.cancel)
+        end = await self._carry_session(endpoint, session, call.cancel)
         if session.finished:
             return session.outcome()
         if call.cancel is not None and call.cancel.cancelled:

@@ -1,15 +1,12 @@
-"""Hosts reached with asyncssh: one event loop in a thread of its own, and connections that are kept for the next command."""
+"""Hosts reached with asyncssh, over connections that are kept for the next command."""
 
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import errno
 import os
 import pwd
 import socket
-import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +16,7 @@ import asyncssh
 
 from ..config.load import REMOTE_PYTHON
 from ..sdk.context import CancelToken
-from .base import FAN_OUT
+from .engine import ENGINE, loop_time
 from .remote import KEEPALIVE_COUNT, KEEPALIVE_SECONDS, ChannelExit, HelperSession, RemoteRunner, SshAccess, SshEndpoint, remote_command
 
 SESSIONS = 8
@@ -48,45 +45,29 @@ class SshRunner(RemoteRunner):
     def __init__(self, access: SshAccess, *, fence_dir: str | os.PathLike[str], python: str = REMOTE_PYTHON) -> None:
         super().__init__(access, fence_dir=fence_dir, python=python)
         self.connections = ConnectionPool(remote_command(python), self.patience)
-        self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
 
     def close(self) -> None:
-        """Close all connections and end the thread; a runner that is closed while commands run loses them."""
-        with self._lock:
-            loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
-        if loop is not None and thread is not None:
-            asyncio.run_coroutine_threadsafe(self.connections.close(), loop).result()
-            asyncio.run_coroutine_threadsafe(loop.shutdown_default_executor(), loop).result()
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join()
-            loop.close()
+        """Close all connections; a runner that is closed while commands run loses them."""
+        if self.connections.hosts:
+            ENGINE.run(self.connections.close)
 
-    def _carry_session(self, endpoint: SshEndpoint, session: HelperSession, cancel: CancelToken | None) -> ChannelExit:
-        future = asyncio.run_coroutine_threadsafe(self.connections.carry(endpoint, session), self._running_loop())
+    async def _carry_session(self, endpoint: SshEndpoint, session: HelperSession, cancel: CancelToken | None) -> ChannelExit:
+        carried = asyncio.ensure_future(self.connections.carry(endpoint, session))
+        loop = asyncio.get_running_loop()
 
         def stop() -> None:
-            future.cancel()
+            loop.call_soon_threadsafe(carried.cancel)
 
         cancel = cancel or CancelToken()
         cancel.on_cancel(stop)
         try:
-            return future.result()
-        except concurrent.futures.CancelledError:
+            return await carried
+        except asyncio.CancelledError:
+            if not cancel.cancelled:  # our caller was interrupted
+                raise
             return ChannelExit()
         finally:
             cancel.forget(stop)
-
-    def _running_loop(self) -> asyncio.AbstractEventLoop:
-        with self._lock:
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                # Or a few names that take long to look up would hold up all other hosts.
-                self._loop.set_default_executor(concurrent.futures.ThreadPoolExecutor(FAN_OUT, "dacc-names"))
-                self._thread = threading.Thread(target=self._loop.run_forever, name="dacc-ssh", daemon=True)
-                self._thread.start()
-            return self._loop
 
 
 class Connection(asyncssh.SSHClient):
@@ -164,7 +145,7 @@ class ConnectionPool:
     async def _carry(self, connection: Connection, session: HelperSession) -> ChannelExit:
         channel = _Channel(session, connection.endpoint.lost)
         try:
-            async with asyncio.timeout_at(_loop_time(session.until)):
+            async with asyncio.timeout_at(loop_time(session.until)):
                 opened = await asyncio.shield(connection.opening)
                 # Not cut off by a timeout or a cancellation: a channel that opens later would stay for ever.
                 begun = opened.create_session(lambda: channel, self._command, encoding=None, request_pty=False)
@@ -174,7 +155,7 @@ class ConnectionPool:
             return await channel.end()
         except TimeoutError:
             return ChannelExit(overdue=True) if connection.open else ChannelExit(why=connection.endpoint.silent())
-        except (OSError, ValueError, asyncssh.Error) as error:
+        except (OSError, ValueError, RuntimeError, asyncssh.Error) as error:  # RuntimeError: no thread for a look-up
             return ChannelExit(why=explain(connection.endpoint, error))
         finally:
             channel.abandon()
@@ -227,7 +208,7 @@ class _Channel(asyncssh.SSHClientSession[bytes]):
         """How it ended, once it has or its time is over."""
         while not (self._session.finished or self._closed):
             try:
-                async with asyncio.timeout_at(_loop_time(self._session.until)):
+                async with asyncio.timeout_at(loop_time(self._session.until)):
                     await self._news.wait()
             except TimeoutError:
                 return ChannelExit(self._code, overdue=self._code is None)
@@ -295,10 +276,6 @@ def _heard(done: asyncio.Future[Any]) -> None:
     """Whoever waited has heard how it ended, if anybody did: asyncio need not complain."""
     if not done.cancelled():
         done.exception()
-
-
-def _loop_time(monotonic: float) -> float:
-    return asyncio.get_running_loop().time() + monotonic - time.monotonic()
 
 
 async def connect(endpoint: SshEndpoint, owner: asyncssh.SSHClient) -> asyncssh.SSHClientConnection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import gc
 import os
 import shutil
@@ -15,11 +16,13 @@ from collections.abc import Callable
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dacc_core.errors import Cancelled, HostLost, HostUnreachable
 from dacc_core.hosts import base, ssh
+from dacc_core.hosts.engine import ENGINE, HostEngine
 from dacc_core.hosts.on_host import fence
 from dacc_core.hosts.openssh import OpenSshRunner
 from dacc_core.hosts.remote import BOOTSTRAP, HelperSession, RemoteRunner, SshAccess, helper_program, remote_command
@@ -496,9 +499,7 @@ def test_what_becomes_of_a_connection_that_was_given_up_is_not_logged(
     finally:
         for pid in stopped:
             os.kill(pid, signal.SIGKILL)
-    assert pooled._loop is not None
-    loop = pooled._loop
-    wait_until(lambda: not asyncio.all_tasks(loop))
+    wait_until(lambda: not asyncio.all_tasks(ENGINE.loop))
     gc.collect()
     assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
 
@@ -546,10 +547,30 @@ def test_a_host_that_allows_fewer_commands_on_a_connection_gets_more_connections
     assert results == [True] * 5
 
 
-def test_a_closed_runner_leaves_no_thread_and_no_connection(sshd: Sshd, wait_until: Wait, tmp_path: Path) -> None:
+def test_runners_share_one_thread(sshd: Sshd, make_remote: MakeRemote) -> None:
+    for kind in ("openssh", "ssh"):
+        assert make_remote(kind, sshd.access()).run(["a"], Command(["true"]))["a"].ok
+    names = [thread.name for thread in threading.enumerate()]
+    assert [name for name in names if name.startswith("dacc-") and "blocking" not in name] == ["dacc-hosts"]
+
+
+def test_a_connection_that_needs_a_thread_and_gets_none_is_a_host_that_is_not_reached(
+    pooled: ssh.SshRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full(concurrent.futures.ThreadPoolExecutor):
+        def submit(self, *_: object, **__: object) -> concurrent.futures.Future[Any]:
+            raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(base, "ENGINE", HostEngine())
+    base.ENGINE.loop.set_default_executor(Full())
+    fenced = pooled.fenced("key", 1, CancelToken())
+    assert "can't start new thread" in why(fenced.run(["a"], Command(["true"]))["a"])
+    assert not fenced.unsure
+
+
+def test_a_closed_runner_leaves_no_connection(sshd: Sshd, wait_until: Wait, tmp_path: Path) -> None:
     runner = ssh.SshRunner(sshd.access(), fence_dir=tmp_path)
     assert runner.run(["a"], Command(["true"]))["a"].returncode == 0
     runner.close()
     runner.close()
     wait_until(lambda: not sshd.connections())
-    assert not [thread for thread in threading.enumerate() if thread.name == "dacc-ssh"]

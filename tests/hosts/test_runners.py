@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -12,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from dacc_core.errors import BadName, Cancelled, HostLost, HostUnreachable, Unavailable
-from dacc_core.hosts.base import HelperCall, HelperRunner, fan_out
+from dacc_core.hosts import LocalRunner, base
+from dacc_core.hosts.base import HelperCall, HelperRunner
+from dacc_core.hosts.engine import ENGINE, HostEngine, fan_out
 from dacc_core.hosts.process import MAX_OUTPUT, ProcessResult
 from dacc_core.sdk import CancelToken, Command
 
@@ -162,21 +166,87 @@ def test_one_slow_host_delays_no_other(runner: HelperRunner, tmp_path: Path) -> 
 
 def test_at_most_64_commands_run_at_once() -> None:
     running = peak = 0
-    lock = threading.Lock()
 
-    def command(host: str) -> str:
+    async def command(host: str) -> str:
         nonlocal running, peak
-        with lock:
-            running += 1
-            peak = max(peak, running)
-        time.sleep(0.01)
-        with lock:
-            running -= 1
+        running += 1
+        peak = max(peak, running)
+        await asyncio.sleep(0.01)
+        running -= 1
         return host
 
     names = [f"h{n}" for n in range(300)]
-    assert list(fan_out(names, command).values()) == names
+    assert list(ENGINE.run(lambda: fan_out(names, command)).values()) == names
     assert peak == 64
+
+
+class Waiting(HelperRunner):
+    """A runner whose hosts answer when all commands of a test are on their way."""
+
+    def __init__(self, directory: Path, commands: int) -> None:
+        super().__init__(fence_dir=directory, python="python3")
+        self.left, self.all_there = commands, asyncio.Event()
+        self.threads = 0
+
+    async def _reach(self, host: str, call: HelperCall) -> ProcessResult:
+        self.left -= 1
+        if not self.left:
+            self.threads = threading.active_count()
+            self.all_there.set()
+        await self.all_there.wait()
+        return ProcessResult(0, b"", b"")
+
+
+def test_commands_that_run_at_once_need_no_thread_each(tmp_path: Path) -> None:
+    before = threading.active_count()
+    runner = Waiting(tmp_path, 32 * 64)
+    callers = [threading.Thread(target=runner.run, args=([f"h{n}" for n in range(64)], Command(["true"]))) for _ in range(32)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert runner.threads <= before + len(callers) + 1
+
+
+def unstartable(thread: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
+def test_when_no_thread_can_start_every_host_fails_and_nothing_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "ENGINE", HostEngine())
+    runner = LocalRunner(fence_dir=tmp_path)
+    fenced = runner.fenced("key", 1, CancelToken())
+    with monkeypatch.context() as short:
+        short.setattr(threading.Thread, "start", unstartable)
+        results = fenced.run(["a", "b"], Command(["touch", str(tmp_path / "made")]))
+        fences = runner.fence(["a", "b"], "key", 2)
+    assert [type(result.error) for result in results.values()] == [Unavailable, Unavailable]
+    assert [type(error) for error in fences.values()] == [Unavailable, Unavailable]
+    assert "can't start new thread" in str(fences["a"])
+    assert not fenced.unsure
+    assert not (tmp_path / "made").exists()
+    assert runner.run(["a"], Command(["true"]))["a"].ok
+
+
+def test_a_listener_that_raises_anything_ends_neither_its_command_nor_others(runner: HelperRunner) -> None:
+    def listen(_: bytes) -> None:
+        raise SystemExit
+
+    assert runner.run(["a"], Command(["sh", "-c", "echo one; echo two"], on_output=listen))["a"].stdout == b"one\ntwo\n"
+    assert runner.run(["a"], Command(["true"]))["a"].ok
+
+
+def test_a_listener_that_runs_a_command_does_not_hang_the_engine(runner: HelperRunner) -> None:
+    errors: list[RuntimeError] = []
+
+    def listen(_: bytes) -> None:
+        try:
+            runner.run(["b"], Command(["true"]))
+        except RuntimeError as error:
+            errors.append(error)
+
+    assert runner.run(["a"], Command(["echo"], on_output=listen))["a"].ok
+    assert "run no command in a listener" in str(errors[0])
 
 
 def test_cancelling_ends_a_fenced_command_at_once(runner: HelperRunner) -> None:
@@ -245,7 +315,7 @@ def test_output_and_errors_come_byte_by_byte_as_they_were_written(runner: Helper
 class Broken(HelperRunner):
     """A runner that meets a defect of ours, or an answer that it does not understand, at one of its hosts."""
 
-    def _reach(self, host: str, call: HelperCall) -> ProcessResult:
+    async def _reach(self, host: str, call: HelperCall) -> ProcessResult:
         if host == "b":
             raise ValueError("invalid literal \x1b[31m for int()")
         return ProcessResult(0, b"fine\n", b"")
@@ -274,3 +344,43 @@ def test_what_a_command_says_is_one_clean_line_in_messages(runner: HelperRunner)
     result = runner.run(["a"], Command(["printf", "first\n\\033[31m\\377%s" % ("x" * 5000)]))["a"]
     assert result.why().startswith("\\x1b[31m\ufffdxxx")
     assert len(result.why()) == 1000
+
+
+def test_a_caller_that_is_interrupted_ends_its_command(tmp_path: Path) -> None:
+    """Ctrl-C in a program that runs a command: what runs on the host ends with it."""
+    script = f"""
+import os, signal
+from dacc_core.hosts import LocalRunner
+from dacc_core.sdk import Command
+try:
+    command = Command(["sh", "-c", "echo; exec sleep 60"], on_output=lambda _: os.kill(os.getpid(), signal.SIGINT))
+    LocalRunner(fence_dir={str(tmp_path)!r}).fenced("key", 1, CancelToken()).run(["a"], command)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    script = script.replace("import Command", "import CancelToken, Command")
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=30).stdout == "interrupted\n"
+    fence = tmp_path / "a" / "key.fence"
+    end = time.monotonic() + 10
+    while fence.read_text() != "generation 1\n":
+        assert time.monotonic() < end, fence.read_text()
+        time.sleep(0.01)
+
+
+def test_the_end_of_a_process_is_seen_on_kernels_without_pidfd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lacking(pid: int, flags: int = 0) -> int:
+        raise OSError("Function not implemented")
+
+    monkeypatch.setattr(os, "pidfd_open", lacking)
+    runner = LocalRunner(fence_dir=tmp_path)
+    assert runner.run(["a"], Command(["setsid", "sh", "-c", "echo here; exec sleep 1"]))["a"].stdout == b"here\n"
+
+
+def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
+    runner = LocalRunner(fence_dir=tmp_path)
+    assert runner.run(["a"], Command(["true"], stdin=b"x"))["a"].ok
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(5):
+        runner.run(["a", "b"], Command(["cat"], stdin=b"x" * 100_000))
+        runner.run(["a"], Command(["sleep", "60"], timeout=0.01))
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
