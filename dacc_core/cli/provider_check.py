@@ -9,7 +9,6 @@ import click
 
 from ..config import Config, load
 from ..errors import Busy, InvalidRequest, KeystoreMissing, Unsupported
-from ..hosts.factory import runner_for
 from ..keystore.open import open_store
 from ..names import expand, fold
 from ..plugins import load_provider, probe_provider
@@ -62,6 +61,7 @@ def _report_omissions(session: CheckSession) -> None:
 
 
 def _scratch(config: Config, name: str, hosts: str, mount_on: str, destructive: bool) -> Scratch:
+    from ..hosts.factory import runner_for
     from ..testing.conformance.scratch import Scratch
 
     if destructive and not hosts:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from functools import cached_property
 
 from ..config import Config, load
-from ..hosts.factory import runner_for
 from ..names import expand
 from ..plugins import load_provider
 from ..sdk import Context, Deadline, Provider
@@ -33,4 +32,6 @@ class OperatorSite:
 
     def context(self, seconds: float) -> Context:
         """Hosts and a deadline."""
+        from ..hosts.factory import runner_for  # late: most commands need no host, and asyncio takes long to import
+
         return Context(hosts=runner_for(self.config), deadline=Deadline.after(seconds))

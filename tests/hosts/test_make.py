@@ -111,3 +111,8 @@ def test_asyncssh_is_imported_only_when_it_is_chosen() -> None:
 )
 def test_settings_that_contradict_each_other_are_refused(settings: str, text: str) -> None:
     assert problem(settings).startswith(text)
+
+
+def test_a_command_line_that_needs_no_host_does_not_load_the_engine() -> None:
+    script = "import sys, dacc_core.cli.main; sys.exit('asyncio' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
