@@ -203,10 +203,11 @@ class HelperSession(Streams):
 
     def outcome(self) -> ProcessResult:
         """How the helper ended, once it has. Raises HostLost when it does not say so as our helper does."""
-        told = _EXIT_STATUS.fullmatch(self._error.after or b"")
-        if told is None:
+        match = _EXIT_STATUS.fullmatch(self._error.after or b"")
+        status = int(match[1]) if match is not None else -1
+        if not 0 <= status <= 255:
             raise HostLost(host=self._host, why="what answers there is not our helper: its answer has no exit status")
-        return ProcessResult(int(told[1]), self.stdout, self.stderr)
+        return ProcessResult(status, self.stdout, self.stderr)
 
     def wait_for_start(self, seconds: float) -> None:
         """A connection is tried, and nothing was sent over another."""
@@ -252,8 +253,8 @@ class HelperSession(Streams):
         return b"%09d %09d\n" % (len(program), len(arguments)) + program + arguments + self._call.stdin
 
     def _see_end(self) -> None:
-        told = self._error.after or b""
-        self.finished = self._out.after is not None and (b"\n" in told or len(told) > _MOST_AFTER)
+        after = self._error.after or b""
+        self.finished = self._out.after is not None and (b"\n" in after or len(after) > _MOST_AFTER)
 
 
 @dataclass(frozen=True, slots=True)

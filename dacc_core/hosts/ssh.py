@@ -15,6 +15,7 @@ from typing import Any
 import asyncssh
 
 from ..config.load import REMOTE_PYTHON
+from ..names import clean_text
 from ..sdk.context import CancelToken
 from .engine import ENGINE, loop_time
 from .remote import KEEPALIVE_COUNT, KEEPALIVE_SECONDS, ChannelExit, HelperSession, RemoteRunner, SshAccess, SshEndpoint, remote_command
@@ -357,6 +358,6 @@ def _key_problem(endpoint: SshEndpoint) -> str:
 
 
 def reason(error: Exception) -> str:
-    """An error in one line."""
+    """An error in one line; the server may have written it."""
     text = error.reason if isinstance(error, asyncssh.DisconnectError | asyncssh.ChannelOpenError) else str(error)
-    return " ".join(text.split()) or type(error).__name__
+    return clean_text(" ".join(text.split())) or type(error).__name__
