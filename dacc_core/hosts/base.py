@@ -231,8 +231,8 @@ def helper_options(directory: str, key: str, generation: int) -> list[str]:
     return ["--dir", directory, "--token", key, "--generation", str(generation)]
 
 
-def helper_words(stderr: bytes) -> tuple[bytes, str]:
-    """Split what the helper said last (or nothing) from what the command wrote before."""
+def split_report(stderr: bytes) -> tuple[bytes, str]:
+    """Split the helper's own last line, if there is one, from what the command wrote before."""
     text = stderr[:-1] if stderr.endswith(b"\n") else stderr
     before, _, last = text.rpartition(b"\n")
     mark = on_host.WORDS.encode()
@@ -247,7 +247,7 @@ def read_run(host: str, what: str, outcome: ProcessResult) -> HelperReply:
         return HelperReply(failed(host, Unavailable(why=f"{what} did not end in time and could not be ended")), unsure=True)
     if outcome.returncode < 0:
         return HelperReply(failed(host, Unavailable(why=f"{what}: the helper was killed by signal {-outcome.returncode}")), unsure=True)
-    own, words = helper_words(outcome.stderr)
+    own, words = split_report(outcome.stderr)
     if not words:
         return HelperReply(CommandResult(host, outcome.returncode, outcome.stdout, outcome.stderr))
     error: DaccError = Unavailable(why=f"{what}: {words}")
@@ -261,7 +261,7 @@ def read_fence(host: str, result: CommandResult) -> DaccError | None:
     """The outcome of ``fence`` on one host."""
     if result.error is not None or result.returncode == 0:
         return result.error
-    _, words = helper_words(result.stderr)
+    _, words = split_report(result.stderr)
     if result.returncode == on_host.STUCK:
         return Busy(why=f"host {host} could not be fenced: {words}")
     return HostUnreachable(host=host, why=f"fencing failed: {words or result.why()}")

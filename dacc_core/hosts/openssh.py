@@ -43,7 +43,7 @@ _ALWAYS = {
 # Older programs do not know them, and then there is nothing to switch off either.
 _IF_KNOWN = {"RemoteCommand": "none", "KnownHostsCommand": "none"}
 
-_SAYINGS: tuple[tuple[str, Callable[[SshEndpoint], str]], ...] = (
+_MESSAGES: tuple[tuple[str, Callable[[SshEndpoint], str]], ...] = (
     ("REVOKED HOST KEY", SshEndpoint.revoked_key),
     ("HOST IDENTIFICATION HAS CHANGED", SshEndpoint.changed_key),
     ("host key is known for|Host key verification failed", SshEndpoint.unknown_key),
@@ -72,7 +72,7 @@ class OpenSshRunner(RemoteRunner):
         if outcome.returncode < 0:
             return ChannelExit(why=f"the local {PROGRAM} was killed by signal {-outcome.returncode}")
         if outcome.returncode == _FAILED:
-            return ChannelExit(why=endpoint.lost(session.said()) if session.started else explain(endpoint, session))
+            return ChannelExit(why=endpoint.lost(session.last_line()) if session.started else explain(endpoint, session))
         return ChannelExit(code=outcome.returncode)
 
     def _command(self, endpoint: SshEndpoint) -> list[str]:
@@ -99,9 +99,9 @@ def quoted(path: str) -> str:
 
 
 def explain(endpoint: SshEndpoint, session: HelperSession) -> str:
-    """Why ssh could not get there, from what it said."""
-    said = session.stderr.decode("utf-8", "replace")
-    for words, why in _SAYINGS:
-        if re.search(words, said):
+    """Why ssh could not get there, from what it printed."""
+    printed = session.stderr.decode("utf-8", "replace")
+    for words, why in _MESSAGES:
+        if re.search(words, printed):
             return why(endpoint)
-    return session.said() or f"{PROGRAM} to {endpoint.place} ended with status {_FAILED} and said nothing"
+    return session.last_line() or f"{PROGRAM} to {endpoint.place} ended with status {_FAILED} and printed nothing"

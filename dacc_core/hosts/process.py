@@ -51,7 +51,7 @@ class _Head:
 
 @dataclass(slots=True)
 class _Tail:
-    """Keeps the end of a stream: of error messages the last one tells why."""
+    """Keeps the end of a stream: of error messages the last one has the reason."""
 
     data: bytearray = field(default_factory=bytearray)
 
@@ -62,7 +62,7 @@ class _Tail:
 
 
 class Streams:
-    """What a command is given, and what is kept of what it says; whoever carries the bytes feeds it.
+    """What a command is given, and what is kept of its output; whoever carries the bytes feeds it.
 
     ``stdin`` is written and then closed; ``None``: not yet. After ``until`` (monotonic) the command is given up; ``finished``: nothing
     more is expected of it, although it may hold its streams open.
@@ -85,7 +85,7 @@ class Streams:
         """The end of standard error."""
         return bytes(self._tail.data)
 
-    def hear(self, chunk: bytes) -> None:
+    def receive(self, chunk: bytes) -> None:
         """A piece of standard output."""
         self._head.add(chunk)
         try:
@@ -95,7 +95,7 @@ class Streams:
             log.exception("a listener to a command's output failed")
             self._on_output = None
 
-    def hear_error(self, chunk: bytes) -> None:
+    def receive_error(self, chunk: bytes) -> None:
         """A piece of standard error."""
         self._tail.add(chunk)
 
@@ -115,7 +115,7 @@ class _Child:
         self._rest: memoryview | None = None
         self._defect: Exception | None = None
         self._outputs: dict[IO[bytes], Callable[[bytes], None]] = {}
-        for stream, take in ((process.stdout, streams.hear), (process.stderr, streams.hear_error)):
+        for stream, take in ((process.stdout, streams.receive), (process.stderr, streams.receive_error)):
             if stream is not None:
                 self._outputs[stream] = take
                 os.set_blocking(stream.fileno(), False)

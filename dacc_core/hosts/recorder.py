@@ -24,7 +24,7 @@ class RecordedCommand:
 
 
 def succeed(call: RecordedCommand) -> CommandResult:
-    """The answer of a command that succeeds and says nothing."""
+    """The answer of a command that succeeds and prints nothing."""
     return CommandResult(call.host, 0)
 
 

@@ -1,8 +1,8 @@
-"""What the runners over ssh share: the conversation with a host's helper, how hosts are found, and what to say of those that are not.
+"""What the runners over ssh share: the conversation with a host's helper, how hosts are reached, and messages about those that are not.
 
 The command line that sshd's side sees is a constant, so no shell there ever reads anything of ours. All else goes over standard
 input, in this order: a line with two lengths, the helper's text, its arguments, and what the command itself is to read. Nothing is
-sent before the far end says that it is ready. So a host on which that never comes has surely started nothing, whatever a login
+sent before the far end is ready. So a host on which that never comes has surely started nothing, whatever a login
 shell writes is told from what the command writes, and a connection that was dead already can be replaced.
 """
 
@@ -68,7 +68,7 @@ def helper_program() -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class SshAccess:
-    """How hosts are reached, as the settings ``hosts`` say. ``addresses``: the pattern of each host that has one of its own."""
+    """How hosts are reached, by the settings ``hosts``. ``addresses``: the pattern of each host that has one of its own."""
 
     addresses: Mapping[str, str] = field(default_factory=dict)
     port: int = 22
@@ -84,7 +84,7 @@ class SshAccess:
 
 
 def access_of(hosts: HostsSettings) -> SshAccess:
-    """What the settings say."""
+    """By the settings."""
     return SshAccess(
         addresses={host: pattern for nodes, pattern in hosts.addresses.items() for host in expand(nodes)},
         port=hosts.port,
@@ -122,7 +122,7 @@ class SshEndpoint:
         return f"{self.place} did not answer within {self.access.connect_timeout:g} s: see that the host is up and its sshd works"
 
     def unknown_address(self) -> str:
-        """The address is a name that nobody knows."""
+        """The address is a name that no name service has."""
         return f"the address {self.address} is not known: correct the setting hosts.addresses, or the name service"
 
     def unknown_key(self) -> str:
@@ -154,13 +154,13 @@ class SshEndpoint:
         """The interpreter is missing."""
         return f"{python} cannot be started on {self.address}: install python3 there, or correct the setting hosts.python"
 
-    def no_login(self, said: str) -> str:
+    def no_login(self, text: str) -> str:
         """The login worked and nothing was started."""
-        return f"user {self.access.user} cannot run commands on {self.place}: {said}"
+        return f"user {self.access.user} cannot run commands on {self.place}: {text}"
 
-    def lost(self, said: str) -> str:
+    def lost(self, text: str) -> str:
         """The connection ended too early."""
-        return f"the connection to {self.place} ended" + (f" ({said})" if said else "")
+        return f"the connection to {self.place} ended" + (f" ({text})" if text else "")
 
 
 class _Until:
@@ -176,8 +176,8 @@ class _Until:
         if self.after is not None:
             self.after += chunk[: max(0, _MOST_AFTER + 1 - len(self.after))]
             return b""
-        before, found, after = (self._held + chunk).partition(self._mark)
-        if found:
+        before, mark, after = (self._held + chunk).partition(self._mark)
+        if mark:
             self.after = after
             return before
         kept = next(size for size in range(min(len(self._mark) - 1, len(before)), -1, -1) if before.endswith(self._mark[:size]))
@@ -202,7 +202,7 @@ class HelperSession(Streams):
         self._out, self._error = _Until(mark), _Until(mark)
 
     def outcome(self) -> ProcessResult:
-        """How the helper ended, once it has. Raises HostLost when it does not say so as our helper does."""
+        """How the helper ended, once it has. Raises HostLost when its answer is not our helper's."""
         match = _EXIT_STATUS.fullmatch(self._error.after or b"")
         status = int(match[1]) if match is not None else -1
         if not 0 <= status <= 255:
@@ -214,7 +214,7 @@ class HelperSession(Streams):
         self.until = time.monotonic() + seconds
         self._before = b""
 
-    def hear(self, chunk: bytes) -> None:
+    def receive(self, chunk: bytes) -> None:
         """A piece of standard output: what a login shell writes first is dropped."""
         if not self.started:
             self._before += chunk
@@ -223,20 +223,20 @@ class HelperSession(Streams):
                 self._before = self._before[-65536:]
                 return
             self._start()
-        super().hear(self._out.pass_on(chunk))
+        super().receive(self._out.pass_on(chunk))
         self._see_end()
 
-    def hear_error(self, chunk: bytes) -> None:
+    def receive_error(self, chunk: bytes) -> None:
         """A piece of standard error."""
-        super().hear_error(self._error.pass_on(chunk))
+        super().receive_error(self._error.pass_on(chunk))
         self._see_end()
 
     def end_within(self, seconds: float) -> None:
-        """The far end has ended: what it said is all that will come."""
+        """The far end has ended: what it wrote is all that will come."""
         self.until = min(self.until, time.monotonic() + seconds)
 
-    def said(self) -> str:
-        """The last line that was heard, of a call that never started."""
+    def last_line(self) -> str:
+        """The last line that came, of a call that never started."""
         lines = (self.stderr.strip() or self._before.strip()).decode("utf-8", "replace").splitlines()
         return clean_text(lines[-1].strip().rstrip(".")) if lines else ""
 
@@ -298,7 +298,7 @@ class RemoteRunner(base.HelperRunner):
         if end.code in (126, 127):
             return endpoint.no_python(self.python)
         if end.code is not None:
-            return endpoint.no_login(session.said() or f"exit status {end.code}")
+            return endpoint.no_login(session.last_line() or f"exit status {end.code}")
         return end.why or endpoint.no_login(f"no command started there within {self.patience:g} s")
 
 
@@ -307,5 +307,5 @@ def _why_lost(end: ChannelExit, call: base.HelperCall) -> str:
         return f"its helper did not answer within {call.seconds + base.GIVE_UP_SECONDS:g} s"
     if end.code is not None:
         how = "was killed" if end.code < 0 else f"ended with status {end.code}"
-        return f"its helper {how} and said nothing"
+        return f"its helper {how} without an answer"
     return end.why

@@ -21,7 +21,7 @@ from .engine import ENGINE, loop_time
 from .remote import KEEPALIVE_COUNT, KEEPALIVE_SECONDS, ChannelExit, HelperSession, RemoteRunner, SshAccess, SshEndpoint, remote_command
 
 SESSIONS = 8
-"""Commands that share a connection: sshd allows ten (MaxSessions), unless it was told otherwise."""
+"""Commands that share a connection: sshd allows ten (MaxSessions), unless its configuration has another number."""
 
 IDLE_SECONDS = 60.0
 """How long a connection is kept for the next command."""
@@ -37,7 +37,7 @@ REUSE_SECONDS = 5.0
 
 _SYSTEM_KNOWN_HOSTS = ("/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2")
 
-asyncssh.set_log_level("ERROR")  # it tells of every connection and channel
+asyncssh.set_log_level("ERROR")  # it logs every connection and channel
 
 
 class SshRunner(RemoteRunner):
@@ -78,7 +78,7 @@ class Connection(asyncssh.SSHClient):
         self.endpoint = endpoint
         self.lost = False
         self.opening = asyncio.ensure_future(connect(endpoint, self))
-        self.opening.add_done_callback(_heard)
+        self.opening.add_done_callback(_retrieve)
         self.room, self.users = room, 0
         self.idle: asyncio.TimerHandle | None = None
 
@@ -131,7 +131,7 @@ class ConnectionPool:
             full = connection.open and connection.users > 1
             if session.started or end.code is not None or not (kept or full):
                 return end
-            # It was dead and nobody had noticed, or sshd allows fewer commands on it: nothing was started.
+            # It was dead without a sign, or sshd allows fewer commands on it: nothing was started.
             connection.room = connection.users - 1 if full and not end.overdue else 0
         session.wait_for_start(self._patience)
         with self._borrowed(endpoint, 1, anew=True) as connection:
@@ -151,7 +151,7 @@ class ConnectionPool:
                 # Not cut off by a timeout or a cancellation: a channel that opens later would stay for ever.
                 begun = opened.create_session(lambda: channel, self._command, encoding=None, request_pty=False)
                 opening = asyncio.ensure_future(begun)
-                opening.add_done_callback(_heard)
+                opening.add_done_callback(_retrieve)
                 await asyncio.shield(opening)
             return await channel.end()
         except TimeoutError:
@@ -236,9 +236,9 @@ class _Channel(asyncssh.SSHClientSession[bytes]):
         if self._abandoned:
             return
         if datatype == asyncssh.EXTENDED_DATA_STDERR:
-            self._session.hear_error(data)
+            self._session.receive_error(data)
         else:
-            self._session.hear(data)
+            self._session.receive(data)
         if self._session.stdin is not None and not self._fed:
             self._feed(self._session.stdin)
         if self._session.finished:
@@ -273,8 +273,8 @@ class _Channel(asyncssh.SSHClientSession[bytes]):
         self._news.set()
 
 
-def _heard(done: asyncio.Future[Any]) -> None:
-    """Whoever waited has heard how it ended, if anybody did: asyncio need not complain."""
+def _retrieve(done: asyncio.Future[Any]) -> None:
+    """Take its exception, which whoever waited has had: asyncio would log it as never retrieved."""
     if not done.cancelled():
         done.exception()
 

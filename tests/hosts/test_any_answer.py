@@ -51,26 +51,26 @@ def mark_of(call: HelperSession) -> bytes:
 def test_a_host_that_answers_anything_is_lost(stdout: list[bytes], stderr: list[bytes]) -> None:
     call = session()
     for piece in stdout:
-        call.hear(piece)
+        call.receive(piece)
     for piece in stderr:
-        call.hear_error(piece)
+        call.receive_error(piece)
     assert call.started == (READY in b"".join(stdout))
     assert not call.finished  # nobody knows the mark
     result = result_of(call)
     assert isinstance(result.error, HostLost)
     assert clean(result.error)
-    assert call.said().isprintable()
+    assert call.last_line().isprintable()
 
 
 @given(pieces, pieces, ends)
 def test_a_host_that_ends_a_call_in_any_way_has_a_result_or_is_lost(stdout: list[bytes], stderr: list[bytes], end: bytes) -> None:
     call = session()
-    call.hear(READY)
+    call.receive(READY)
     mark = mark_of(call)
     for piece in [*stdout, mark]:
-        call.hear(piece)
+        call.receive(piece)
     for piece in [*stderr, mark, end]:
-        call.hear_error(piece)
+        call.receive_error(piece)
     result = result_of(call)
     assert clean(result.error)
     assert clean(result.failure())
@@ -81,10 +81,10 @@ def test_a_host_that_ends_a_call_in_any_way_has_a_result_or_is_lost(stdout: list
 @pytest.mark.parametrize("status", [b" 256\n", b" 999\n"])
 def test_a_number_that_is_no_exit_status_is_no_answer(status: bytes) -> None:
     call = session()
-    call.hear(READY)
+    call.receive(READY)
     mark = mark_of(call)
-    call.hear(mark)
-    call.hear_error(mark + status)
+    call.receive(mark)
+    call.receive_error(mark + status)
     assert isinstance(result_of(call).error, HostLost)
 
 
@@ -92,12 +92,12 @@ def test_a_number_that_is_no_exit_status_is_no_answer(status: bytes) -> None:
 def test_pieces_of_a_stream_come_out_as_they_went_in(data: bytes, sizes: list[int]) -> None:
     """The end of a stream is seen wherever it is cut, and nothing before it is lost."""
     call = session()
-    call.hear(READY)
+    call.receive(READY)
     text, place = data + mark_of(call), 0
     for size in sizes:
-        call.hear(text[place : place + size])
+        call.receive(text[place : place + size])
         place += size
-    call.hear(text[place:])
+    call.receive(text[place:])
     assert call.stdout == data
 
 
@@ -113,7 +113,7 @@ def test_any_end_of_a_helper_is_a_reply_in_clean_words(status: int, stdout: byte
 @given(st.binary())
 def test_what_the_program_ssh_prints_is_explained_in_clean_words(stderr: bytes) -> None:
     call = session()
-    call.hear_error(stderr)
+    call.receive_error(stderr)
     text = explain(ENDPOINT, call)
     assert text.isprintable()
     assert len(text) <= MOST_TEXT

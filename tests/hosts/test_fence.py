@@ -175,13 +175,16 @@ def test_the_fence_ends_orphans_whose_leader_is_gone(fences: Path, started: Star
 
 def test_nothing_runs_unrecorded_whenever_the_helper_is_killed(tmp_path: Path) -> None:
     """Killed after ever longer times: what started was recorded before it could do anything, so the fence ends it."""
+    begun = time.monotonic()
+    subprocess.run(run_helper(tmp_path / "whole", "true"), check=True)
+    whole = time.monotonic() - begun  # on a busy machine it takes long before there is anything to see
     seen = 0
     for attempt in range(40):
         folder, marks = tmp_path / f"fences{attempt}", tmp_path / f"marks{attempt}"
         # The command writes its pid; when it could, its group must be on record.
         argv = ["sh", "-c", f"echo $$ > {marks}.new; mv {marks}.new {marks}; exec sleep 60"]
         with subprocess.Popen(run_helper(folder, *argv), start_new_session=True, stderr=subprocess.DEVNULL) as process:
-            time.sleep(attempt * 0.001)
+            time.sleep(attempt / 20 * whole)
             process.kill()
         assert raise_fence(folder).returncode == 0
         time.sleep(0.01)

@@ -301,7 +301,7 @@ def test_login_shells_of_all_kinds_can_read_the_command_line(shell: str) -> None
 def payload(*words: str) -> bytes:
     """What is sent for a call of the helper."""
     session = HelperSession("h1", base.HelperCall(words, "", 9.0), 9.0)
-    session.hear(b"dacc_ready\n")
+    session.receive(b"dacc_ready\n")
     assert session.stdin is not None
     return session.stdin
 
@@ -358,14 +358,14 @@ def test_a_host_without_an_address_is_reached_by_its_name() -> None:
 def test_the_end_of_a_stream_is_seen_in_pieces_and_holds_nothing_else_back() -> None:
     heard: list[bytes] = []
     session = HelperSession("h1", base.HelperCall(["run"], "", 9.0, on_output=heard.append), 9.0)
-    session.hear(b"Welcome\ndacc_re")
-    session.hear(b"ady\n")
+    session.receive(b"Welcome\ndacc_re")
+    session.receive(b"ady\n")
     mark = ends_of(session)
     for byte in b"one\x1edacc-end no" + mark:
-        session.hear(bytes([byte]))
-    session.hear_error(b"err" + mark)
+        session.receive(bytes([byte]))
+    session.receive_error(b"err" + mark)
     assert not session.finished
-    session.hear_error(b" 7\n")
+    session.receive_error(b" 7\n")
     assert session.finished
     assert session.outcome().returncode == 7
     assert (b"".join(heard), session.stdout, session.stderr) == (b"one\x1edacc-end no", b"one\x1edacc-end no", b"err")
@@ -378,12 +378,12 @@ NO_STATUS = [b" nonsense\n", b" \n", b"\n", b" 1e9\n", b" 12345\n", b" 7", b" -1
 def test_a_host_that_ends_a_call_in_no_way_that_our_helper_does_is_lost(after: bytes) -> None:
     """Whoever has taken a node over answers what he likes; a fence that never came to an answer hung its session for ever."""
     session = HelperSession("h1", base.HelperCall(["fence"], "", 9.0), 9.0)
-    session.hear(b"dacc_ready\n")
+    session.receive(b"dacc_ready\n")
     mark = ends_of(session)
-    session.hear(mark)
-    session.hear_error(mark)
+    session.receive(mark)
+    session.receive_error(mark)
     for start in range(0, len(after), 65536):
-        session.hear_error(after[start : start + 65536])
+        session.receive_error(after[start : start + 65536])
     with pytest.raises(HostLost, match="host h1 was lost"):
         session.outcome()
     assert session.finished == (b"\n" in after or len(after) > 64)

@@ -14,8 +14,7 @@ Exit status of ``run``: the command's (128 + N for signal N), or one of the four
 starts with ``dacc-fence: ``. Of ``fence``: 0, or STUCK with a line that names the processes.
 
 With ``--attached NONCE`` we are the far end of a connection. Then we make the command's environment ourselves, end the command
-when the connection ends, and say with a mark on stdout and stderr that all has been said: what a command leaves behind may hold
-both open for ever.
+when the connection ends, and write a mark at the end of stdout and stderr: what a command leaves behind may hold both open for ever.
 """
 
 # pathlib, contextlib, argparse and typing would take longer than all that happens here. Quoted: what 3.6 cannot evaluate.
@@ -35,7 +34,7 @@ else:
     import _signal as signal
 
 STUCK = 112  # processes did not end
-REFUSED = 113  # a newer generation exists, or we were told to stop
+REFUSED = 113  # a newer generation exists, or we got a signal to stop
 TIMED_OUT = 124
 BROKEN = 125  # this helper could not do its work
 
@@ -73,12 +72,12 @@ def settle() -> None:
 
 
 def closing(nonce: str) -> bytes:
-    """What marks the end of both streams. A command cannot say it: it does not know the nonce."""
+    """What marks the end of both streams. A command cannot write it: it does not have the nonce."""
     return f"\x1edacc-end {nonce}".encode()
 
 
 def close(nonce: str, code: int) -> int:
-    """Say that all has been said, and the exit status."""
+    """Mark the end of both streams, with the exit status."""
     for fd, text in ((1, b""), (2, b" %d\n" % code)):
         try:
             os.write(fd, closing(nonce) + text)
@@ -87,8 +86,8 @@ def close(nonce: str, code: int) -> int:
     return code
 
 
-def alone() -> bool:
-    """Whether nobody is at the other end of stderr any more: sshd closes it with the connection."""
+def disconnected() -> bool:
+    """Whether stderr has no reader any more: sshd closes it with the connection."""
     poller = select.poll()
     poller.register(2, 0)
     return bool(poller.poll(0))
@@ -180,7 +179,7 @@ def carries(pid: int, mark: str) -> "bool | None":
 def orphans(group: ProcessGroup) -> "list[tuple[int, bool]]":
     """Living members of a group, each with whether it is surely ours; for when the leader is not alive."""
     leader = process(group.pgid)
-    found = []
+    living = []
     for name in os.listdir("/proc"):
         if not name.isdigit():
             continue
@@ -190,8 +189,8 @@ def orphans(group: ProcessGroup) -> "list[tuple[int, bool]]":
         # With the leader gone its number could be a stranger's group by now: a daemon's, typically.
         ours = True if leader is not None else carries(int(name), group.mark)
         if ours is not False:
-            found.append((int(name), ours is True))
-    return found
+            living.append((int(name), ours is True))
+    return living
 
 
 def members(group: ProcessGroup) -> "list[tuple[int, bool]]":
@@ -375,7 +374,7 @@ def leave(options: "dict[str, str]", group: ProcessGroup) -> str:
 
 
 def open_gate(gate: int, attached: bool) -> None:
-    """Let the command start, and keep none of its streams but those that we say something on."""
+    """Let the command start, and keep none of its streams but those that we write to."""
     null = os.open("/dev/null", os.O_RDWR)
     for fd in (0,) if attached else (0, 1):
         os.dup2(null, fd)
@@ -396,11 +395,11 @@ def supervise(pid: int, timeout: float, attached: bool) -> "tuple[str, int]":
         left = deadline - time.monotonic()
         if left <= 0:
             return "timeout", 0
-        if attached and alone():
+        if attached and disconnected():
             return "the connection ended", 0
         info = signal.sigtimedwait(SIGNALS, min(left, ATTACHED_SECONDS) if attached else left)
         if info is not None and info.si_signo != signal.SIGCHLD:
-            return "told to stop", 0
+            return "got a signal to stop", 0
 
 
 def report(words: str, code: int) -> int:
@@ -419,7 +418,7 @@ def run(options: "dict[str, str]", argv: "list[str]") -> int:
     fenced, attached = "token" in options, "attached" in options
     group, gate = fork_gated(argv, int(options.get("generation", 0)))
     refusal = admit(options, group) if fenced else ""
-    if refusal or (attached and alone()):
+    if refusal or (attached and disconnected()):
         os.close(gate)
         if fenced and not refusal:
             leave(options, group)
@@ -435,7 +434,7 @@ def run(options: "dict[str, str]", argv: "list[str]") -> int:
 
 
 def verdict(why: str, status: int, timeout: str, stuck: "list[ProcessGroup]") -> int:
-    """The exit status that tells how a command ended, with a line when it was not by itself."""
+    """The exit status for the way a command ended, with a line when it was not by itself."""
     left = LEFT + pids(stuck) if stuck else ""
     if why == "timeout":
         why = f"timed out: not done after {float(timeout):g} s"
