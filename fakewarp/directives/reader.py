@@ -8,14 +8,14 @@ from typing import Any
 from dacc_core.errors import InvalidRequest
 from fakewarp.directives.lexer import Directive, Word
 from fakewarp.directives.problems import Problems, ScriptPosition, shown
-from fakewarp.directives.rules import COMMANDS, Command, Option
+from fakewarp.directives.rules import COMMANDS, DirectiveCommand, Option
 
 
 @dataclass(slots=True)
 class Reading:
     """A directive's command and checked values. ``given`` has the wrong ones too; ``whole``: there are none."""
 
-    command: Command
+    command: DirectiveCommand
     position: ScriptPosition
     values: dict[str, Any] = field(default_factory=dict)
     positions: dict[str, ScriptPosition] = field(default_factory=dict)
@@ -30,7 +30,7 @@ def read(directive: Directive, problems: Problems, notes: list[str]) -> Reading 
     return _OptionReader(directive, command, problems, notes).read() if command else None
 
 
-def _command(directive: Directive, problems: Problems) -> Command | None:
+def _command(directive: Directive, problems: Problems) -> DirectiveCommand | None:
     word = directive.words[0]
     position = directive.position(word.start)
     command = COMMANDS.get(word.text) if not word.quoted else None
@@ -45,7 +45,7 @@ def _command(directive: Directive, problems: Problems) -> Command | None:
 
 
 class _OptionReader:
-    def __init__(self, directive: Directive, command: Command, problems: Problems, notes: list[str]) -> None:
+    def __init__(self, directive: Directive, command: DirectiveCommand, problems: Problems, notes: list[str]) -> None:
         self._directive = directive
         self._command = command
         self._problems = problems

@@ -38,7 +38,7 @@ class Option:
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class DirectiveCommand:
     """``#DW name …`` or ``#BB name …``. ``argument`` is a value without a name, ``flags`` are words alone."""
 
     name: str
@@ -80,7 +80,7 @@ _STAGE = (
 )
 
 _COMMANDS = (
-    Command(
+    DirectiveCommand(
         "jobdw",
         "#DW",
         (
@@ -93,17 +93,17 @@ _COMMANDS = (
         ),
         why_prefix=_ONLY_DW,
     ),
-    Command("persistentdw", "#DW", (Option("name", check_buffer, required=True, slurm=True),), why_prefix=_ONLY_DW),
-    Command(
+    DirectiveCommand("persistentdw", "#DW", (Option("name", check_buffer, required=True, slurm=True),), why_prefix=_ONLY_DW),
+    DirectiveCommand(
         "swap",
         "#DW",
         (Option("pool", check_pool, slurm=True),),
         argument=Option("size", values.swap, required=True),
         why_prefix=_ONLY_DW,
     ),
-    Command("stage_in", "#DW", _STAGE, why_prefix=_ONLY_DW),
-    Command("stage_out", "#DW", _STAGE, why_prefix=_ONLY_DW),
-    Command(
+    DirectiveCommand("stage_in", "#DW", _STAGE, why_prefix=_ONLY_DW),
+    DirectiveCommand("stage_out", "#DW", _STAGE, why_prefix=_ONLY_DW),
+    DirectiveCommand(
         "create_persistent",
         "#BB",
         (
@@ -119,7 +119,7 @@ _COMMANDS = (
         ),
         why_prefix=_ONLY_BB,
     ),
-    Command(
+    DirectiveCommand(
         "destroy_persistent",
         "#BB",
         (Option("name", check_buffer, required=True, slurm=True),),
