@@ -27,7 +27,7 @@ class Command:
     """What it reads on standard input, which then ends."""
 
     on_output: Callable[[bytes], None] | None = None
-    """Gets each piece of standard output as it comes, from another thread; it must neither block nor raise."""
+    """Gets each piece of standard output as it comes, in the thread that serves all hosts: it must not block, raise, or run a command."""
 
     def for_host(self, host: str) -> list[str]:
         """The program and its arguments on one host."""
