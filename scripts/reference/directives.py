@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fakewarp.directives.lexer import MAX_DIRECTIVES
 from fakewarp.directives.parser import MAX_PERSISTENT
-from fakewarp.directives.rules import COMMANDS, Command, Option
+from fakewarp.directives.rules import COMMANDS, DirectiveCommand, Option
 from fakewarp.directives.staging import MAX_STAGING
 
 from . import markdown as md
@@ -81,19 +81,19 @@ def page() -> str:
     return md.page("Directives", "fakewarp/directives/rules.py", INTRO, "## Commands", *map(_command, COMMANDS.values()), STAGING)
 
 
-def _command(command: Command) -> str:
+def _command(command: DirectiveCommand) -> str:
     rows = [_row(command, option) for option in ((command.argument,) if command.argument else ()) + command.options]
     rows += [(f"`{flag}`", "", "", OPTION_TEXTS[flag]) for flag in command.flags]
     heads = ("option", "required", "read by Slurm", "meaning")
     return f"### `{command.prefix} {command.name}`\n\n{TEXTS[command.name]}\n\n{md.table(heads, rows)}"
 
 
-def _row(command: Command, option: Option) -> tuple[str, str, str, str]:
+def _row(command: DirectiveCommand, option: Option) -> tuple[str, str, str, str]:
     name = f"`<{option.name}>`" if option is command.argument else f"`{option.name}=`"
     return name, "yes" if option.required else "", "yes" if option.slurm else "", _text(command, option)
 
 
-def _text(command: Command, option: Option) -> str:
+def _text(command: DirectiveCommand, option: Option) -> str:
     if option.ignored:
         return "Accepted, has no effect."
     return OPTION_TEXTS.get(f"{command.name}.{option.name}") or OPTION_TEXTS[option.name]
