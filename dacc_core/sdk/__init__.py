@@ -19,6 +19,7 @@ from ..values import Brick, BrickRef, Progress, Volume
 from .context import CancelToken, Context, Deadline
 from .hookspecs import hookimpl, hookspec
 from .hosts import Argv, Command, CommandResult, HostRunner, PerHost
+from .node.call import ByteCount, FailedCommand, NodeAnswers, NodeHosts, NodeProgram, NodeResult
 from .planning import PlanCreate, PlannedStep, PlanProvider
 from .provider import API_VERSION, Capabilities, Provider, RestoreProvider, SwapProvider, UsageProvider
 from .requests import (
@@ -45,6 +46,7 @@ __all__ = [
     "Brick",
     "BrickRef",
     "Busy",
+    "ByteCount",
     "CancelToken",
     "Cancelled",
     "Capabilities",
@@ -58,12 +60,17 @@ __all__ = [
     "DaccError",
     "Deadline",
     "Delete",
+    "FailedCommand",
     "HostLost",
     "HostRunner",
     "HostUnreachable",
     "InvalidRequest",
     "Mount",
     "NoSpace",
+    "NodeAnswers",
+    "NodeHosts",
+    "NodeProgram",
+    "NodeResult",
     "NotFound",
     "PerHost",
     "PlanCreate",

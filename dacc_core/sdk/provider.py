@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 from . import requests as rq
 from .hosts import PerHost
 
-API_VERSION = (1, 0)
+API_VERSION = (1, 1)
 """Version of this interface. A provider works when its major is the same and its minor is not greater."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from dacc_fake import Fault, Settings
+from dacc_fake import FakeSettings, Fault
 from dacc_fake.faults import ERRORS, PARTIAL
 
 from . import markdown as md
@@ -39,7 +39,7 @@ EXAMPLE = """
 
 def page() -> str:
     """The page."""
-    settings = md.table(("setting", "default", "meaning"), _rows(Settings, "providers.fake."))
+    settings = md.table(("setting", "default", "meaning"), _rows(FakeSettings, "providers.fake."))
     faults = md.table(("field", "default", "meaning"), _rows(Fault))
     calls = md.table(("call", "places for `partial`"), [(f"`{call}`", ", ".join(map(md.code, places))) for call, places in PARTIAL.items()])
     return md.page(

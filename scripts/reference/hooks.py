@@ -9,6 +9,7 @@ from typing import Any
 from dacc_core import sdk
 from dacc_core.errors import DaccError
 from dacc_core.sdk import hookspecs, provider, requests
+from dacc_core.sdk.node import call
 from dacc_core.values import Record
 
 from . import markdown as md
@@ -138,7 +139,7 @@ def _thing(name: str) -> str:
 
 
 def _constant(name: str, value: Any) -> str:
-    for module in (requests, provider, sdk.hosts, sdk.settings):
+    for module in (requests, provider, sdk.hosts, sdk.settings, call):
         text = md.attribute_docs(module).get(name)
         if text:
             return f"`{value!r}`. {text}" if isinstance(value, int | tuple) else text

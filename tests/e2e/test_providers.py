@@ -85,7 +85,7 @@ def upgraded(place: Path, environment: Environment) -> Environment:
     source = place / "dacc-next"
     shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".*", "__pycache__", "tests", "providers", "bench"))
     for file, old, new in (
-        ("dacc_core/sdk/provider.py", "API_VERSION = (1, 0)", "API_VERSION = (2, 0)"),
+        ("dacc_core/sdk/provider.py", "API_VERSION = (1, 1)", "API_VERSION = (2, 0)"),
         ("pyproject.toml", "0.1.0", "0.2.0"),
     ):
         text = (source / file).read_text()

@@ -30,7 +30,7 @@ from dacc_core.sdk import (
     Volume,
 )
 
-from dacc_fake import FakeProvider, Settings
+from dacc_fake import FakeProvider, FakeSettings
 from dacc_fake.checks import has_loop_devices
 
 MIB = 1 << 20
@@ -66,7 +66,7 @@ class Site:
     def configure(self, **settings: Any) -> None:
         """Make the provider anew, as a restarted daemon would."""
         self.settings = self.settings | settings
-        self.provider = FakeProvider(Settings(**self.settings))
+        self.provider = FakeProvider(FakeSettings(**self.settings))
 
     @property
     def bricks(self) -> tuple[BrickRef, ...]:

@@ -138,7 +138,7 @@ def test_something_else_at_the_path_is_an_error(plain: Site, call: str) -> None:
     at(plain, "c1").unlink()
     plain.delete()
     assert isinstance(error, AlreadyExists)
-    assert f"vfake001 on c1: {at(plain, 'c1')}" in str(error)
+    assert f"host c1: {at(plain, 'c1')}" in str(error)
 
 
 def test_mount_of_a_volume_that_is_not_there(plain: Site) -> None:

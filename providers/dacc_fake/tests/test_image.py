@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from dacc_core.sdk import AlreadyExists, BrickRef, Busy, Cancelled, CancelToken, InvalidRequest, NoSpace, NotFound, Unavailable
-
-from dacc_fake.node import common
+from dacc_core.sdk.node.kit import NodeError, need_programs
 
 if TYPE_CHECKING:
     from conftest import Site
@@ -163,7 +162,7 @@ def test_a_brick_that_holds_another_volume_is_refused(image: Site) -> None:
     image.create()
     image.name = "vfake002"
 
-    with pytest.raises(AlreadyExists, match=r"vfake002 on b1: .*/b1 holds volume vfake001: delete that one first"):
+    with pytest.raises(AlreadyExists, match=r"host b1: .*/b1 holds volume vfake001: delete that one first"):
         image.create()
 
     image.delete()
@@ -207,7 +206,7 @@ def test_delete_detaches_what_was_attached_by_hand(image: Site) -> None:
 def test_no_space_for_an_image_that_no_filesystem_can_hold(image: Site) -> None:
     image.capacity = 1 << 60
 
-    with pytest.raises(NoSpace, match="vfake001 on b1"):
+    with pytest.raises(NoSpace, match="host b1: "):
         image.create()
 
     image.delete()
@@ -275,8 +274,8 @@ def test_check_host_tells_what_to_mend(image: Site) -> None:
 
 
 def test_check_host_names_missing_programs() -> None:
-    with pytest.raises(common.Failure, match=r"^no-such-program is missing: install"):
-        common.need_programs(("mount", "no-such-program"))
+    with pytest.raises(NodeError, match=r"^no-such-program is missing: install no-such-package there"):
+        need_programs({"mount": "mount", "no-such-program": "no-such-package"})
 
 
 def test_a_lock_that_is_held_is_reported_in_time(image: Site) -> None:
@@ -284,7 +283,7 @@ def test_a_lock_that_is_held_is_reported_in_time(image: Site) -> None:
     lock = os.open(image.base / "b1", os.O_RDONLY)
     fcntl.flock(lock, fcntl.LOCK_EX)
 
-    with pytest.raises(Busy, match="another call has held the lock"):
+    with pytest.raises(Busy, match="another call holds the lock"):
         image.delete(image.context(seconds=1.5))
 
     os.close(lock)

@@ -111,14 +111,14 @@ CREATOR = """
 import sys
 from dacc_core.hosts.local import LocalRunner
 from dacc_core.sdk import BrickRef, Context, Create, Deadline, Volume
-from dacc_fake import FakeProvider, Settings
+from dacc_fake import FakeProvider, FakeSettings
 base, namespaces = sys.argv[1:]
 bricks = tuple(BrickRef(host=host, device=f"{base}/{host}") for host in ("b1", "b2"))
 volume = Volume(name="vfake001", pool="default", provider="fake", capacity=16 << 20, bricks=bricks)
 runner = LocalRunner(fence_dir=f"{base}/fence", namespace=f"{namespaces}/%h")
 context = Context(hosts=runner, deadline=Deadline.after(30), token="7")
 print("go", flush=True)
-FakeProvider(Settings(backing="image")).create(Create(context=context, volume=volume, owner=0, group=0))
+FakeProvider(FakeSettings(backing="image")).create(Create(context=context, volume=volume, owner=0, group=0))
 """
 
 
@@ -151,11 +151,10 @@ def test_create_again_after_everything_was_killed_at_some_moment(image: Site, na
 
 def test_create_waits_for_a_killed_ones_children(image: Site) -> None:
     # Programs inherit the lock: a mkfs that outlives its parent must not write beside the next one.
-    source = "import sys; sys.path.insert(0, sys.argv[1]); import common, os\n"
-    source += "os.makedirs(sys.argv[2], exist_ok=True)\n"
-    source += "with common.locked(sys.argv[2], 5): print(os.getpid(), flush=True); common.run('sleep', '1.5')"
-    node = Path(__file__).parents[1] / "src/dacc_fake/node"
-    argv = [sys.executable, "-c", source, str(node), str(image.base / "b1")]
+    source = "import os, sys; from dacc_core.sdk.node.kit import locked_directory, run\n"
+    source += "os.makedirs(sys.argv[1], exist_ok=True)\n"
+    source += "with locked_directory(sys.argv[1]): print(os.getpid(), flush=True); run('sleep', '1.5')"
+    argv = [sys.executable, "-c", source, str(image.base / "b1")]
     with subprocess.Popen(argv, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
         holder.stdout.readline()

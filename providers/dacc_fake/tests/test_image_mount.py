@@ -130,7 +130,7 @@ def test_a_link_in_the_way_is_an_error_that_names_it(made: Site) -> None:
 
     made.on("c1", "rm", made.link)
     assert isinstance(error, AlreadyExists)
-    assert f"volume vfake001 on c1: {made.link} is in the way" in str(error)
+    assert f"host c1: {made.link} is in the way" in str(error)
 
 
 def test_job1_is_not_taken_for_job12(made: Site) -> None:

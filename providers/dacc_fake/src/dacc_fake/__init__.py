@@ -6,9 +6,9 @@ from dacc_core.sdk import Provider, hookimpl
 
 from .faults import Fault
 from .provider import FakeProvider
-from .settings import Settings
+from .settings import FakeSettings
 
-__all__ = ["FakeProvider", "Fault", "Settings", "dacc_register_provider"]
+__all__ = ["FakeProvider", "FakeSettings", "Fault", "dacc_register_provider"]
 
 
 @hookimpl

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from dacc_core.sdk import (
+    ByteCount,
     Capabilities,
     CheckHost,
     Context,
     Create,
     Created,
-    DaccError,
     Delete,
-    HostUnreachable,
     InvalidRequest,
     Mount,
+    NodeAnswers,
+    NodeHosts,
+    NodeProgram,
+    NodeResult,
     PerHost,
-    Role,
     Swap,
     Unmount,
     Unsupported,
@@ -26,12 +28,27 @@ from dacc_core.sdk import (
     VolumeRequest,
 )
 
-from . import remote
-from .answers import Answer, Made, Shape, Usage
 from .checks import check_hosts, check_volume, checked_path, has_loop_devices
 from .faults import FaultPlan
 from .injection import Outcomes, on_each_host, once
-from .settings import Settings as FakeSettings
+from .settings import FakeSettings
+
+PROGRAMS = {part: NodeProgram(f"{__package__}.node.{part}") for part in ("directory", "image", "swap")}
+
+Shape = TypeVar("Shape", bound=NodeResult)
+
+
+class MadeVolume(NodeResult, frozen=True):
+    """The result of ``create``: on the volume's server its capacity, elsewhere 0."""
+
+    capacity: ByteCount
+
+
+class UsedRoom(NodeResult, frozen=True):
+    """The result of ``usage``."""
+
+    capacity: ByteCount
+    used: ByteCount
 
 
 class FakeProvider:
@@ -42,7 +59,7 @@ class FakeProvider:
     """
 
     name: ClassVar[str] = "fake"
-    api: ClassVar[tuple[int, int]] = (1, 0)
+    api: ClassVar[tuple[int, int]] = (1, 1)
     Settings: ClassVar[type[Any]] = FakeSettings
 
     def __init__(self, settings: FakeSettings) -> None:
@@ -69,8 +86,8 @@ class FakeProvider:
 
         def work(stop: str) -> None:
             if self.backing != "none":
-                answers = remote.call(context, (host,), self.backing, f"{self.backing}-check", lambda _: {"dirs": dirs})
-                result_of(answers[host], f"host {host}")
+                nodes = NodeHosts(context, PROGRAMS[self.backing])
+                nodes.call(f"{self.backing}-check", (host,), NodeResult, {"dirs": dirs}).results()
 
         once(self._faults, "check_host", context, (host,), work, key=host)
 
@@ -83,10 +100,9 @@ class FakeProvider:
             if backing == "none":
                 return Created(state={"backing": backing}, capacity=volume.capacity)
             server = volume.hosts[0]
-            made = more | {"stop": stop}
-            answers = self._all(request.context, volume, volume.hosts, backing, "create", made, {server: Made})
+            made = self._all(request.context, volume, volume.hosts, backing, "create", MadeVolume, more | {"stop": stop})
             place = volume_path(volume, backing)
-            return Created(state={"backing": backing, "image": place, "server": server}, capacity=answers[server]["capacity"])
+            return Created(state={"backing": backing, "image": place, "server": server}, capacity=made.results()[server].capacity)
 
         check_volume(volume)
         return once(self._faults, "create", request.context, volume.hosts, work)
@@ -101,7 +117,7 @@ class FakeProvider:
             server, *others = volume.hosts
             for hosts in ((server,), others):
                 left = [host for host in hosts if host not in request.gone]
-                self._all(request.context, volume, left, backing, "delete", {"stop": stop})
+                self._all(request.context, volume, left, backing, "delete", NodeResult, {"stop": stop}).results()
 
         check_volume(volume)
         once(self._faults, "delete", request.context, volume.hosts, work)
@@ -139,8 +155,8 @@ class FakeProvider:
                 return {"capacity": volume.capacity, "used": 0}
             # In a mount namespace of its own: what it mounts to look inside ends with it.
             wrapper = ("unshare", "--mount") if backing == "image" else ()
-            answer = self._at_server(request, backing, "usage", {volume.hosts[0]: Usage}, wrapper)
-            return {"capacity": answer["capacity"], "used": answer["used"]}
+            room = self._at_server(request, backing, "usage", UsedRoom, wrapper)
+            return {"capacity": room.capacity, "used": room.used}
 
         check_volume(volume)
         return once(self._faults, "usage", request.context, volume.hosts, work)
@@ -151,7 +167,7 @@ class FakeProvider:
 
         def work(stop: str) -> None:
             if backing != "none":
-                self._at_server(request, backing, "restore")
+                self._at_server(request, backing, "restore", NodeResult)
 
         check_volume(volume)
         once(self._faults, "restore", request.context, volume.hosts, work)
@@ -160,108 +176,82 @@ class FakeProvider:
         # A crash in create leaves no state; the settings then say where to look.
         return str(state.get("backing", self.backing))
 
-    def _paths(self, host: str, path: str, link: str = "", role: Role = "job") -> dict[str, str]:
-        # A mover's path is one session's and one volume's alone, so hosts that share a tree can share it; who copies there
-        # knows nothing of our root.
-        root = "" if role == "mover" else self._settings.root.replace("%h", host).rstrip("/")
-        here = root + checked_path(path, "mount path")
-        return {
-            "path": here,
-            "link": root + checked_path(link, "link") if link else "",
-            "link_target": f"{here}/private/{host}",
-        }
+    def _rooted(self, hosts: Sequence[str], paths: Mapping[str, str]) -> dict[str, dict[str, str]]:
+        """By host the paths below its root, for hosts that share a tree."""
+        roots = {host: self._settings.root.replace("%h", host).rstrip("/") for host in hosts}
+        return {host: {name: root + path if path else "" for name, path in paths.items()} for host, root in roots.items()}
 
-    def _volume_job(self, context: Context, volume: Volume, backing: str, host: str = "") -> dict[str, Any]:
-        """What every verb gets; ``host``: only what is on that host, else all (mounts)."""
-        place = volume_path(volume, backing) if host in ("", volume.hosts[0]) else ""
-        return {
-            "volume": volume.name,
-            "token": context.token,
-            "server": volume.hosts[0],
-            "dir": volume.bricks[0].device,
-            "dirs": list(dict.fromkeys(brick.device for brick in volume.bricks if host in ("", brick.host))),
-            "image": place,
-            "tree": place,
-        }
+    def _volume_job(self, context: Context, volume: Volume) -> dict[str, Any]:
+        """What every verb gets."""
+        return {"volume": volume.name, "token": context.token, "server": volume.hosts[0], "dir": volume.bricks[0].device}
+
+    @staticmethod
+    def _on_bricks(volume: Volume, backing: str, hosts: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """What is on each of these brick hosts."""
+        dirs = {host: [brick.device for brick in volume.bricks if brick.host == host] for host in hosts}
+        places = {host: volume_path(volume, backing) if host == volume.hosts[0] else "" for host in hosts}
+        return {host: {"dirs": list(dict.fromkeys(dirs[host])), "image": places[host], "tree": places[host]} for host in hosts}
 
     def _mounts(self, call: str, request: Mount | Unmount, more: dict[str, Any]) -> PerHost:
-        hosts = request.hosts
         check_volume(request.volume)
-        check_hosts(hosts)
-        context, volume, backing = request.context, request.volume, self._backing_of(request.state)
-        paths = {host: self._paths(host, request.path, request.link, request.role) for host in hosts}
-        jobs = {host: self._volume_job(context, volume, backing) | more | paths[host] for host in hosts}
-        return self._per_host(call, context, volume, hosts, backing, backing, jobs)
+        volume, backing = request.volume, self._backing_of(request.state)
+        check_hosts(request.hosts)
+        paths = {"path": checked_path(request.path, "mount path"), "link": checked_path(request.link, "link") if request.link else ""}
+        place = volume_path(volume, backing)
+        job = self._volume_job(request.context, volume) | more | paths | {"image": place, "tree": place}
+        # A mover's path is one session's and one volume's alone, so hosts that share a tree can share it; who copies there
+        # knows nothing of our root.
+        rooted = self._rooted(request.hosts, paths) if self._settings.root and request.role != "mover" else {}
+        return self._per_host(call, request, backing, backing, job, rooted)
 
     def _swap(self, call: str, request: Swap) -> PerHost:
         check_volume(request.volume)
+        volume, backing = request.volume, self._backing_of(request.state)
         check_hosts(request.hosts)
-        context, volume, backing = request.context, request.volume, self._backing_of(request.state)
         if backing == "directory":
             why = f"volume {volume.name} is a plain directory of the fake provider, which has no swap: use backing image"
             return PerHost(hosts=dict.fromkeys(request.hosts, Unsupported(why=why)))
         if request.size <= 0:
             raise InvalidRequest(why=f"swap of {request.size} bytes on volume {volume.name}: give a size above 0")
-        jobs = {host: self._paths(host, request.path) | {"size": request.size} for host in request.hosts}
-        return self._per_host(call, context, volume, request.hosts, backing, "swap", jobs)
+        paths = {"path": checked_path(request.path, "mount path")}
+        rooted = self._rooted(request.hosts, paths) if self._settings.root else {}
+        return self._per_host(call, request, backing, "swap", {**paths, "size": request.size}, rooted)
 
     def _per_host(
         self,
         call: str,
-        context: Context,
-        volume: Volume,
-        hosts: Sequence[str],
+        request: Mount | Unmount | Swap,
         backing: str,
         part: str,
-        jobs: Mapping[str, Mapping[str, Any]],
+        job: Mapping[str, Any],
+        rooted: Mapping[str, Mapping[str, str]],
     ) -> PerHost:
         verb = f"{backing}-{call.replace('_', '-')}"
 
-        def work(some: Sequence[str], stop: str) -> Outcomes:
+        def work(group: Sequence[str], stop: str) -> Outcomes:
             if backing == "none":
-                return dict.fromkeys(some)
-            answers = remote.call(context, some, part, verb, lambda host: {**jobs[host], "stop": stop})
-            failed = {host: answer for host, answer in answers.items() if isinstance(answer, DaccError)}
-            return dict.fromkeys(some) | {host: named(error, f"volume {volume.name} on {host}") for host, error in failed.items()}
+                return dict.fromkeys(group)
+            nodes = NodeHosts(request.context, PROGRAMS[part])
+            return dict(nodes.call(verb, group, NodeResult, {**job, "stop": stop}, rooted).outcome().hosts)
 
-        return PerHost(hosts=on_each_host(self._faults, call, context, hosts, work))
+        return PerHost(hosts=on_each_host(self._faults, call, request.context, request.hosts, work))
 
     def _all(
-        self,
-        context: Context,
-        volume: Volume,
-        hosts: Sequence[str],
-        backing: str,
-        verb: str,
-        more: dict[str, Any],
-        shapes: Mapping[str, Shape] = {},
-    ) -> dict[str, Mapping[str, Any]]:
-        """The verb on each brick host; ``shapes`` of those that have a result. Raises the first error, in brick order."""
-        jobs = {host: self._volume_job(context, volume, backing, host) | more for host in hosts}
-        answers = remote.call(context, hosts, backing, f"{backing}-{verb}", jobs.__getitem__, shapes=shapes)
-        return {host: result_of(answer, f"volume {volume.name} on {host}") for host, answer in answers.items()}
+        self, context: Context, volume: Volume, hosts: Sequence[str], backing: str, verb: str, shape: type[Shape], more: dict[str, Any]
+    ) -> NodeAnswers[Shape]:
+        """The verb on these brick hosts."""
+        nodes, job = NodeHosts(context, PROGRAMS[backing]), self._volume_job(context, volume) | more
+        return nodes.call(f"{backing}-{verb}", hosts, shape, job, self._on_bricks(volume, backing, hosts))
 
     def _at_server(
-        self, request: VolumeRequest, backing: str, verb: str, shapes: Mapping[str, Shape] = {}, wrapper: Sequence[str] = ()
-    ) -> Mapping[str, Any]:
+        self, request: VolumeRequest, backing: str, verb: str, shape: type[Shape], wrapper: Sequence[str] = ()
+    ) -> Shape:
         """The verb on the volume's first host. Raises its error."""
         context, volume = request.context, request.volume
         server = volume.hosts[0]
-        job = self._volume_job(context, volume, backing) | {"capacity": volume.capacity}
-        answers = remote.call(context, (server,), backing, f"{backing}-{verb}", lambda _: job, shapes=shapes, wrapper=wrapper)
-        return result_of(answers[server], f"volume {volume.name} on {server}")
-
-
-def result_of(answer: Answer, what: str) -> Mapping[str, Any]:
-    """A verb's result, or its error raised."""
-    if isinstance(answer, DaccError):
-        raise named(answer, what)
-    return answer
-
-
-def named(error: DaccError, what: str) -> DaccError:
-    """The error with what failed in front; an unreachable host's names it already."""
-    return error if isinstance(error, HostUnreachable) else type(error).from_text(f"{what}: {error}")
+        job = self._volume_job(context, volume) | self._on_bricks(volume, backing, [server])[server] | {"capacity": volume.capacity}
+        nodes = NodeHosts(context, PROGRAMS[backing])
+        return nodes.call(f"{backing}-{verb}", (server,), shape, job, wrapper=wrapper).results()[server]
 
 
 def volume_path(volume: Volume, backing: str) -> str:

@@ -14,7 +14,7 @@ Backing = Literal["auto", "image", "directory", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class FakeSettings:
     """How volumes are kept, where they are mounted, and what goes wrong on purpose. Nonsense raises InvalidRequest."""
 
     backing: Backing = "auto"

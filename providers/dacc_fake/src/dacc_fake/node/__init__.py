@@ -1,1 +1,1 @@
-"""What runs on the hosts. Only its source text is used: see :mod:`dacc_fake.remote`."""
+"""What runs on the hosts: sent there with the node kit, and never imported by the provider itself."""

@@ -10,29 +10,37 @@ import struct
 import time
 from contextlib import suppress
 
+from dacc_core.sdk.node.kit import (
+    Job,
+    NodeError,
+    crash_point,
+    discard,
+    locked_directory,
+    must,
+    need_programs,
+    remove_directory,
+    run,
+    time_left,
+    verb,
+)
+from dacc_core.sdk.node.mounts import MountEntry, mount_table, remount, resolved, unmount
+from dacc_core.sdk.node.owned import (
+    make_link,
+    make_mount_point,
+    make_owned,
+    make_private,
+    mount_point,
+    private_of,
+    remove_link,
+    volume_root,
+)
+
+from .bricks import mark, unmark
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
-
-    from .common import (
-        Failure,
-        Job,
-        Mounted,
-        discard,
-        last_line,
-        locked,
-        mark,
-        mount_table,
-        must,
-        need_programs,
-        place,
-        resolved,
-        run,
-        unmark,
-        verb,
-    )
-    from .planted import above, make_point, make_private, own_directory, put_link, take_link, top_of
 
 BLOCK = 4096
 BYTES_PER_INODE = 16384
@@ -42,7 +50,16 @@ MIB = 1 << 20
 FEATURES = "none,extent,64bit,filetype,flex_bg,sparse_super,large_file,huge_file,dir_nlink,dir_index,extra_isize,metadata_csum"
 LOOP_GET_STATUS64 = 0x4C05
 RELEASE_SECONDS = 1.0
-PROGRAMS = ("mkfs.ext4", "e2fsck", "losetup", "mount", "umount", "mkswap", "unshare")
+PROGRAMS = {
+    "mkfs.ext4": "e2fsprogs",
+    "e2fsck": "e2fsprogs",
+    "losetup": "mount",
+    "mount": "mount",
+    "umount": "mount",
+    "mkswap": "util-linux",
+    "unshare": "util-linux",
+}
+NO_SITE_DEFAULTS = {"MKE2FS_CONFIG": "/dev/null"}  # the capacity depends on them
 
 
 def image_size(capacity: int) -> int:
@@ -101,42 +118,43 @@ def _backed_by(name: str, image: str) -> bool:
     return struct.unpack_from("=QQ", status) == (file_identity.st_dev, file_identity.st_ino)
 
 
-def _ours(path: str, image: str) -> "list[Mounted]":
+def _ours(path: str, image: str) -> "list[MountEntry]":
     """What is mounted at a path, the topmost last. Raises AlreadyExists when that is not this volume."""
     own = loops(image)  # before the table: somebody else (Slurm's Epilog) may unmount meanwhile
     here = [mounted for mounted in mount_table() if mounted.point == path]
     if here and here[-1].device not in own:
         text = "another filesystem ({}, device {}) is mounted at {}: unmount it or choose another mount root"
-        raise Failure("AlreadyExists", text.format(here[-1].kind, here[-1].device, path))
+        raise NodeError("AlreadyExists", text.format(here[-1].kind, here[-1].device, path))
     return here
 
 
 @verb("image-create")
-def image_create(job: "Job") -> "dict[str, Any]":
+def image_create(job: Job) -> "dict[str, Any]":
     """Mark the bricks of this host; on the server, make the image under another name and rename it when complete."""
     for directory in job["dirs"]:
         mark(job, directory)
-    place(job, "marked")
+    crash_point(job, "marked")
     if not job["image"]:
-        return {}
-    with locked(job["dir"], job["seconds"]):
+        return {"capacity": 0}
+    with locked_directory(job["dir"]):
         if not os.path.exists(job["image"]):
             _format(job)
-        place(job, "renamed")
+        crash_point(job, "renamed")
         return {"capacity": usable(job["image"])}
 
 
-def _format(job: "Job") -> None:
+def _format(job: Job) -> None:
     new, tree = job["image"] + ".new", job["image"] + ".tree"
     _sweep(job["image"])
     os.mkdir(tree, 0o755)
-    with top_of(tree) as top:
-        own_directory(top, "global", job)
+    with volume_root(tree) as top:
+        make_owned(top, "global", job)
     with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
         file.truncate(image_size(job["capacity"]))
     sizes = ["-b", str(BLOCK), "-I", str(INODE), "-i", str(BYTES_PER_INODE), "-m", "0"]
-    must("mkfs.ext4", "-q", "-F", *sizes, "-O", FEATURES, "-E", "lazy_itable_init=1,root_owner=0:0", "-d", tree, new)
-    place(job, "formatted")
+    options = [*sizes, "-O", FEATURES, "-E", "lazy_itable_init=1,root_owner=0:0", "-d", tree]
+    must(new, "mkfs.ext4", "-q", "-F", *options, new, seconds=time_left(), environment=NO_SITE_DEFAULTS)
+    crash_point(job, "formatted")
     _remove_tree(tree)
     os.rename(new, job["image"])
 
@@ -154,14 +172,14 @@ def _remove_tree(tree: str) -> None:
 
 
 @verb("image-delete")
-def image_delete(job: "Job") -> None:
+def image_delete(job: Job) -> None:
     """Remove the image (on the server) and the marks. Raises Busy while it is mounted in any namespace."""
     if job["image"]:
-        with locked(job["dir"], job["seconds"]):
+        with locked_directory(job["dir"]):
             _release(job["image"])
             discard(job["image"])
             _sweep(job["image"])
-            place(job, "removed")
+            crash_point(job, "removed")
     unmark(job)
 
 
@@ -169,14 +187,14 @@ def _release(image: str) -> None:
     """See that no loop device has the image; give one that was just unmounted a moment to go."""
     end = time.monotonic() + RELEASE_SECONDS
     while True:
-        found = loops(image)
-        if not found:
+        attached = loops(image)
+        if not attached:
             return
-        for name in found.values():
+        for name in attached.values():
             if _attribute(name, "loop/autoclear") == "0":  # attached by hand; if it is mounted, this only sets the flag
                 run("losetup", "--detach", "/dev/" + name)
         if time.monotonic() >= end:
-            raise Failure("Busy", "{} is still mounted {}: unmount it there first".format(image, _where(list(found))))
+            raise NodeError("Busy", "{} is still mounted {}: unmount it there first".format(image, _where(list(attached))))
         time.sleep(0.02)
 
 
@@ -201,92 +219,49 @@ def _processes() -> "Iterable[str]":
 
 
 @verb("image-mount")
-def image_mount(job: "Job") -> None:
+def image_mount(job: Job) -> None:
     """Mount the image here, attaching it if it is not; make the directories and the link."""
     # The lock makes "is it attached?" and "attach it" one step: two loop devices on one image would destroy the filesystem.
-    with locked(job["dir"], job["seconds"]):
+    with locked_directory(job["dir"]):
         if not os.path.exists(job["image"]):
-            raise Failure("NotFound", "its image {} does not exist there: create the volume first".format(job["image"]))
-        path = os.path.join(above(job["path"], job["role"] == "mover"), os.path.basename(job["path"]))
+            raise NodeError("NotFound", "its image {} does not exist there: create the volume first".format(job["image"]))
+        path = mount_point(job)
         if not _ours(path, job["image"]):
-            make_point(path)
-            must("mount", "-t", "ext4", "-o", "loop,nodev,nosuid", job["image"], path)
-        place(job, "mounted")
+            make_mount_point(path)
+            must(path, "mount", "-t", "ext4", "-o", "loop,nodev,nosuid", job["image"], path)
+        crash_point(job, "mounted")
         _prepare(path, job)
-    put_link(job["link"], job["link_target"])
+    make_link(job["link"], private_of(job))
 
 
-def _prepare(path: str, job: "Job") -> None:
+def _prepare(path: str, job: Job) -> None:
     here = _ours(path, job["image"])
     if not here:
-        raise Failure("Unavailable", "{} is not mounted any more: see who unmounts it".format(path))
+        raise NodeError("Unavailable", "{} is not mounted any more: see who unmounts it".format(path))
     read_only = "ro" in here[-1].options
     if read_only and not job["read_only"]:
-        _remount(path, "rw")
+        remount(path, "rw")
     # ``global`` is complete since create, and its owner may have changed it.
     if job["private"]:
         make_private(path, here[-1].device, job)
-    place(job, "populated")
+    crash_point(job, "populated")
     # Read-only is a property of this mount: the filesystem itself is shared with the other mounts.
     if job["read_only"] and not read_only:
-        _remount(path, "ro")
-
-
-def _remount(path: str, access: str) -> None:
-    must("mount", "-o", "remount,bind,nodev,nosuid," + access, path)
+        remount(path, "ro")
 
 
 @verb("image-unmount")
-def image_unmount(job: "Job") -> None:
+def image_unmount(job: Job) -> None:
     """Remove the link, unmount, remove the directory. Raises Busy with the holders' process ids."""
     path, image = resolved(job["path"]), job["image"]
-    take_link(job["link"], job["link_target"])
-    place(job, "unlinked")
-    with locked(job["dir"], job["seconds"]):
+    remove_link(job["link"], private_of(job))
+    crash_point(job, "unlinked")
+    with locked_directory(job["dir"]):
         while _ours(path, image):
-            _umount(path)
-        place(job, "unmounted")
+            unmount(path)
+        crash_point(job, "unmounted")
         if job["role"] == "mover" or not _mounted_elsewhere(path, image):
-            _remove_directory(path)
-
-
-def _umount(path: str) -> None:
-    done = run("umount", path)
-    if done.returncode and any(mounted.point == path for mounted in mount_table()):
-        if "busy" in done.stdout:
-            raise Failure("Busy", "{} is busy: {}".format(path, _holders(path)))
-        raise Failure("Unavailable", "umount {} failed: {}".format(path, last_line(done.stdout)))
-
-
-def _holders(path: str) -> str:
-    """Who keeps a path busy: processes, swap files and mounts below it."""
-    below = [mounted.point for mounted in mount_table() if mounted.point.startswith(path + "/")]
-    with open("/proc/swaps", errors="surrogateescape") as file:
-        swaps = [line.split()[0] for line in file if line.startswith(path + "/")]
-    here = os.readlink("/proc/self/ns/mnt")
-    pids = [process for process in _processes() if _holds(process, path, here)]
-    parts = ["process {} uses it".format(process) for process in pids[:8]] + ["{} is mounted".format(point) for point in below[:4]]
-    parts += ["{} is swapped to".format(name) for name in swaps]
-    return (", ".join(parts) or "nobody that can be seen") + "; end that and try again"
-
-
-def _holds(process: str, path: str, namespace: str) -> bool:
-    base = "/proc/" + process
-    try:
-        if os.readlink(base + "/ns/mnt") != namespace:
-            return False
-        used = [os.path.join(base, name) for name in ("cwd", "root", "exe")]
-        used += [os.path.join(base, "fd", name) for name in os.listdir(base + "/fd")]
-        return any((_readlink(name) + "/").startswith(path + "/") for name in used)
-    except OSError:  # it ended, or is a kernel thread
-        return False
-
-
-def _readlink(path: str) -> str:
-    try:
-        return os.readlink(path)
-    except OSError:
-        return ""
+            remove_directory(path)
 
 
 def _mounted_elsewhere(path: str, image: str) -> bool:
@@ -304,12 +279,12 @@ def _mounted_elsewhere(path: str, image: str) -> bool:
 
 def _strangers() -> "list[str]":
     """One process of every other mount namespace."""
-    found = {}  # type: dict[str, str]
+    by_namespace = {}  # type: dict[str, str]
     for process in _processes():
         with suppress(OSError):
-            found[os.readlink("/proc/{}/ns/mnt".format(process))] = process
-    found.pop(os.readlink("/proc/self/ns/mnt"), None)
-    return list(found.values())
+            by_namespace[os.readlink("/proc/{}/ns/mnt".format(process))] = process
+    by_namespace.pop(os.readlink("/proc/self/ns/mnt"), None)
+    return list(by_namespace.values())
 
 
 def _sees(process: str, directory: str) -> bool:
@@ -319,55 +294,50 @@ def _sees(process: str, directory: str) -> bool:
         return False
 
 
-def _remove_directory(path: str) -> None:
-    with suppress(OSError):  # gone, or someone has put something into it: not ours
-        os.rmdir(path)
-
-
 @verb("image-usage")
-def image_usage(job: "Job") -> "dict[str, Any]":
+def image_usage(job: Job) -> "dict[str, Any]":
     """How full it is. Runs in a mount namespace of its own, so that the mount it makes ends with it."""
-    with locked(job["dir"], job["seconds"]):
+    with locked_directory(job["dir"]):
         _must_exist(job)
-        must("mount", "-t", "ext4", "-o", "loop,nodev,nosuid", job["image"], job["dir"])
-        found = os.statvfs(job["dir"])
-        must("umount", job["dir"])
-    used = (found.f_blocks - found.f_bfree) * found.f_frsize
-    return {"capacity": used + found.f_bavail * found.f_frsize, "used": used}
+        must(job["dir"], "mount", "-t", "ext4", "-o", "loop,nodev,nosuid", job["image"], job["dir"])
+        room = os.statvfs(job["dir"])
+        must(job["dir"], "umount", job["dir"])
+    used = (room.f_blocks - room.f_bfree) * room.f_frsize
+    return {"capacity": used + room.f_bavail * room.f_frsize, "used": used}
 
 
 @verb("image-restore")
-def image_restore(job: "Job") -> None:
+def image_restore(job: Job) -> None:
     """Repair what a host that went down left unwritten; mounting attaches the image again."""
-    with locked(job["dir"], job["seconds"]):
+    with locked_directory(job["dir"]):
         _must_exist(job)
         if loops(job["image"]):
             return
-        done = run("e2fsck", "-p", job["image"])
-        if done.returncode > 1:
+        result = run("e2fsck", "-p", job["image"], seconds=time_left())
+        if result.returncode > 1:
             text = "e2fsck cannot repair {}: {}: run e2fsck by hand"
-            raise Failure("Unavailable", text.format(job["image"], last_line(done.stdout)))
+            raise NodeError("Unavailable", text.format(job["image"], result.why()))
 
 
-def _must_exist(job: "Job") -> None:
+def _must_exist(job: Job) -> None:
     if not os.path.exists(job["image"]):
-        raise Failure("NotFound", "its image {} does not exist: the volume was never created or is deleted".format(job["image"]))
+        raise NodeError("NotFound", "its image {} does not exist: the volume was never created or is deleted".format(job["image"]))
 
 
 @verb("image-check")
-def image_check(job: "Job") -> None:
+def image_check(job: Job) -> None:
     """See that the brick directories, the programs and a loop device can be used."""
     need_programs(PROGRAMS)
     if os.geteuid():
-        raise Failure("Unavailable", "backing image needs root and this is uid {}: set backing: directory".format(os.geteuid()))
+        raise NodeError("Unavailable", "backing image needs root and this is uid {}: set backing: directory".format(os.geteuid()))
     for directory in job["dirs"]:
         os.makedirs(directory, 0o755, exist_ok=True)
         name = os.path.join(directory, ".check-{}".format(os.getpid()))
         with open(name, "wb") as file:
             file.truncate(MIB)
-        done = run("losetup", "--find", "--show", name)
+        result = run("losetup", "--find", "--show", name)
         discard(name)
-        if done.returncode:
+        if result.returncode:
             text = "no loop device works ({}): load the module loop, or set backing: directory"
-            raise Failure("Unavailable", text.format(last_line(done.stdout)))
-        must("losetup", "--detach", done.stdout.strip())
+            raise NodeError("Unavailable", text.format(result.why()))
+        must(name, "losetup", "--detach", result.stdout.strip())
