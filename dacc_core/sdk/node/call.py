@@ -105,12 +105,12 @@ class NodeProgram:
 
     def installable(self, title: str) -> str:
         """The program as a file that can be installed on hosts; ``title``: what it is, for people who open the file."""
-        end = '\n\nif __name__ == "__main__":\n    sys.exit(serve(sys.argv[1:]))\n'
+        end = '\n\nif __name__ == "__main__":\n    sys.exit(answer_installed(sys.argv[1:]))\n'
         return f'#!/usr/bin/python3 -IS\n"""{title}"""\n{self.text}{end}'
 
     def request(self, verb: str, document: str) -> bytes:
         """The program and behind it a request, as an interpreter reads them from standard input."""
-        return f"{self.text}\n\nstart({verb!r}, {document!r}, sys.argv[1])\n".encode()
+        return f"{self.text}\n\nanswer_sent({verb!r}, {document!r}, sys.argv[1])\n".encode()
 
     def _join(self, module: str, texts: dict[str, str]) -> None:
         if module in texts:

@@ -262,7 +262,7 @@ def remove_directory(path: str) -> None:
         os.rmdir(path)
 
 
-def answer(name: str, request: "Mapping[str, Any]", host: str) -> "dict[str, Any]":
+def answer_request(name: str, request: "Mapping[str, Any]", host: str) -> "dict[str, Any]":
     """Do one verb; its result or its error. ``request``: what is ``common`` to all hosts, and by host what is particular to it."""
     os.umask(0o022)
     job = dict(request["common"])
@@ -290,12 +290,12 @@ def encodable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def start(name: str, request: str, host: str) -> None:
+def answer_sent(name: str, request: str, host: str) -> None:
     """What a program calls at its end when it was sent along with the request."""
-    print(json.dumps(answer(name, json.loads(request), host)))
+    print(json.dumps(answer_request(name, json.loads(request), host)))
 
 
-def serve(arguments: "Sequence[str]") -> int:
+def answer_installed(arguments: "Sequence[str]") -> int:
     """An installed program: its one argument is the verb; as a forced command of sshd, the verb is what was asked for.
 
     The request is read from standard input.
@@ -307,7 +307,7 @@ def serve(arguments: "Sequence[str]") -> int:
         print(text.format(os.path.basename(sys.argv[0]), name[:80], ", ".join(sorted(VERBS))), file=sys.stderr)
         return 64
     request = json.load(sys.stdin)
-    print(json.dumps(answer(name, request, _own_name(request["hosts"]))))
+    print(json.dumps(answer_request(name, request, _own_name(request["hosts"]))))
     return 0
 
 

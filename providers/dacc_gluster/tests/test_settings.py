@@ -6,11 +6,11 @@ import ast
 from typing import Any
 
 import pytest
-from dacc_core.sdk import BrickRef, RestoreProvider, SwapProvider, UsageProvider, Volume
+from dacc_core.sdk import BrickRef, NodeProgram, RestoreProvider, SwapProvider, UsageProvider, Volume
 
 from dacc_gluster import GlusterProvider
-from dacc_gluster.layout import Layout
-from dacc_gluster.remote import Helper, source
+from dacc_gluster.layout import GlusterLayout
+from dacc_gluster.provider import CLIENT, STORAGE
 from dacc_gluster.settings import GlusterSettings
 
 BRICKS = (BrickRef(host="dac1", device="/dev/a"), BrickRef(host="dac2", device="/dev/b"), BrickRef(host="dac1", device="/dev/c"))
@@ -40,7 +40,7 @@ def test_all_that_is_optional_is_there_but_swap() -> None:
 
 
 def test_names_and_paths_come_from_the_volumes_name() -> None:
-    layout = Layout(VOLUME, GlusterSettings(seed="dac1", address="%h-ib", brick_root="/b"))
+    layout = GlusterLayout(VOLUME, GlusterSettings(seed="dac1", address="%h-ib", brick_root="/b"))
     assert layout.gluster_bricks() == ["dac1-ib:/b/a0000001/0/brick", "dac2-ib:/b/a0000001/1/brick", "dac1-ib:/b/a0000001/2/brick"]
     assert layout.gluster_bricks("dac2") == ["dac2-ib:/b/a0000001/1/brick"]
     assert layout.bricks_of("dac1") == [{"device": "/dev/a", "place": "/b/a0000001/0"}, {"device": "/dev/c", "place": "/b/a0000001/2"}]
@@ -48,9 +48,9 @@ def test_names_and_paths_come_from_the_volumes_name() -> None:
 
 
 def test_every_brick_must_have_room_for_its_share_rounded_up() -> None:
-    assert Layout(VOLUME, GlusterSettings(seed="dac1")).least == 334
+    assert GlusterLayout(VOLUME, GlusterSettings(seed="dac1")).least == 334
 
 
-@pytest.mark.parametrize("helper", ["storage", "client"])
-def test_helpers_are_programs_for_old_interpreters_too(helper: Helper) -> None:
-    ast.parse(source(helper), feature_version=(3, 6))
+@pytest.mark.parametrize("program", [STORAGE, CLIENT], ids=["storage", "client"])
+def test_its_programs_are_for_old_interpreters_too(program: NodeProgram) -> None:
+    ast.parse(program.text, feature_version=(3, 6))

@@ -11,7 +11,7 @@ from .settings import GlusterSettings
 
 
 @dataclass(frozen=True)
-class Layout:
+class GlusterLayout:
     """Where a volume is. Bricks have their number in the volume, from 0."""
 
     volume: Volume

@@ -23,17 +23,17 @@ from dacc_core.sdk.node.kit import (
     time_left,
     verb,
 )
-from dacc_core.sdk.node.mounts import MountEntry, mount_table, remount, resolved, unmount
+from dacc_core.sdk.node.mounts import MountEntry, mount_table, resolved, unmount
 from dacc_core.sdk.node.owned import (
     make_link,
     make_mount_point,
     make_owned,
-    make_private,
     mount_point,
     private_of,
     remove_link,
     volume_root,
 )
+from dacc_core.sdk.node.volumes import finish_mount
 
 from .bricks import mark, unmark
 
@@ -230,24 +230,9 @@ def image_mount(job: Job) -> None:
             make_mount_point(path)
             must(path, "mount", "-t", "ext4", "-o", "loop,nodev,nosuid", job["image"], path)
         crash_point(job, "mounted")
-        _prepare(path, job)
+        # ``global`` is complete since create, and its owner may have changed it.
+        finish_mount(job, next(reversed(_ours(path, job["image"])), None))
     make_link(job["link"], private_of(job))
-
-
-def _prepare(path: str, job: Job) -> None:
-    here = _ours(path, job["image"])
-    if not here:
-        raise NodeError("Unavailable", "{} is not mounted any more: see who unmounts it".format(path))
-    read_only = "ro" in here[-1].options
-    if read_only and not job["read_only"]:
-        remount(path, "rw")
-    # ``global`` is complete since create, and its owner may have changed it.
-    if job["private"]:
-        make_private(path, here[-1].device, job)
-    crash_point(job, "populated")
-    # Read-only is a property of this mount: the filesystem itself is shared with the other mounts.
-    if job["read_only"] and not read_only:
-        remount(path, "ro")
 
 
 @verb("image-unmount")

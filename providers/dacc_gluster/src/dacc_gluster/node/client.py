@@ -1,41 +1,33 @@
 """On compute nodes, and on the host that copies: mount and unmount volumes."""
 
-import os
-import sys
-from typing import TYPE_CHECKING, Any, Dict
+from dacc_core.sdk.node.kit import Job, locked, verb
+from dacc_core.sdk.node.mounts import mounted_at, resolved
+from dacc_core.sdk.node.owned import make_link, make_mount_point, mount_point, private_of, remove_link
+from dacc_core.sdk.node.volumes import finish_mount
 
-if TYPE_CHECKING:
-    from .common import EXISTS, Failure, end_clients, main, mount_client, mounted_at, remove_directory, umount
-    from .planted import above, make_point, make_private, put_link, take_link
-
-
-def mount(what: Dict[str, Any]) -> None:
-    path = os.path.join(above(what["path"], what["role"] == "mover"), os.path.basename(what["path"]))
-    if not mounted_at(path):  # the client of a mount may have died, and then one cannot even look there
-        make_point(path)
-    mount_client(what["volume"], what["servers"], path, what["read_only"])
-    if what["private"]:
-        found = mounted_at(path)
-        if not what["read_only"]:
-            make_private(path, found.device if found else "", what)
-        put_link(what["link"], private_of(what))
+from .mounting import mount_client, release_client
 
 
-def private_of(what: Dict[str, Any]) -> str:
-    """Where the link leads."""
-    return "{0}/private/{1}".format(what["path"], what["host"])
+def lock_of(job: Job) -> str:
+    """The calls about a volume's mount at a path are made one after the other."""
+    return "gluster-" + str(job["volume"] + job["path"])
 
 
-def unmount(what: Dict[str, Any]) -> None:
-    path = what["path"]
-    found = mounted_at(path)
-    if found and not found.source.endswith(":/" + what["volume"]):
-        raise Failure(EXISTS, "{0} is a mount of {1}, not of volume {2}".format(path, found.source, what["volume"]))
-    umount(path)
-    end_clients(path)
-    remove_directory(path)
-    take_link(what["link"], private_of(what))
+@verb("mount")
+def mount_volume(job: Job) -> None:
+    """Mount the volume, make the private directory and the link."""
+    with locked(lock_of(job)):
+        path = mount_point(job)
+        if mounted_at(path) is None:  # the client of a mount may have died, and then one cannot even look there
+            make_mount_point(path)
+        mount_client(job["volume"], job["servers"], path)
+        finish_mount(job, mounted_at(path))
+        make_link(job["link"], private_of(job))
 
 
-if __name__ == "__main__":
-    sys.exit(main({"mount": mount, "unmount": unmount}))
+@verb("unmount")
+def unmount_volume(job: Job) -> None:
+    """Remove the link, unmount, remove the directory. Raises Busy."""
+    with locked(lock_of(job)):
+        remove_link(job["link"], private_of(job))
+        release_client(job["volume"], resolved(job["path"]))

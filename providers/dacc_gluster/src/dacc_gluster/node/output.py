@@ -1,6 +1,6 @@
-"""What the program ``gluster`` answers, understood. Nothing here runs anything; on hosts it stands before the helper of storage hosts."""
+"""What the program ``gluster`` prints, understood. Nothing here runs anything."""
 
-from typing import TYPE_CHECKING, Dict, FrozenSet, List, NamedTuple, Tuple, Union
+from typing import TYPE_CHECKING, Any, Dict, FrozenSet, List, NamedTuple, Tuple, Union
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -9,7 +9,7 @@ LOCKED = ("Another transaction is in progress", "Another transaction could be in
 DOWN = ("peers are down", "peer is down", "is not connected")
 
 
-class Known(NamedTuple):
+class KnownVolume(NamedTuple):
     """A volume as gluster knows it; ``bricks`` as ``ADDRESS:PATH``."""
 
     name: str
@@ -18,21 +18,13 @@ class Known(NamedTuple):
     options: Dict[str, str]
 
 
-class Peers(NamedTuple):
-    """The trusted pool as one host sees it, by ids: its ``own``, all ``known`` ones and those it is ``connected`` to, its own included."""
-
-    own: str
-    known: FrozenSet[str]
-    connected: FrozenSet[str]
-
-
 def problem(answer: Union[bytes, str]) -> str:
     """Why a command failed, of an answer in XML; empty when it did not."""
     root = _tree(answer)
     return "" if root.findtext("opRet") == "0" else root.findtext("opErrstr") or "gluster does not say why"
 
 
-def volumes(answer: Union[bytes, str]) -> List[Known]:
+def volumes(answer: Union[bytes, str]) -> List[KnownVolume]:
     """Of ``gluster --xml volume info``; none when the volume does not exist."""
     return [_known(volume) for volume in _tree(answer).iterfind("volInfo/volumes/volume")]
 
@@ -43,13 +35,16 @@ def online(answer: Union[bytes, str]) -> FrozenSet[str]:
     return frozenset("{0}:{1}".format(node.findtext("hostname"), node.findtext("path")) for node in nodes if node.findtext("status") == "1")
 
 
-def peers(answer: str) -> Peers:
-    """Of ``gluster pool list``: lines of id, name and state, the host itself being ``localhost``. Raises ``ValueError`` for other lines."""
+def peers(answer: str) -> Dict[str, Any]:
+    """The trusted pool as one host sees it, by ids: its ``own``, all ``known`` ones and those it is ``connected`` to, its own included.
+
+    Of ``gluster pool list``: lines of id, name and state, the host itself being ``localhost``. Raises ``ValueError`` for other lines.
+    """
     rows = [line.split() for line in answer.splitlines()[1:]]
     own = next((row[0] for row in rows if row[1:2] == ["localhost"]), "")
     if not own or any(len(row) < 3 for row in rows):
         raise ValueError("no list of a pool that the host is in")
-    return Peers(own, frozenset(row[0] for row in rows), frozenset(row[0] for row in rows if row[-1] == "Connected"))
+    return {"own": own, "known": [row[0] for row in rows], "connected": [row[0] for row in rows if row[-1] == "Connected"]}
 
 
 def is_locked(why: str) -> bool:
@@ -62,10 +57,10 @@ def is_down(why: str) -> bool:
     return any(words in why for words in DOWN)
 
 
-def _known(volume: "Element") -> Known:
-    options = {one.findtext("name", ""): one.findtext("value", "") for one in volume.iterfind("options/option")}
+def _known(volume: "Element") -> KnownVolume:
+    options = {option.findtext("name", ""): option.findtext("value", "") for option in volume.iterfind("options/option")}
     bricks = tuple(brick.findtext("name", "") for brick in volume.iterfind("bricks/brick"))
-    return Known(volume.findtext("name", ""), volume.findtext("statusStr") == "Started", bricks, options)
+    return KnownVolume(volume.findtext("name", ""), volume.findtext("statusStr") == "Started", bricks, options)
 
 
 def _tree(answer: Union[bytes, str]) -> "Element":
