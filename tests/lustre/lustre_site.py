@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dacc_lustre import LustreProvider, LustreSettings, remote
+from dacc_lustre.reports import PreparedDisks
 
 from dacc_core.sdk import (
     BrickRef,
@@ -84,7 +85,7 @@ class Volumes:
         settings = self.provider.settings
         common = {**_PREPARE, "mdt_slice": settings.mdt_slice, "mgt_slice": settings.mgt_slice, "backend": settings.backend}
         jobs = {host: {"disks": list(disks), "mgt_on": disks[0]} for host, disks in self.cluster.bricks.items()}
-        remote.results_of(remote.call(self.context(), settings, "prepare", common, jobs, seconds=self.seconds / 2))
+        remote.ask(self.context(), settings, "prepare", list(jobs), PreparedDisks, common, jobs, seconds=self.seconds / 2).results()
 
     def create(self) -> int:
         made = self.provider.create(Create(context=self.context(), volume=self.volume, owner=0, group=0))

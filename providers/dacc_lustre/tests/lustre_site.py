@@ -31,7 +31,7 @@ from dacc_core.sdk import (
 
 from dacc_lustre import LustreProvider, LustreSettings, remote
 
-CODE = compile(remote.helper(), "helper", "exec")
+CODE = compile(remote.PROGRAM.text, "helper", "exec")
 FSNAME = "dacc0001"
 
 
@@ -102,10 +102,9 @@ class Played:
             _all_disks=lambda: list(self.disks),
             resolve=lambda wanted: {name: [self.site.addresses[name]] for name in wanted if name in self.site.addresses},
         )
-        names["RETRY"] = 0
         return names
 
-    def run(self, *argv: str, seconds: float = 60.0) -> Any:
+    def run(self, *argv: str, **_: Any) -> Any:
         """Play a program."""
         with self.lock:
             if not self.up:
@@ -246,7 +245,7 @@ class Site:
         for name in names[: self.storage]:
             self.hosts[name].add_disk("/dev/nvme0n1", mgt=True)
             self.hosts[name].add_disk("/dev/nvme1n1")
-        self.done: Any = self.hosts["b0"].helper()["Done"]
+        self.done: Any = self.hosts["b0"].helper()["ProgramResult"]
         self.provider = LustreProvider(LustreSettings(**self.settings))
 
     @property
@@ -291,7 +290,7 @@ class Site:
 
     def run(self, hosts: Sequence[str], command: Command) -> Mapping[str, CommandResult]:
         """Be the host runner: the end of the text that the provider sends says what is asked."""
-        verb, document = ast.literal_eval("(" + command.stdin.decode().rpartition("\nstart(")[2].rpartition(", sys.argv")[0] + ")")
+        verb, document = ast.literal_eval("(" + command.stdin.decode().rpartition("\nanswer_sent(")[2].rpartition(", sys.argv")[0] + ")")
         self.calls.append((verb, tuple(hosts)))
         return {host: self._call(host, verb, json.loads(document)) for host in hosts}
 
@@ -301,7 +300,7 @@ class Site:
             return CommandResult(name, -1, error=HostUnreachable(host=name, why="no route"))
         document["common"]["retry"]["wait"] = 0.0
         try:
-            return CommandResult(name, 0, json.dumps(host.helper()["answer"](verb, document, name)).encode())
+            return CommandResult(name, 0, json.dumps(host.helper()["answer_request"](verb, document, name)).encode())
         except Crash:
             return CommandResult(name, -9, stderr=b"killed")
 

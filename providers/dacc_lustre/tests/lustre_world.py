@@ -10,7 +10,7 @@ from dacc_core.sdk import BrickRef, Volume
 from dacc_lustre.plan import Phase, Plan
 from dacc_lustre.probe import HostFacts, Slice
 from dacc_lustre.reconcile import Facts
-from dacc_lustre.targets import Layout
+from dacc_lustre.targets import LustreLayout
 
 FSNAME = "dacc0001"
 OWNER = {"owner": 1001, "group": 1001, "mode": 0o700}
@@ -26,7 +26,7 @@ def volume(*bricks_of_hosts: int) -> Volume:
 class World:
     """The slices of each host, what runs, and the MGS's logs."""
 
-    layout: Layout
+    layout: LustreLayout
     labels: dict[tuple[str, str, str], str] = field(default_factory=dict)
     running: set[tuple[str, str]] = field(default_factory=set)
     logs: bool = False

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lustre_site import Site
 
-from dacc_lustre import fitness, remote
+from dacc_lustre import fitness
 
 NONSENSE = {
     "nothing": b"",
@@ -37,9 +37,9 @@ NONSENSE = {
     "an error whose name is a list": b'{"error": ["Busy"], "text": "x"}',
     "a lone surrogate": b'{"error": "Busy", "text": "\\udcff"}',
     "bytes that are no characters": b'{"error": "Busy", "text": "\xff"}',
-    "a failed program without its status": b'{"failed": {"command": "x", "what": "x", "text": ""}}',
-    "a failed program whose status is a text": b'{"failed": {"command": "x", "what": "x", "rc": "1", "text": ""}}',
-    "a failed program whose status cannot be": b'{"failed": {"command": "x", "what": "x", "rc": 1e400, "text": ""}}',
+    "a failed program without its status": b'{"failed": {"command": "x", "target": "x", "output": ""}}',
+    "a failed program whose status is a text": b'{"failed": {"command": "x", "target": "x", "returncode": "1", "output": ""}}',
+    "a failed program whose status cannot be": b'{"failed": {"command": "x", "target": "x", "returncode": 1e400, "output": ""}}',
     "a failed program that is a text": b'{"failed": "x"}',
     "a field too many": b'{"result": {"x": 1}}',
 }
@@ -58,7 +58,7 @@ class Liar:
     asked: list[str] = field(default_factory=list)
 
     def run(self, hosts: Sequence[str], command: Command) -> Mapping[str, CommandResult]:
-        verb = command.stdin.decode().rpartition("\nstart('")[2].partition("'")[0]
+        verb = command.stdin.decode().rpartition("\nanswer_sent('")[2].partition("'")[0]
         self.asked.append(verb)
         if self.verbs and verb not in self.verbs:
             return Site.run(self.site, hosts, command)
@@ -215,7 +215,7 @@ def test_a_host_that_answers_nonsense_to_a_check_is_a_finding(tmp_path: Path) ->
     "answer",
     [
         {"error": "Busy", "text": "\x1b]0;x\x07busy\n" + "x" * 900_000},
-        {"failed": {"command": "umount" + "\x07" * 5000, "what": "y\n" * 5000, "rc": 1, "text": "\x1b[2J" + "z" * 900_000}},
+        {"failed": {"command": "umount" + "\x07" * 5000, "target": "y\n" * 5000, "returncode": 1, "output": "\x1b[2J" + "z" * 900_000}},
     ],
     ids=["error", "failed"],
 )
@@ -234,17 +234,8 @@ def test_what_is_shown_of_a_hosts_facts_is_printable(tmp_path: Path) -> None:
     assert str(error).isprintable()
 
 
-def test_names_of_files_may_have_bytes_that_are_no_characters() -> None:
-    names: dict[str, Any] = {"__name__": "helper"}
-    exec(remote.helper(), names)
-    names["VERBS"].update(odd=lambda _: (_ for _ in ()).throw(names["Failure"]("Busy", "/mnt/\udcff is busy")))
-
-    answer = names["answer"]("odd", {"common": {"seconds": 5}, "hosts": {}}, "h")
-
-    assert answer == {"error": "Busy", "text": r"/mnt/\udcff is busy"}
-
-
-KEYS = st.sampled_from(["result", "error", "text", "failed", "rc", "command", "what", *PROBE, *SLICE, "capacity", "used"])
+FAILED = ("failed", "returncode", "command", "target", "output")
+KEYS = st.sampled_from(["result", "error", "text", *FAILED, *PROBE, *SLICE, "capacity", "used"])
 
 
 def objects(values: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 from dacc_core.sdk import Context, Deadline, InvalidRequest, NotFound, PlanCreate, Provider, Unavailable
@@ -14,6 +15,7 @@ from lustre_site import Site
 
 from dacc_lustre import LustreProvider, LustreSettings, fitness, narrate
 from dacc_lustre.commands import lustre
+from dacc_lustre.reports import FitnessReport
 
 
 @dataclass
@@ -177,7 +179,8 @@ FACTS: dict[str, Any] = {
 
 
 def findings(**more: Any) -> Sequence[tuple[str, str]]:
-    return [(one.level, one.text) for one in fitness.judge("c1", {**FACTS, **more}, (), LustreSettings())]
+    report = msgspec.convert({**FACTS, **more}, FitnessReport)
+    return [(one.level, one.text) for one in fitness.judge("c1", report, (), LustreSettings())]
 
 
 def test_tuning_below_lustres_own_for_omni_path_is_a_warning() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from dacc_core.sdk import AlreadyExists, Busy, DaccError, InvalidRequest, NoSpace, Unavailable, Unsupported
+from dacc_core.sdk import AlreadyExists, Busy, DaccError, FailedCommand, InvalidRequest, NoSpace, Unavailable, Unsupported
 
 from dacc_lustre.errors import RULES, codes_to_retry, error_of, rule_for
 
@@ -49,7 +49,7 @@ def test_a_failure_has_the_verdict_of_its_row(command: str, rc: int, text: str, 
     ],
 )
 def test_an_error_has_the_class_that_the_verdict_asks_for(command: str, rc: int, kind: type[DaccError]) -> None:
-    error = error_of({"command": command, "what": "dacc0001-OST0000", "rc": rc, "text": "noise\nlast words"})
+    error = error_of(FailedCommand(command=command, target="dacc0001-OST0000", returncode=rc, output="noise\nlast words"))
 
     assert type(error) is kind
     assert str(error).startswith(f"{command} of dacc0001-OST0000 failed with status {rc} (last words): ")
@@ -57,7 +57,7 @@ def test_an_error_has_the_class_that_the_verdict_asks_for(command: str, rc: int,
 
 def test_what_needs_a_person_is_never_retried() -> None:
     for rule in RULES:
-        error = error_of({"command": rule.command, "what": "x", "rc": rule.rc, "text": rule.text})
+        error = error_of(FailedCommand(command=rule.command, target="x", returncode=rule.rc, output=rule.text))
         assert error.retryable == (rule.verdict in ("retry", "fail host", "busy")), rule
 
 

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dacc_lustre.layout import arguments, clip, parse_component
-from dacc_lustre.settings import Settings
+from dacc_lustre.settings import LustreSettings
 
-DEFAULT = [parse_component(text) for text in Settings().layout]
+DEFAULT = [parse_component(text) for text in LustreSettings().layout]
 
 
 @given(st.integers(1, 300), st.booleans())

@@ -211,10 +211,10 @@ def test_a_brick_that_gets_another_filesystem_between_look_and_format_is_spared(
     b1.answers["modprobe"] = [(-1, "")]
     play = b1.run
 
-    def run(*argv: str, seconds: float = 60.0) -> object:
+    def run(*argv: str, **options: Any) -> object:
         if argv[0] == "modprobe":
             b1.slices["/dev/nvme1n1p2"]["label"] = "home-OST0001"
-        return play(*argv, seconds=seconds)
+        return play(*argv, **options)
 
     b1.run = run  # type: ignore[method-assign]
 
@@ -253,7 +253,7 @@ def test_only_a_call_that_has_the_lock_of_a_slice_claims_it(site: Site, monkeypa
 def is_locked(host: Played, path: str) -> bool:
     one = host.slices[path]
     (host.root / "run" / "lock").mkdir(parents=True, exist_ok=True)
-    name = "mgs" if one["kind"] == "mgt" else f"{one['disk']}.{one['kind']}".replace("/", "_")
+    name = "lustre-mgs" if one["kind"] == "mgt" else f"lustre-{one['disk']}.{one['kind']}".replace("/", "_")
     with (host.root / "run" / "lock" / name).open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

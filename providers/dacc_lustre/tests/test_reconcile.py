@@ -13,15 +13,15 @@ from lustre_world import FSNAME, OWNER, World, volume, with_health
 from dacc_lustre import reconcile
 from dacc_lustre.plan import Plan
 from dacc_lustre.probe import HostFacts
-from dacc_lustre.settings import Settings
+from dacc_lustre.settings import LustreSettings
 from dacc_lustre.targets import layout_of
 
-SETTINGS = Settings(mdts_per_host=2, max_mdts=5)
+SETTINGS = LustreSettings(mdts_per_host=2, max_mdts=5)
 sizes = st.lists(st.integers(1, 4), min_size=1, max_size=6)
 ORDER = ["MGT", "format", "start MDT0000", "start MDTs", "start OSTs", "tune", "settle"]
 
 
-def world(*bricks: int, settings: Settings = SETTINGS) -> World:
+def world(*bricks: int, settings: LustreSettings = SETTINGS) -> World:
     return World(layout_of(volume(*bricks), settings))
 
 
@@ -251,7 +251,7 @@ def test_a_look_that_a_crash_left_mounted_is_unmounted_first() -> None:
 
 
 def test_root_squash_spares_the_storage_hosts() -> None:
-    settings = Settings(root_squash="65534:65534", parameters={})
+    settings = LustreSettings(root_squash="65534:65534", parameters={})
     made = world(1, 1, settings=settings)
 
     pairs = reconcile.parameters(made.layout, made.facts(), settings)

@@ -9,21 +9,19 @@ from typing import Any
 
 import pytest
 from dacc_core.sdk import (
-    Busy,
+    AlreadyExists,
     Cancelled,
     CancelToken,
     Command,
     CommandResult,
     Context,
+    DaccError,
     Deadline,
-    HostUnreachable,
-    NoSpace,
-    ProviderBug,
-    Unavailable,
+    NodeResult,
 )
 
 from dacc_lustre import remote
-from dacc_lustre.settings import Settings
+from dacc_lustre.settings import LustreSettings
 
 
 @dataclass
@@ -40,15 +38,20 @@ class Recorder:
         return {host: CommandResult(host, 0, self.output) for host in hosts}
 
 
-def call(recorder: Recorder, settings: Settings | None = None, **more: Any) -> dict[str, remote.Answer]:
+class Answer(NodeResult, frozen=True):
+    x: int
+
+
+def call(recorder: Recorder, settings: LustreSettings | None = None, **more: Any) -> Mapping[str, Answer | DaccError]:
     context = Context(hosts=recorder, deadline=Deadline.after(100), **more)
-    return remote.call(context, settings or Settings(), "probe", {"a": "$(reboot)"}, {"h1": {"b": 1}, "h2": {}}, seconds=30)
+    common = {"a": "$(reboot)"}
+    return remote.ask(context, settings or LustreSettings(), "probe", ["h1", "h2"], Answer, common, {"h1": {"b": 1}}, seconds=30).hosts
 
 
 def test_by_default_the_text_is_sent_along_and_no_name_of_a_user_is_in_the_words() -> None:
     recorder = Recorder()
 
-    assert call(recorder) == {"h1": {"x": 1}, "h2": {"x": 1}}
+    assert call(recorder) == {"h1": Answer(x=1), "h2": Answer(x=1)}
     ((words, stdin, timeout),) = recorder.asked
     assert words == {host: ["/usr/bin/python3", "-I", "-S", "-", host] for host in ("h1", "h2")}
     assert b"$(reboot)" in stdin
@@ -58,7 +61,7 @@ def test_by_default_the_text_is_sent_along_and_no_name_of_a_user_is_in_the_words
 def test_an_installed_helper_gets_the_verb_alone_and_the_request_on_standard_input() -> None:
     recorder = Recorder()
 
-    call(recorder, Settings(helper="/usr/libexec/dacc/lustre-helper", sudo=True))
+    call(recorder, LustreSettings(helper="/usr/libexec/dacc/lustre-helper", sudo=True))
 
     ((words, stdin, _),) = recorder.asked
     assert words["h1"] == ["sudo", "-n", "/usr/libexec/dacc/lustre-helper", "probe"]
@@ -71,7 +74,7 @@ def test_an_installed_helper_gets_the_verb_alone_and_the_request_on_standard_inp
 def test_the_host_ends_before_the_runner_does() -> None:
     recorder = Recorder()
 
-    call(recorder, Settings(helper="/h"))
+    call(recorder, LustreSettings(helper="/h"))
 
     ((_, stdin, timeout),) = recorder.asked
     assert json.loads(stdin)["common"]["seconds"] < timeout
@@ -87,23 +90,10 @@ def test_a_cancelled_call_runs_nothing() -> None:
     assert recorder.asked == []
 
 
-@pytest.mark.parametrize(
-    ("result", "kind", "says"),
-    [
-        (CommandResult("h1", -1, error=HostUnreachable(host="h1", why="no route")), HostUnreachable, "no route"),
-        (CommandResult("h1", 1, b"", b"Traceback\nSyntaxError: no"), Unavailable, "host h1: probe ended early: SyntaxError: no"),
-        (CommandResult("h1", 0, b'{"error": "Busy", "text": "wait"}'), Busy, "host h1: wait"),
-        (CommandResult("h1", 0, b'{"error": "NoSpace", "text": "full"}'), NoSpace, "host h1: full"),
-        (
-            CommandResult("h1", 0, b'{"failed": {"command": "mount.lustre", "what": "x", "rc": 19, "text": "no"}}'),
-            Unavailable,
-            "host h1: mount.lustre of x failed with status 19",
-        ),
-        (None, ProviderBug, "no result for h1"),
-    ],
-)
-def test_an_answer_that_is_no_result_is_an_error_that_names_the_host(result: CommandResult | None, kind: type, says: str) -> None:
-    answer = remote.answer_of("h1", "probe", result)
+def test_a_failed_program_is_judged_by_the_providers_table() -> None:
+    recorder = Recorder(b'{"failed": {"command": "mount.lustre", "target": "x", "returncode": 17, "output": "no"}}')
 
-    assert type(answer) is kind
-    assert says in str(answer)
+    error = call(recorder)["h1"]
+
+    assert isinstance(error, AlreadyExists)
+    assert str(error).startswith("host h1: mount.lustre of x failed with status 17 (no): something is mounted there already")

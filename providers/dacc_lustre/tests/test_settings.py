@@ -37,7 +37,7 @@ def test_settings_that_make_no_sense_are_refused(wrong: dict[str, Any], says: st
 
 
 def test_every_setting_says_what_it_is() -> None:
-    body = ast.parse(inspect.getsource(settings.Settings)).body[0]
+    body = ast.parse(inspect.getsource(settings.LustreSettings)).body[0]
     assert isinstance(body, ast.ClassDef)
     said = [
         first.target.id

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from dacc_core.sdk import Provider, hookimpl
 
 from .provider import LustreProvider
-from .settings import Settings as LustreSettings
+from .settings import LustreSettings
 
 if TYPE_CHECKING:
     import click

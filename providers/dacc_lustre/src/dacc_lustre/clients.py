@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -11,6 +11,7 @@ from dacc_core.sdk import (
     HostUnreachable,
     InvalidRequest,
     Mount,
+    NodeResult,
     NotFound,
     PerHost,
     Swap,
@@ -19,7 +20,7 @@ from dacc_core.sdk import (
 )
 
 from . import lnet, remote
-from .settings import Settings
+from .settings import LustreSettings
 from .targets import check_hosts
 from .volumes import Servers
 
@@ -38,12 +39,12 @@ def checked_state(request: VolumeRequest) -> Mapping[str, Any]:
     return request.state
 
 
-def mount(request: Mount, settings: Settings) -> PerHost:
+def mount(request: Mount, settings: LustreSettings) -> PerHost:
     """Mount on each host."""
     state = checked_state(request)
     if request.private and settings.root_squash:
         servers = Servers(request.context, request.volume, settings, state)
-        servers.at_primary("private", {"names": list(request.hosts), **_owner(request)}, state)
+        servers.at_primary("private", NodeResult, {"names": list(request.hosts), **_owner(request)}, state)
     job = {
         **_paths(request),
         **_owner(request),
@@ -56,13 +57,13 @@ def mount(request: Mount, settings: Settings) -> PerHost:
         "mount_seconds": settings.mount_seconds,
     }
     seconds = settings.mount_seconds * settings.mount_tries + 30.0
-    return _on_hosts(request, settings, "mount", job, request.hosts, seconds, tries=settings.mount_tries)
+    return _on_hosts(request, settings, "mount", job, seconds, tries=settings.mount_tries)
 
 
-def unmount(request: Unmount, settings: Settings) -> PerHost:
+def unmount(request: Unmount, settings: LustreSettings) -> PerHost:
     """Unmount on each host. The targets drop clients on hosts that cannot be reached, so that they hold nobody up."""
     job = {**_paths(request), "unmount_seconds": settings.unmount_seconds, "lazy": True}
-    done = _on_hosts(request, settings, "unmount", job, request.hosts, 4 * settings.unmount_seconds + 30.0)
+    done = _on_hosts(request, settings, "unmount", job, 4 * settings.unmount_seconds + 30.0)
     dead = [host for host, error in done.failed.items() if isinstance(error, HostUnreachable)]
     if not dead:
         return done
@@ -72,21 +73,20 @@ def unmount(request: Unmount, settings: Settings) -> PerHost:
     return PerHost(hosts={**done.hosts, **more})
 
 
-def swap(verb: str, request: Swap, settings: Settings) -> PerHost:
+def swap(verb: str, request: Swap, settings: LustreSettings) -> PerHost:
     """``swap-on`` or ``swap-off`` on each host."""
     if request.size <= 0:
         raise InvalidRequest(why=f"swap of {request.size} bytes on volume {request.volume.name}: give a size above 0")
     job = {"path": checked_path(request.path, "mount path"), "size": request.size}
-    return _on_hosts(request, settings, verb, job, request.hosts, request.context.deadline.remaining(at_most=600.0))
+    return _on_hosts(request, settings, verb, job, request.context.deadline.remaining(at_most=600.0))
 
 
 def _on_hosts(
-    request: VolumeRequest, settings: Settings, verb: str, job: Mapping[str, Any], hosts: Sequence[str], seconds: float, tries: int = 1
+    request: Mount | Unmount | Swap, settings: LustreSettings, verb: str, job: Mapping[str, Any], seconds: float, tries: int = 1
 ) -> PerHost:
-    check_hosts(tuple(hosts))
+    check_hosts(request.hosts)
     common = {"fsname": request.volume.name, **job}
-    answers = remote.ask(request.context, settings, verb, common, {host: {} for host in hosts}, seconds=seconds, tries=tries)
-    return PerHost(hosts=remote.errors_of(answers, hosts))
+    return remote.ask(request.context, settings, verb, request.hosts, NodeResult, common, seconds=seconds, tries=tries).outcome()
 
 
 def _paths(request: Mount | Unmount) -> dict[str, str]:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Any
 
 import click
 from dacc_core.sdk import InvalidRequest, NotFound, Unavailable, current_site
 
 from . import fitness, remote
-from .settings import Settings
+from .reports import DiskReport, PreparedDisks
+from .settings import LustreSettings
 
 PREPARE_SECONDS = 600.0
 
@@ -44,21 +44,21 @@ def prepare(host: str, yes: bool, wipe: tuple[str, ...]) -> None:
         "yes": yes,
     }
     context = current_site().context(PREPARE_SECONDS)
-    found = remote.results_of(remote.ask(context, settings, "prepare", job, {host: {}}, seconds=PREPARE_SECONDS))[host]
-    _say_prepared(host, found["disks"], yes)
+    answers = remote.ask(context, settings, "prepare", [host], PreparedDisks, job, seconds=PREPARE_SECONDS)
+    _print_prepared(host, answers.results()[host].disks, yes)
 
 
-def _say_prepared(host: str, disks: Sequence[Mapping[str, Any]], yes: bool) -> None:
-    for one in disks:
-        if not one["refused"]:
-            click.echo(f"{host}:{one['disk']}: {one['state']}")
-        if not (yes or one["refused"]):
-            for command in one["commands"]:
+def _print_prepared(host: str, disks: Sequence[DiskReport], yes: bool) -> None:
+    for report in disks:
+        if not report.refused:
+            click.echo(f"{host}:{report.disk}: {report.state}")
+        if not (yes or report.refused):
+            for command in report.commands:
                 click.echo(f"  {shlex.join(command)}")
-    refused = [one["refused"] for one in disks if one["refused"]]
+    refused = [report.refused for report in disks if report.refused]
     if refused:
         raise Unavailable(why=f"host {host}: " + "; ".join(refused) + "; nothing was changed")
-    if not yes and any(one["commands"] for one in disks):
+    if not yes and any(report.commands for report in disks):
         click.echo("nothing was changed: call it with --yes to do this")
 
 
@@ -87,7 +87,7 @@ def helper() -> None:
 
     Its one argument is a verb; as an ssh forced command it takes the verb from what was asked for. The request is read from standard input.
     """
-    click.echo(remote.program(version("dacc-provider-lustre")), nl=False)
+    click.echo(remote.installable(version("dacc-provider-lustre")), nl=False)
 
 
 @lustre.command()
@@ -99,13 +99,13 @@ def sudoers(user: str) -> None:
         raise InvalidRequest(why="the setting providers.lustre.helper is empty: install the helper and name its path there")
     if not user.replace("-", "").replace("_", "").isalnum():
         raise InvalidRequest(why=f"user {user!r}: write a user's name")
-    for verb in remote.verbs():
+    for verb in remote.PROGRAM.verbs:
         click.echo(f"{user} ALL=(root) NOPASSWD: {place} {verb}")
 
 
-def _settings() -> Settings:
+def _settings() -> LustreSettings:
     provider = current_site().provider("lustre")
-    found: Settings = provider.settings  # type: ignore[attr-defined]
+    found: LustreSettings = provider.settings  # type: ignore[attr-defined]
     return found
 
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from dacc_core.sdk import AlreadyExists, Busy, DaccError, InvalidRequest, NoSpace, Unavailable, Unsupported, clean_text
+from dacc_core.sdk import AlreadyExists, Busy, DaccError, FailedCommand, InvalidRequest, NoSpace, Unavailable, Unsupported
 
 Verdict = Literal["retry", "conflict", "fail host", "fail", "full", "busy", "quarantine"]
 
@@ -89,11 +89,7 @@ def codes_to_retry() -> dict[str, list[int]]:
     return made
 
 
-def error_of(failed: Mapping[str, Any]) -> DaccError:
-    """The error that a helper's report of a failed program is."""
-    command, rc, text = str(failed["command"]), int(failed["rc"]), str(failed["text"])
-    rule = rule_for(command, rc, text)
-    lines = text.strip().splitlines()
-    said = f" ({clean_text(lines[-1], 300)})" if lines else ""
-    what = f"{clean_text(command, 100)} of {clean_text(str(failed['what']), 300)}"
-    return CLASSES[rule.verdict].from_text(f"{what} failed with status {rc}{said}: {rule.says}")
+def error_of(failed: FailedCommand) -> DaccError:
+    """The error that a failed program is."""
+    rule = rule_for(failed.command, failed.returncode, failed.output)
+    return CLASSES[rule.verdict].from_text(f"{failed.why()}: {rule.says}")

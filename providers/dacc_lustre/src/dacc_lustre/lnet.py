@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dacc_core.sdk import Unavailable
 
 from .probe import HostFacts
-from .settings import ALWAYS, Settings
-from .targets import Layout
+from .settings import ALWAYS, LustreSettings
+from .targets import LustreLayout
 
 
 def expanded(patterns: Sequence[str], host: str) -> list[str]:
@@ -21,14 +21,14 @@ def names_of(patterns: Sequence[str], host: str) -> list[str]:
     return [nid.rpartition("@")[0] for nid in expanded(patterns, host)]
 
 
-def used(nids: Sequence[str], settings: Settings) -> list[str]:
+def used(nids: Sequence[str], settings: LustreSettings) -> list[str]:
     """Those of a host's NIDs, a storage host's or a node's, that are in the networks of filesystems."""
     patterns = {nid.rpartition("@")[2] for nid in (*settings.nids, *settings.client_nids)}
     networks = patterns or set(settings.networks)
     return [nid for nid in nids if not networks or nid.rpartition("@")[2] in networks]
 
 
-def host_nids(facts: HostFacts, settings: Settings) -> tuple[str, ...]:
+def host_nids(facts: HostFacts, settings: LustreSettings) -> tuple[str, ...]:
     """The numeric NIDs under which a storage host is to be reached. Raises Unavailable when LNet there has none of those configured."""
     if not settings.nids:
         found = [nid for nid in facts.nids if not settings.networks or nid.rpartition("@")[2] in settings.networks]
@@ -55,7 +55,7 @@ def _list(nids: Sequence[str]) -> str:
     return ", ".join(nids) or "none"
 
 
-def mgs_nids(layout: Layout, facts: Mapping[str, HostFacts], settings: Settings) -> list[list[str]]:
+def mgs_nids(layout: LustreLayout, facts: Mapping[str, HostFacts], settings: LustreSettings) -> list[list[str]]:
     """The NIDs of the MGS, for each of its hosts those of its interfaces."""
     return [list(host_nids(facts[layout.mgs_host], settings))]
 
@@ -70,6 +70,6 @@ def source(groups: Sequence[Sequence[str]], fsname: str) -> str:
     return ":".join(mgsnode(groups)) + ":/" + fsname
 
 
-def mount_options(settings: Settings) -> tuple[str, ...]:
+def mount_options(settings: LustreSettings) -> tuple[str, ...]:
     """The options of a client's mount."""
     return tuple(dict.fromkeys((*settings.mount_options, *ALWAYS)))

@@ -10,10 +10,10 @@ from dacc_core.sdk import PlanCreate, PlannedStep
 from . import reconcile
 from .node import argv
 from .node.pools import ZFS
-from .plan import Phase, Step
+from .plan import LustreStep, Phase
 from .probe import HostFacts, Slice
-from .settings import Settings
-from .targets import Layout
+from .settings import LustreSettings
+from .targets import LustreLayout
 from .volumes import Servers
 
 Command = tuple[str, ...]
@@ -21,7 +21,7 @@ Facts = Mapping[str, HostFacts]
 OWNER = {"owner": 0, "group": 0, "mode": 0o700}
 
 
-def create(request: PlanCreate, settings: Settings) -> Sequence[PlannedStep]:
+def create(request: PlanCreate, settings: LustreSettings) -> Sequence[PlannedStep]:
     """The steps of a create."""
     servers = Servers(request.context, request.volume, settings)
     facts = servers.facts() if request.look else supposed(servers.layout, settings)
@@ -30,12 +30,12 @@ def create(request: PlanCreate, settings: Settings) -> Sequence[PlannedStep]:
     return [_planned(phase, step, facts, {**formatting, "fsname": plan.fsname}) for phase in plan.phases for step in phase.steps]
 
 
-def supposed(layout: Layout, settings: Settings) -> dict[str, HostFacts]:
+def supposed(layout: LustreLayout, settings: LustreSettings) -> dict[str, HostFacts]:
     """Facts of hosts as ``dacc lustre prepare`` leaves them, with NIDs as the settings write them, names unresolved."""
     return {host: _supposed(host, layout, settings) for host in dict.fromkeys((*layout.hosts, layout.mgs_host))}
 
 
-def _supposed(host: str, layout: Layout, settings: Settings) -> HostFacts:
+def _supposed(host: str, layout: LustreLayout, settings: LustreSettings) -> HostFacts:
     disks = [one.device for one in layout.osts if one.host == host]
     slices = [Slice(disk, f"{disk}:dacc-{kind}", kind) for disk in disks for kind in ("mdt", "ost")]
     network = settings.networks[0] if settings.networks else "tcp"
@@ -46,12 +46,12 @@ def _supposed(host: str, layout: Layout, settings: Settings) -> HostFacts:
     return HostFacts(host, tuple(slices), nids=nids, resolved=names, mgt=mgt)
 
 
-def _planned(phase: Phase, step: Step, facts: Facts, job: Mapping[str, Any]) -> PlannedStep:
+def _planned(phase: Phase, step: LustreStep, facts: Facts, job: Mapping[str, Any]) -> PlannedStep:
     made = COMMANDS[phase.verb](step, facts[step.host], job)
     return PlannedStep(phase=phase.name, host=step.host, commands=tuple(made), seconds=phase.seconds, undo=phase.undo)
 
 
-def _start_mgt(step: Step, facts: HostFacts, job: Mapping[str, Any]) -> Iterator[Command]:
+def _start_mgt(step: LustreStep, facts: HostFacts, job: Mapping[str, Any]) -> Iterator[Command]:
     if facts.mgt and not facts.mgt.mounted:
         yield ("mkdir", "-p", argv.MGS_POINT)
         yield from _mount(facts.mgt, "MGS", "MGS", argv.MGS_POINT, job)
@@ -59,11 +59,11 @@ def _start_mgt(step: Step, facts: HostFacts, job: Mapping[str, Any]) -> Iterator
         yield tuple(argv.erase_logs(job["fsname"]))
 
 
-def _nodemap(step: Step, facts: HostFacts, job: Mapping[str, Any]) -> Iterator[Command]:
+def _nodemap(step: LustreStep, facts: HostFacts, job: Mapping[str, Any]) -> Iterator[Command]:
     yield from (tuple(argv.look_up_nid(nid)) for nid in step.arguments["nids"])
 
 
-def _format(step: Step, facts: HostFacts, job: Mapping[str, Any]) -> Iterator[Command]:
+def _format(step: LustreStep, facts: HostFacts, job: Mapping[str, Any]) -> Iterator[Command]:
     yield ("modprobe", "lustre")
     for target in step.arguments["targets"]:
         path = _slice(facts, target).path
@@ -75,7 +75,7 @@ def _format(step: Step, facts: HostFacts, job: Mapping[str, Any]) -> Iterator[Co
             yield tuple(argv.export_pool(argv.new_label(job["fsname"], target["name"])))
 
 
-def _start(step: Step, facts: HostFacts, job: Mapping[str, Any]) -> Iterator[Command]:
+def _start(step: LustreStep, facts: HostFacts, job: Mapping[str, Any]) -> Iterator[Command]:
     for target in step.arguments["targets"]:
         fsname, name = job["fsname"], target["name"]
         point = argv.target_point(fsname, name)
@@ -94,12 +94,12 @@ def _mount(found: Slice, new: str, service: str, point: str, job: Mapping[str, A
     yield tuple(argv.mount_target(source, point))
 
 
-def _tune(step: Step, facts: HostFacts, job: Mapping[str, Any]) -> Iterator[Command]:
+def _tune(step: LustreStep, facts: HostFacts, job: Mapping[str, Any]) -> Iterator[Command]:
     if step.arguments["parameters"]:
         yield tuple(argv.set_parameters(list(step.arguments["parameters"])))
 
 
-def _settle(step: Step, facts: HostFacts, job: Mapping[str, Any]) -> Iterator[Command]:
+def _settle(step: LustreStep, facts: HostFacts, job: Mapping[str, Any]) -> Iterator[Command]:
     wished, point = step.arguments, argv.target_point(job["fsname"], "client")
     yield ("mkdir", "-p", point)
     yield tuple(argv.mount_client(wished["source"], point, list(wished["options"])))

@@ -12,7 +12,7 @@ GONE = "nothing: it goes with the filesystem"
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class LustreStep:
     """What one host is asked to do in a phase."""
 
     host: str
@@ -27,7 +27,7 @@ class Phase:
     verb: str
     """Of the node helper."""
 
-    steps: tuple[Step, ...]
+    steps: tuple[LustreStep, ...]
     seconds: float
     """The deadline of each call; the host enforces it too."""
 
@@ -63,5 +63,5 @@ def phase(
     name: str, verb: str, steps: Mapping[str, Mapping[str, Any]], seconds: float, *, tries: int = 1, undo: str = ""
 ) -> tuple[Phase, ...]:
     """The phase, or none when no host has anything to do."""
-    made = tuple(Step(host, arguments) for host, arguments in steps.items())
+    made = tuple(LustreStep(host, arguments) for host, arguments in steps.items())
     return (Phase(name, verb, made, seconds, tries, undo),) if made else ()

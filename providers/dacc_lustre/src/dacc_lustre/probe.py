@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
+import msgspec
 from dacc_core.sdk import AlreadyExists, Unavailable
 
-from .targets import Target
+from .reports import HostReport, SliceReport
+from .targets import LustreTarget
 
 LABEL = re.compile(r"([A-Za-z0-9_-]{1,8})([-:=])((?:MDT|OST)[0-9a-f]{4})")
 
@@ -62,29 +63,29 @@ class HostFacts:
     health: str = "healthy"
     boot: str = ""
 
-    def slice_of(self, target: Target) -> Slice | None:
+    def slice_of(self, target: LustreTarget) -> Slice | None:
         """The slice that a target is (to be) on."""
         found = [one for one in self.slices if one.device == target.device and one.kind == target.kind]
         return found[0] if len(found) == 1 else None
 
 
-def facts_of(host: str, found: Mapping[str, Any]) -> HostFacts:
-    """The facts of a helper's answer to ``probe``."""
+def facts_of(host: str, report: HostReport) -> HostFacts:
+    """The facts of an answer to ``probe``."""
     return HostFacts(
         host=host,
-        slices=tuple(_slice(one) for one in found["slices"]),
-        missing=tuple(found["missing"]),
-        running=tuple(found["running"]),
-        nids=tuple(found["nids"]),
-        resolved={name: tuple(addresses) for name, addresses in found["resolved"].items()},
-        mgt=_slice(found["mgt"]) if found["mgt"] else None,
-        health=found["health"],
-        boot=found["boot"],
+        slices=tuple(map(_slice, report.slices)),
+        missing=tuple(report.missing),
+        running=tuple(report.running),
+        nids=tuple(report.nids),
+        resolved={name: tuple(addresses) for name, addresses in report.resolved.items()},
+        mgt=_slice(report.mgt) if report.mgt else None,
+        health=report.health,
+        boot=report.boot,
     )
 
 
-def _slice(found: Mapping[str, Any]) -> Slice:
-    return Slice(**{**found, "mounted": tuple(found["mounted"])})
+def _slice(report: SliceReport) -> Slice:
+    return Slice(**{**msgspec.structs.asdict(report), "mounted": tuple(report.mounted)})
 
 
 def check_health(facts: HostFacts) -> None:
@@ -93,7 +94,7 @@ def check_health(facts: HostFacts) -> None:
         raise Unavailable(why=f"host {facts.host}: Lustre's health_check says {facts.health!r}: see dmesg there, reboot it after an LBUG")
 
 
-def check_slice(facts: HostFacts, target: Target) -> Slice:
+def check_slice(facts: HostFacts, target: LustreTarget) -> Slice:
     """The slice of a target. Raises Unavailable when the brick is gone or was never prepared."""
     if target.device in facts.missing:
         text = f"host {facts.host}: {target.device} is no block device: see whether the disk is there, nothing is formatted meanwhile"

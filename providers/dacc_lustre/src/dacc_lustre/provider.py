@@ -23,7 +23,8 @@ from dacc_core.sdk import (
 )
 
 from . import clients, fitness, narrate
-from .settings import Settings as LustreSettings
+from .reports import RoomReport
+from .settings import LustreSettings
 from .targets import check_device
 from .volumes import Servers
 
@@ -32,7 +33,7 @@ class LustreProvider:
     """Lustre on the slices of NVMe bricks. The commands run through the node helper; state is read from the disks each time."""
 
     name: ClassVar[str] = "lustre"
-    api: ClassVar[tuple[int, int]] = (1, 0)
+    api: ClassVar[tuple[int, int]] = (1, 1)
     Settings: ClassVar[type[Any]] = LustreSettings
 
     def __init__(self, settings: LustreSettings) -> None:
@@ -84,8 +85,8 @@ class LustreProvider:
     def usage(self, request: VolumeRequest) -> Mapping[str, int]:
         """``{"capacity": bytes, "used": bytes}``. Raises NotFound, Unavailable."""
         state = clients.checked_state(request)
-        found = Servers(request.context, request.volume, self.settings, state).at_primary("usage", {}, state)
-        return {"capacity": found["capacity"], "used": found["used"]}
+        room = Servers(request.context, request.volume, self.settings, state).at_primary("usage", RoomReport, {}, state)
+        return {"capacity": room.capacity, "used": room.used}
 
     def plan(self, request: PlanCreate) -> Sequence[PlannedStep]:
         """What ``create`` would do. Raises what it would raise for the facts that it would find."""

@@ -15,25 +15,25 @@ from . import lnet
 from .layout import arguments, clip, parse_component
 from .plan import GONE, KEPT, LOOKED, Phase, Plan, phase
 from .probe import HostFacts, Slice, check_health, check_slice, foreign
-from .settings import Settings
-from .targets import Layout, Target
+from .settings import LustreSettings
+from .targets import LustreLayout, LustreTarget
 
 Facts = Mapping[str, HostFacts]
 Uuids = Mapping[str, str]
 """By ``host:device:kind``, the PARTUUID that a slice had when the filesystem was made."""
 
 
-def key_of(target: Target) -> str:
+def key_of(target: LustreTarget) -> str:
     """The key of a target in :data:`Uuids`."""
     return f"{target.host}:{target.device}:{target.kind}"
 
 
-def uuids_of(layout: Layout, facts: Facts) -> dict[str, str]:
+def uuids_of(layout: LustreLayout, facts: Facts) -> dict[str, str]:
     """The PARTUUIDs of all slices."""
     return {key_of(one): check_slice(facts[one.host], one).partuuid for one in layout.targets}
 
 
-def create(layout: Layout, facts: Facts, settings: Settings, owner: Mapping[str, Any]) -> Plan:
+def create(layout: LustreLayout, facts: Facts, settings: LustreSettings, owner: Mapping[str, Any]) -> Plan:
     """What is missing until the filesystem serves. Raises Unavailable (a host is not fit), AlreadyExists (a brick holds something else)."""
     _check(layout, facts)
     found = {one: check_slice(facts[one.host], one) for one in layout.targets}
@@ -52,7 +52,7 @@ def create(layout: Layout, facts: Facts, settings: Settings, owner: Mapping[str,
     return Plan(layout.fsname, phases)
 
 
-def restore(layout: Layout, facts: Facts, settings: Settings, uuids: Uuids) -> Plan:
+def restore(layout: LustreLayout, facts: Facts, settings: LustreSettings, uuids: Uuids) -> Plan:
     """What is missing until a filesystem serves again that was made before. Never formats. Raises NotFound when a target is gone."""
     _check(layout, facts)
     found = {one: check_slice(facts[one.host], one) for one in layout.targets}
@@ -67,7 +67,7 @@ def restore(layout: Layout, facts: Facts, settings: Settings, uuids: Uuids) -> P
     return Plan(layout.fsname, (*_mgs(layout, settings, erase=False), *starts, *last))
 
 
-def delete(layout: Layout, facts: Facts, settings: Settings) -> Plan:
+def delete(layout: LustreLayout, facts: Facts, settings: LustreSettings) -> Plan:
     """What is missing until nothing of the filesystem is left on the hosts in ``facts``, which may lack those that are gone.
 
     It goes by what is there, not by the layout. The logs on the MGS go while slices still have their labels, so a call after a crash
@@ -90,7 +90,7 @@ def delete(layout: Layout, facts: Facts, settings: Settings) -> Plan:
     return Plan(layout.fsname, phases)
 
 
-def left_behind(layout: Layout, facts: Facts) -> AlreadyExists | None:
+def left_behind(layout: LustreLayout, facts: Facts) -> AlreadyExists | None:
     """After a delete: the error for a brick that holds something else, if there is one."""
     for one in facts.values():
         for part in one.slices:
@@ -99,12 +99,12 @@ def left_behind(layout: Layout, facts: Facts) -> AlreadyExists | None:
     return None
 
 
-def _check(layout: Layout, facts: Facts) -> None:
+def _check(layout: LustreLayout, facts: Facts) -> None:
     for host in dict.fromkeys((*layout.hosts, layout.mgs_host)):
         check_health(facts[host])
 
 
-def _must_format(layout: Layout, facts: HostFacts, target: Target, found: Slice) -> bool:
+def _must_format(layout: LustreLayout, facts: HostFacts, target: LustreTarget, found: Slice) -> bool:
     """Whether a slice is to be formatted: a target that never ran has no data. Raises AlreadyExists."""
     if not found.label and not found.content:
         return True
@@ -113,7 +113,7 @@ def _must_format(layout: Layout, facts: HostFacts, target: Target, found: Slice)
     return not found.started_before and not found.mounted
 
 
-def _must_be_there(layout: Layout, target: Target, found: Slice, uuids: Uuids) -> None:
+def _must_be_there(layout: LustreLayout, target: LustreTarget, found: Slice, uuids: Uuids) -> None:
     if (found.fsname, found.target) != (layout.fsname, target.name):
         what = found.label or found.content or "nothing"
         raise NotFound(why=f"host {target.host}: {found.path} holds {what} instead of {layout.fsname}-{target.name}: its data is lost")
@@ -122,19 +122,19 @@ def _must_be_there(layout: Layout, target: Target, found: Slice, uuids: Uuids) -
         raise NotFound(why=f"host {target.host}: {found.path} has PARTUUID {found.partuuid} and had {wanted}: put the former disk back")
 
 
-def _mgs(layout: Layout, settings: Settings, *, erase: bool) -> tuple[Phase, ...]:
+def _mgs(layout: LustreLayout, settings: LustreSettings, *, erase: bool) -> tuple[Phase, ...]:
     steps = {layout.mgs_host: {"erase": erase}}
     return phase("MGT", "mgs-start", steps, settings.start_seconds, tries=settings.mount_tries, undo=KEPT)
 
 
-def _nodemap(layout: Layout, facts: Facts, settings: Settings) -> tuple[Phase, ...]:
+def _nodemap(layout: LustreLayout, facts: Facts, settings: LustreSettings) -> tuple[Phase, ...]:
     """Before any format: a filesystem that strangers can mount, or its own hosts cannot, is not to be made."""
     nids = [nid for host in layout.hosts for nid in lnet.host_nids(facts[host], settings)]
     steps = {layout.mgs_host: {"nodemap": settings.nodemap, "nids": nids}} if settings.nodemap else {}
     return phase("nodemap", "nodemap", steps, settings.probe_seconds, undo=LOOKED)
 
 
-def _starts(layout: Layout, found: Mapping[Target, Slice], uuids: Uuids, settings: Settings) -> tuple[Phase, ...]:
+def _starts(layout: LustreLayout, found: Mapping[LustreTarget, Slice], uuids: Uuids, settings: LustreSettings) -> tuple[Phase, ...]:
     """MDT0000 holds the root, so it is first; OSTs register after MDTs (Lustre Operations Manual, "Starting Lustre")."""
     down = [one for one in layout.targets if not found[one].mounted]
     groups = {
@@ -147,12 +147,12 @@ def _starts(layout: Layout, found: Mapping[Target, Slice], uuids: Uuids, setting
     return tuple(one for some in made for one in some)
 
 
-def _stops(name: str, running: Mapping[str, Sequence[str]], wanted: Any, settings: Settings) -> tuple[Phase, ...]:
+def _stops(name: str, running: Mapping[str, Sequence[str]], wanted: Any, settings: LustreSettings) -> tuple[Phase, ...]:
     names = {host: sorted(filter(wanted, some), reverse=True) for host, some in running.items()}
     return phase(name, "stop", {host: {"names": some} for host, some in names.items() if some}, settings.start_seconds)
 
 
-def _by_host(targets: Iterable[Target], uuids: Uuids) -> dict[str, dict[str, Any]]:
+def _by_host(targets: Iterable[LustreTarget], uuids: Uuids) -> dict[str, dict[str, Any]]:
     made: dict[str, dict[str, Any]] = {}
     for one in targets:
         entry = {"kind": one.kind, "index": one.index, "name": one.name, "device": one.device, "partuuid": uuids.get(key_of(one), "")}
@@ -160,7 +160,7 @@ def _by_host(targets: Iterable[Target], uuids: Uuids) -> dict[str, dict[str, Any
     return made
 
 
-def _look(layout: Layout, facts: Facts, settings: Settings) -> dict[str, Any]:
+def _look(layout: LustreLayout, facts: Facts, settings: LustreSettings) -> dict[str, Any]:
     groups = lnet.mgs_nids(layout, facts, settings)
     return {
         "source": lnet.source(groups, layout.fsname),
@@ -171,23 +171,23 @@ def _look(layout: Layout, facts: Facts, settings: Settings) -> dict[str, Any]:
     }
 
 
-def _settling(settings: Settings) -> float:
+def _settling(settings: LustreSettings) -> float:
     return settings.settle_seconds + settings.mount_seconds + 30.0
 
 
-def _file_layout(layout: Layout, settings: Settings) -> list[str]:
+def _file_layout(layout: LustreLayout, settings: LustreSettings) -> list[str]:
     return arguments(clip([parse_component(text) for text in settings.layout], len(layout.osts), settings.data_on_mdt))
 
 
-def _spreads(layout: Layout, settings: Settings) -> bool:
+def _spreads(layout: LustreLayout, settings: LustreSettings) -> bool:
     return settings.spread_directories and len(layout.mdts) > 1
 
 
-def _disks(layout: Layout, host: str) -> list[str]:
+def _disks(layout: LustreLayout, host: str) -> list[str]:
     return [one.device for one in layout.osts if one.host == host]
 
 
-def parameters(layout: Layout, facts: Facts, settings: Settings) -> list[str]:
+def parameters(layout: LustreLayout, facts: Facts, settings: LustreSettings) -> list[str]:
     """What the MGS is told: ``NAME=VALUE``."""
     pairs = {name.replace("%f", layout.fsname): str(value).replace("%f", layout.fsname) for name, value in settings.parameters.items()}
     if settings.root_squash:
@@ -197,7 +197,7 @@ def parameters(layout: Layout, facts: Facts, settings: Settings) -> list[str]:
     return [f"{name}={value}" for name, value in pairs.items()]
 
 
-def parameter_names(layout: Layout, settings: Settings) -> list[str]:
+def parameter_names(layout: LustreLayout, settings: LustreSettings) -> list[str]:
     """What the MGS is told to forget."""
     squash = ("mdt.%f-MDT*.root_squash", "mdt.%f-MDT*.nosquash_nids") if settings.root_squash else ()
     return [name.replace("%f", layout.fsname) for name in (*settings.parameters, *squash)]

@@ -31,7 +31,7 @@ PARAMETERS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class LustreSettings:
     """How filesystems are laid out, tuned and reached. Nonsense raises InvalidRequest."""
 
     nids: tuple[str, ...] = ()

@@ -11,7 +11,7 @@ from typing import Literal
 
 from dacc_core.sdk import InvalidRequest, Volume
 
-from .settings import Settings
+from .settings import LustreSettings
 
 Kind = Literal["mdt", "ost"]
 FSNAME = re.compile(r"[a-z][a-z0-9]{0,7}")
@@ -20,7 +20,7 @@ DEVICE = re.compile(r"/[A-Za-z0-9._:@+/-]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class LustreTarget:
     """An MDT or OST on a slice of a brick."""
 
     kind: Kind
@@ -36,15 +36,15 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class LustreLayout:
     """A filesystem: its targets, MDTs first, and who serves the MGT."""
 
     fsname: str
-    targets: tuple[Target, ...]
+    targets: tuple[LustreTarget, ...]
     mgs_host: str
 
     @property
-    def primary(self) -> Target:
+    def primary(self) -> LustreTarget:
         """MDT0000."""
         return self.targets[0]
 
@@ -54,32 +54,32 @@ class Layout:
         return tuple(dict.fromkeys([self.primary.host, *(one.host for one in self.osts)]))
 
     @property
-    def mdts(self) -> tuple[Target, ...]:
+    def mdts(self) -> tuple[LustreTarget, ...]:
         """The MDTs in order."""
         return tuple(one for one in self.targets if one.kind == "mdt")
 
     @property
-    def osts(self) -> tuple[Target, ...]:
+    def osts(self) -> tuple[LustreTarget, ...]:
         """The OSTs in order."""
         return tuple(one for one in self.targets if one.kind == "ost")
 
 
-def layout_of(volume: Volume, settings: Settings) -> Layout:
+def layout_of(volume: Volume, settings: LustreSettings) -> LustreLayout:
     """The filesystem of a volume. Raises InvalidRequest for names and devices that cannot be meant."""
     _check(volume, settings)
     bricks = volume.bricks
-    osts = tuple(Target("ost", number, brick.host, brick.device) for number, brick in enumerate(bricks))
-    return Layout(volume.name, (*_mdts(volume, settings), *osts), settings.mgs_host or volume.hosts[0])
+    osts = tuple(LustreTarget("ost", number, brick.host, brick.device) for number, brick in enumerate(bricks))
+    return LustreLayout(volume.name, (*_mdts(volume, settings), *osts), settings.mgs_host or volume.hosts[0])
 
 
-def _mdts(volume: Volume, settings: Settings) -> tuple[Target, ...]:
+def _mdts(volume: Volume, settings: LustreSettings) -> tuple[LustreTarget, ...]:
     by_host = {host: [brick for brick in volume.bricks if brick.host == host] for host in volume.hosts}
     rounds = range(settings.mdts_per_host)
     chosen = [bricks[number] for number in rounds for bricks in by_host.values() if number < len(bricks)]
-    return tuple(Target("mdt", number, brick.host, brick.device) for number, brick in enumerate(chosen[: settings.max_mdts]))
+    return tuple(LustreTarget("mdt", number, brick.host, brick.device) for number, brick in enumerate(chosen[: settings.max_mdts]))
 
 
-def _check(volume: Volume, settings: Settings) -> None:
+def _check(volume: Volume, settings: LustreSettings) -> None:
     if not FSNAME.fullmatch(volume.name):
         raise InvalidRequest(why=f"volume name {volume.name!r} is no Lustre fsname: a letter and up to 7 letters and digits")
     if not volume.bricks or volume.capacity <= 0:

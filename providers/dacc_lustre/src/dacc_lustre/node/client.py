@@ -1,61 +1,55 @@
 """Mount and unmount on compute nodes and movers."""
 
 import os
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional
 
-if TYPE_CHECKING:
-    from .argv import RUN_DIRECTORY, mount_client
-    from .common import (
-        CommandFailed,
-        Done,
-        Failure,
-        Job,
-        Mounted,
-        attempts,
-        last_line,
-        left,
-        locked,
-        mounted_at,
-        mounts,
-        must,
-        place,
-        read,
-        run,
-        verb,
-    )
-    from .devices import resolve
-    from .holders import end_holders, holders
-    from .planted import above, make_point, make_private, put_link, take_link
+from dacc_core.sdk.node.kit import (
+    CommandFailed,
+    Job,
+    NodeError,
+    ProgramResult,
+    crash_point,
+    discard,
+    locked,
+    must,
+    read,
+    remove_directory,
+    run,
+    time_left,
+    verb,
+)
+from dacc_core.sdk.node.mounts import MountEntry, end_holders, holders, resolved
+from dacc_core.sdk.node.owned import make_link, make_mount_point, mount_point, private_of, remove_link
+from dacc_core.sdk.node.volumes import finish_mount
+
+from .argv import RUN_DIRECTORY, mount_client
+from .common import attempts, findmnt_at, findmnt_table
+from .devices import resolve
 
 
-def resolved(path: str) -> str:
-    """The path with its parents' symbolic links followed, as mount tables show it; the last part is left alone."""
-    return os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
-
-
-def ours(path: str, fsname: str) -> Optional[Mounted]:
+def ours(path: str, fsname: str) -> Optional[MountEntry]:
     """What is mounted at a path, if it is this filesystem. Raises AlreadyExists when it is anything else."""
-    found = mounted_at(path)
-    if found is None or (found.kind == "lustre" and found.source.rpartition(":")[2] == "/" + fsname):
-        return found
+    mount = findmnt_at(path)
+    if mount is None or (mount.kind == "lustre" and mount.source.rpartition(":")[2] == "/" + fsname):
+        return mount
     text = "{} has {} ({}) mounted and not {}: unmount that first"
-    raise Failure("AlreadyExists", text.format(path, found.source, found.kind, fsname))
+    raise NodeError("AlreadyExists", text.format(path, mount.source, mount.kind, fsname))
 
 
 @verb("mount")
-def mount(job: Job) -> None:
+def mount_filesystem(job: Job) -> None:
     """Mount the filesystem, make the private directory and the link."""
-    with locked("mounts"):  # one at a time on a node: mounts that overlap fail with EBUSY (data-acc issue 119)
-        path = os.path.join(above(job["path"], job["role"] == "mover"), os.path.basename(job["path"]))
+    with locked("lustre-mounts"):  # one at a time on a node: mounts that overlap fail with EBUSY (data-acc issue 119)
+        path = mount_point(job)
         if ours(path, job["fsname"]) is None:
-            make_point(path)
+            make_mount_point(path)
             _reach(job["ping"])
             attempts(job, "mount.lustre", lambda: _mount_client(job, path))
-        place(job, "mounted")
-        _prepare(job, path)
-        _discard(_mark_of(job, path))
-    put_link(job["link"], _private_of(job))
+        crash_point(job, "mounted")
+        # Where root is squashed, a storage host has made the private directories already.
+        finish_mount(dict(job, private=job["private"] and not job["squashed"]), ours(path, job["fsname"]))
+        discard(_mark_of(job, path))
+    make_link(job["link"], private_of(job))
 
 
 def _reach(groups: List[List[str]]) -> None:
@@ -63,64 +57,40 @@ def _reach(groups: List[List[str]]) -> None:
     said = ""
     for nid in (nid for group in groups for nid in group):
         done = run("lctl", "ping", nid, seconds=20.0)
-        if not done.rc:
+        if not done.returncode:
             return
-        said = "lctl ping {} failed: {}".format(nid, last_line(done.text or done.out))
+        said = "lctl ping {} failed: {}".format(nid, done.why())
     if said:
-        raise Failure("Unavailable", said + ": see lctl list_nids here, and that LNet has the same network on both")
+        raise NodeError("Unavailable", said + ": see lctl list_nids here, and that LNet has the same network on both")
 
 
 def _mount_client(job: Job, path: str) -> None:
     if ours(path, job["fsname"]) is not None:
         return
-    done = run(*mount_client(job["source"], path, job["options"]), seconds=min(job["mount_seconds"], left()))
-    if done.rc == 19:
+    done = run(*mount_client(job["source"], path, job["options"]), seconds=min(job["mount_seconds"], time_left()))
+    if done.returncode == 19:
         must("lustre", "modprobe", "lustre")
-        done = run(*mount_client(job["source"], path, job["options"]), seconds=min(job["mount_seconds"], left()))
+        done = run(*mount_client(job["source"], path, job["options"]), seconds=min(job["mount_seconds"], time_left()))
     _judge(job, path, done)
 
 
-def _judge(job: Job, path: str, done: Done) -> None:
+def _judge(job: Job, path: str, done: ProgramResult) -> None:
     if ours(path, job["fsname"]) is None:
-        silent = Done(5, "", "mount said nothing and nothing is mounted")
-        raise CommandFailed("mount.lustre", job["source"], done if done.rc else silent)
-
-
-def _prepare(job: Job, path: str) -> None:
-    found = ours(path, job["fsname"])
-    if found is None:
-        raise Failure("Unavailable", "{} is not mounted any more: see who unmounts it".format(path))
-    read_only = "ro" in found.options
-    if read_only and not job["read_only"]:
-        _remount(path, "rw")
-    if job["private"] and not job["squashed"]:
-        make_private(path, found.device, job)
-    place(job, "populated")
-    if job["read_only"] and not read_only:
-        _remount(path, "ro")
-
-
-def _remount(path: str, access: str) -> None:
-    must(path, "mount", "-o", "remount,bind,nodev,nosuid," + access, path)
-
-
-def _private_of(job: Job) -> str:
-    """Where the link leads."""
-    return os.path.join(job["path"], "private", job["host"])
+        silent = ProgramResult(5, "", "mount said nothing and nothing is mounted")
+        raise CommandFailed("mount.lustre", job["source"], done if done.returncode else silent)
 
 
 @verb("unmount")
-def unmount(job: Job) -> None:
+def unmount_filesystem(job: Job) -> None:
     """Remove the link, end who holds the mount, unmount, remove the directory. Raises Busy; Unavailable for a node that stays dirty."""
     path = resolved(job["path"])
-    take_link(job["link"], _private_of(job))
-    with locked("mounts"):
+    remove_link(job["link"], private_of(job))
+    with locked("lustre-mounts"):
         while ours(path, job["fsname"]) is not None:
             _unmount(job, path)
-            place(job, "unmounted")
+            crash_point(job, "unmounted")
         _check_clean(job, path)
-        with suppress(OSError):  # gone, or somebody has put something into it: not ours
-            os.rmdir(path)
+        remove_directory(path)
 
 
 def _unmount(job: Job, path: str) -> None:
@@ -136,24 +106,24 @@ def _unmount(job: Job, path: str) -> None:
         return
     left_over = ", ".join(str(pid) for pid in holders(path)[:8]) or "none that can be seen"
     if _swapped(path) or not job["lazy"]:
-        raise Failure("Busy", "{} is busy (processes: {}{})".format(path, left_over, "; swap is on it" if _swapped(path) else ""))
+        raise NodeError("Busy", "{} is busy (processes: {}{})".format(path, left_over, "; swap is on it" if _swapped(path) else ""))
     _mark(job, path, left_over)
     run("umount", "-l", path, seconds=min(20.0, seconds))
-    raise Failure("Unavailable", _dirty(path, left_over))
+    raise NodeError("Unavailable", _dirty(path, left_over))
 
 
 def _gone(path: str, seconds: float, *options: str) -> bool:
     """Whether an unmount did it: looked at in the mount table, not in the program's word for it."""
     before = _depth(path)
     try:
-        run("umount", *((*options, path)), seconds=min(seconds, left() / 2))
-    except Failure:  # it hung, and is killed or cannot be
+        run("umount", *((*options, path)), seconds=min(seconds, time_left() / 2))
+    except NodeError:  # it hung, and is killed or cannot be
         return False
     return _depth(path) < before
 
 
 def _depth(path: str) -> int:
-    return sum(one.point == path for one in mounts())
+    return sum(one.point == path for one in findmnt_table())
 
 
 def _swapped(path: str) -> bool:
@@ -182,25 +152,20 @@ def _check_clean(job: Job, path: str) -> None:
     name = _mark_of(job, path)
     if not os.path.exists(name):
         return
-    if any(field.startswith(job["fsname"] + "-") for line in run("lctl", "dl").out.splitlines() for field in line.split()[3:4]):
-        raise Failure("Unavailable", _dirty(path, read(name)))
-    _discard(name)
-
-
-def _discard(path: str) -> None:
-    with suppress(FileNotFoundError):
-        os.unlink(path)
+    if any(field.startswith(job["fsname"] + "-") for line in run("lctl", "dl").stdout.splitlines() for field in line.split()[3:4]):
+        raise NodeError("Unavailable", _dirty(path, read(name)))
+    discard(name)
 
 
 @verb("evict")
 def evict(job: Job) -> Dict[str, Any]:
     """Have the targets here drop dead clients."""
     evicted: List[str] = []
-    networks = sorted({nid.rpartition("@")[2] for nid in run("lctl", "list_nids").out.split() if not nid.endswith("@lo")})
+    networks = sorted({nid.rpartition("@")[2] for nid in run("lctl", "list_nids").stdout.split() if not nid.endswith("@lo")})
     for client in job["clients"]:
         for nid in _numeric(client, networks):
             for kind in ("mdt.{}-MDT*".format(job["fsname"]), "obdfilter.{}-OST*".format(job["fsname"])):
-                if not run("lctl", "set_param", "{}.evict_client=nid:{}".format(kind, nid), seconds=20.0).rc:
+                if not run("lctl", "set_param", "{}.evict_client=nid:{}".format(kind, nid), seconds=20.0).returncode:
                     evicted.append(nid)
     return {"evicted": sorted(set(evicted))}
 

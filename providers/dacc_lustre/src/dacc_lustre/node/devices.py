@@ -4,11 +4,13 @@ import errno
 import os
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional
 
-if TYPE_CHECKING:
-    from .argv import dataset, target_point
-    from .common import Failure, Job, Mounted, last_line, mounts, parameter, read, run, verb
+from dacc_core.sdk.node.kit import Job, NodeError, read, run, verb
+from dacc_core.sdk.node.mounts import MountEntry
+
+from .argv import dataset, target_point
+from .common import findmnt_table, parameter
 
 BY_NAME = "/dev/disk/by-partlabel/dacc-mgt"
 LOOKS = 5
@@ -56,13 +58,13 @@ def partitions(disk: str) -> List[str]:
 def signature(path: str) -> Dict[str, str]:
     """What blkid finds on a device: LABEL, TYPE, PART_ENTRY_NAME and their kin; empty when there is nothing."""
     done = run("blkid", "-p", "-o", "export", path, seconds=20.0)
-    if done.rc == 8:
+    if done.returncode == 8:
         return {"TYPE": "several filesystems"}
-    pairs = (line.partition("=") for line in done.out.splitlines() if "=" in line)
+    pairs = (line.partition("=") for line in done.stdout.splitlines() if "=" in line)
     return {name: value.replace("\\", "") for name, _, value in pairs}
 
 
-def slice_of(path: str, disk: str, table: List[Mounted]) -> Dict[str, Any]:
+def slice_of(path: str, disk: str, table: List[MountEntry]) -> Dict[str, Any]:
     """The facts of a slice."""
     found = signature(path)
     real, label = os.path.realpath(path), found.get("LABEL", "")
@@ -79,24 +81,24 @@ def slice_of(path: str, disk: str, table: List[Mounted]) -> Dict[str, Any]:
     }
 
 
-def slices(disk: str, table: List[Mounted]) -> List[Dict[str, Any]]:
+def slices(disk: str, table: List[MountEntry]) -> List[Dict[str, Any]]:
     """The slices of a brick, as ``dacc lustre prepare`` made them."""
     return [one for one in (slice_of(path, disk, table) for path in partitions(disk) if is_block(path)) if one["kind"]]
 
 
-def find_slice(disk: str, kind: str, partuuid: str, table: List[Mounted]) -> Dict[str, Any]:
+def find_slice(disk: str, kind: str, partuuid: str, table: List[MountEntry]) -> Dict[str, Any]:
     """One slice of a brick, which must be the one that was seen before. Raises Unavailable, AlreadyExists."""
     found = [one for one in slices(disk, table) if one["kind"] == kind]
     if len(found) != 1:
         text = "{} has {} partitions named dacc-{} and needs one: run dacc lustre prepare for this host"
-        raise Failure("Unavailable", text.format(disk, len(found), kind))
+        raise NodeError("Unavailable", text.format(disk, len(found), kind))
     if partuuid and found[0]["partuuid"] != partuuid:
         text = "{} has PARTUUID {} and had {}: it is another disk now, put the former one back or release the brick"
-        raise Failure("AlreadyExists", text.format(found[0]["path"], found[0]["partuuid"], partuuid))
+        raise NodeError("AlreadyExists", text.format(found[0]["path"], found[0]["partuuid"], partuuid))
     return found[0]
 
 
-def find_mgt(job: Job, table: List[Mounted], known: List[Dict[str, Any]]) -> Optional[Dict[str, Any]]:
+def find_mgt(job: Job, table: List[MountEntry], known: List[Dict[str, Any]]) -> Optional[Dict[str, Any]]:
     """The MGT of this host: the device that the settings name, else the one partition called dacc-mgt, if there is one.
 
     ``known``: the slices of the bricks that the call is about, which were looked at already.
@@ -111,7 +113,7 @@ def find_mgt(job: Job, table: List[Mounted], known: List[Dict[str, Any]]) -> Opt
         found = [one for disk in others for one in slices(disk, table) if one["kind"] == "mgt"]
     if len(found) > 1:
         names = ", ".join(one["path"] for one in found)
-        raise Failure("Unavailable", "several partitions are named dacc-mgt: {}: name the right one as mgs_device".format(names))
+        raise NodeError("Unavailable", "several partitions are named dacc-mgt: {}: name the right one as mgs_device".format(names))
     return found[0] if found else None
 
 
@@ -125,10 +127,10 @@ def _all_disks() -> List[str]:
 def nids() -> List[str]:
     """The NIDs of this host but for loopback. Raises Unavailable when LNet does not answer."""
     done = run("lctl", "list_nids", seconds=20.0)
-    if done.rc:
+    if done.returncode:
         text = "lctl list_nids failed ({}): LNet is not up, load lnet and configure it (lnetctl net add)"
-        raise Failure("Unavailable", text.format(last_line(done.text)))
-    return [word for word in done.out.split() if not word.endswith("@lo")]
+        raise NodeError("Unavailable", text.format(done.why()))
+    return [word for word in done.stdout.split() if not word.endswith("@lo")]
 
 
 def resolve(names: List[str]) -> Dict[str, List[str]]:
@@ -145,7 +147,7 @@ def resolve(names: List[str]) -> Dict[str, List[str]]:
 @verb("probe")
 def probe(job: Job) -> Dict[str, Any]:
     """All facts that a plan for this host needs."""
-    table = mounts()
+    table = findmnt_table()
     ours = target_point(job["fsname"], "")
     disks = job.get("disks", [])
     found = [one for disk in disks for one in slices(disk, table)]

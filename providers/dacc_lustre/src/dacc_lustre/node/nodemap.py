@@ -1,10 +1,11 @@
 """The site's nodemap on the MGS of this host: looked at and never changed."""
 
-from typing import TYPE_CHECKING, Dict, Iterator, List
+from typing import Dict, Iterator, List
 
-if TYPE_CHECKING:
-    from .argv import look_up_nid
-    from .common import Failure, Job, must, parameter, verb
+from dacc_core.sdk.node.kit import Job, NodeError, must, verb
+
+from .argv import look_up_nid
+from .common import parameter
 
 MOST_LISTED = 8
 
@@ -14,7 +15,7 @@ def nodemap(job: Job) -> None:
     """See that the nodemap keeps strangers out and lets these hosts in. Raises Unavailable with all that is to be mended."""
     problems = list(_problems(job["nodemap"], job["nids"]))
     if problems:
-        raise Failure("Unavailable", "; ".join(problems))
+        raise NodeError("Unavailable", "; ".join(problems))
 
 
 def _problems(name: str, nids: List[str]) -> Iterator[str]:

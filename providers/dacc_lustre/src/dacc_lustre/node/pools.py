@@ -5,18 +5,18 @@ formatted again, to ``fsname-MDT0000``. A pool that was started is in no cache f
 one whose host dies between mkfs.lustre and the export after it may be there at boot.
 """
 
-from typing import TYPE_CHECKING, Any, Dict
+from typing import Any, Dict
 
-if TYPE_CHECKING:
-    from .argv import dataset, destroy_pool, export_pool, import_pool
-    from .common import must, run
+from dacc_core.sdk.node.kit import must, run
+
+from .argv import dataset, destroy_pool, export_pool, import_pool
 
 ZFS = "zfs_member"
 
 
 def imported(name: str) -> bool:
     """Whether a pool of that name is here now."""
-    return not run("zpool", "list", "-H", "-o", "name", name).rc
+    return not run("zpool", "list", "-H", "-o", "name", name).returncode
 
 
 def export(name: str) -> None:

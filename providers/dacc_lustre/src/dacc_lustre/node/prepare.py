@@ -1,13 +1,14 @@
 """Partition the disks of a storage host, once and for all: a slice for MDTs and one for OSTs, and on one disk the MGT."""
 
 import os
-from typing import TYPE_CHECKING, Any, Dict, List
+from typing import Any, Dict, List
 
-if TYPE_CHECKING:
-    from .argv import format_mgt, wipe
-    from .common import PATH, Failure, Job, left, locked, mounts, must, place, run, verb
-    from .devices import in_use, is_block, partitions, signature, slices
-    from .pools import export
+from dacc_core.sdk.node.kit import PATH, Job, NodeError, crash_point, locked, must, run, time_left, verb
+
+from .argv import format_mgt, wipe
+from .common import findmnt_table
+from .devices import in_use, is_block, partitions, signature, slices
+from .pools import export
 
 MIB = 1 << 20
 
@@ -26,7 +27,7 @@ def partition_commands(job: Job, disk: str) -> List[List[str]]:
 @verb("prepare")
 def prepare(job: Job) -> Dict[str, Any]:
     """Say what is to be done with each disk, and with ``yes`` do it. Refuses a disk in use, and one with data unless it is named."""
-    with locked("prepare"):
+    with locked("lustre-prepare"):
         plans = [_look(job, disk) for disk in job["disks"]]
         if job["yes"] and not any(one["refused"] for one in plans):
             for one in plans:
@@ -38,7 +39,7 @@ def _look(job: Job, disk: str) -> Dict[str, Any]:
     made = {"disk": disk, "state": "", "refused": "", "commands": []}  # type: Dict[str, Any]
     if not is_block(disk):
         return dict(made, refused="{} is no block device: see whether the disk is there".format(disk))
-    kinds = [one["kind"] for one in slices(disk, mounts())]
+    kinds = [one["kind"] for one in slices(disk, findmnt_table())]
     if "mdt" in kinds and "ost" in kinds and (disk != job["mgt_on"] or "mgt" in kinds):
         return dict(made, state="ready", commands=_mgt_commands(job, disk))
     found = signature(disk).get("TYPE", signature(disk).get("PTTYPE", ""))
@@ -53,7 +54,7 @@ def _look(job: Job, disk: str) -> Dict[str, Any]:
 def _mgt_commands(job: Job, disk: str) -> List[List[str]]:
     if disk != job["mgt_on"]:
         return []
-    found = [one for one in slices(disk, mounts()) if one["kind"] == "mgt"]
+    found = [one for one in slices(disk, findmnt_table()) if one["kind"] == "mgt"]
     if found and found[0]["label"] == "MGS":
         return []
     return [format_mgt(found[0]["path"] if found else "{} (dacc-mgt)".format(disk), job["backend"])]
@@ -66,13 +67,13 @@ def _do(job: Job, plan: Dict[str, Any]) -> None:
             if is_block(path):
                 must(path, *wipe(path))
         for command in partition_commands(job, disk):
-            must(disk, *command, seconds=left())
+            must(disk, *command, seconds=time_left())
         if any(os.path.exists(folder + "/udevadm") for folder in PATH.split(":")):
             run("udevadm", "settle", seconds=30.0)
-    place(job, "partitioned")
-    found = {one["kind"]: one for one in slices(disk, mounts())}
+    crash_point(job, "partitioned")
+    found = {one["kind"]: one for one in slices(disk, findmnt_table())}
     if "mdt" not in found or "ost" not in found:
-        raise Failure("Unavailable", "{} shows no partitions after parted: see dmesg, and partprobe {}".format(disk, disk))
+        raise NodeError("Unavailable", "{} shows no partitions after parted: see dmesg, and partprobe {}".format(disk, disk))
     if disk == job["mgt_on"]:
         _format_mgt(found["mgt"], job["backend"])
     plan["state"] = "ready"
@@ -82,7 +83,7 @@ def _format_mgt(found: Dict[str, Any], backend: str) -> None:
     if found["label"] == "MGS":
         return
     if found["content"]:
-        raise Failure("AlreadyExists", "{} holds {}: wipe it by hand (wipefs -a)".format(found["path"], found["content"]))
-    must(found["path"], *format_mgt(found["path"], backend), seconds=left())
+        raise NodeError("AlreadyExists", "{} holds {}: wipe it by hand (wipefs -a)".format(found["path"], found["content"]))
+    must(found["path"], *format_mgt(found["path"], backend), seconds=time_left())
     if backend == "zfs":
         export("MGS")
