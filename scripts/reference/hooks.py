@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import inspect
+from types import ModuleType
 from typing import Any
 
 from dacc_core import sdk
 from dacc_core.errors import DaccError
 from dacc_core.sdk import hookspecs, provider, requests
-from dacc_core.sdk.node import call
+from dacc_core.sdk.node import call, kit, mounts, owned, swap, volumes
 from dacc_core.values import Record
 
 from . import markdown as md
@@ -83,6 +85,12 @@ ERRORS = """
 """
 FIELDS = "## Records"
 OTHERS = "## Context, hosts and commands"
+ON_HOSTS = """
+    ## On hosts
+
+    What the modules of a [program for hosts](../guides/write-a-provider.md#the-node-kit) import by name, as in
+    `from dacc_core.sdk.node.kit import run`. A `Job` is the mapping that a verb gets.
+"""
 
 
 def page() -> str:
@@ -110,6 +118,8 @@ def page() -> str:
         *_things(records),
         OTHERS,
         *_things(rest),
+        ON_HOSTS,
+        *map(_node_module, (kit, owned, mounts, volumes, swap)),
         ERRORS,
         md.table(("class", "message"), [(f"`{name}`", _message(exported[name])) for name in errors]),
     )
@@ -136,6 +146,30 @@ def _thing(name: str) -> str:
     if not isinstance(thing, type):
         return f"### `{name}`\n\n{_constant(name, thing)}"
     return "\n\n".join(filter(None, (f"### `{name}`", md.doc(thing), _fields(thing), *_methods(thing))))
+
+
+def _node_module(module: ModuleType) -> str:
+    nodes = [node for node in ast.parse(inspect.getsource(module)).body if isinstance(node, ast.ClassDef | ast.FunctionDef)]
+    lines = [_node_line(node) for node in nodes if not node.name.startswith(("_", "answer_"))]
+    return f"### `{module.__name__.rpartition('.')[2]}`\n\n{md.doc(module)}\n\n" + "\n".join(lines)
+
+
+def _node_line(node: ast.ClassDef | ast.FunctionDef) -> str:
+    text = md.markdown(ast.get_docstring(node) or "")
+    return f"- `{node.name}{_as_written(node) if isinstance(node, ast.FunctionDef) else ''}`: {' '.join(text.split())}"
+
+
+def _as_written(node: ast.FunctionDef) -> str:
+    """A function's parameters and result, without the quotes that annotations need on old interpreters."""
+    for annotated in (arg for arg in ast.walk(node.args) if isinstance(arg, ast.arg)):
+        annotated.annotation = _unquoted(annotated.annotation)
+    return f"({ast.unparse(node.args)}) -> {ast.unparse(_unquoted(node.returns) or ast.Constant(None))}"
+
+
+def _unquoted(annotation: ast.expr | None) -> ast.expr | None:
+    if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
+        return ast.parse(annotation.value, mode="eval").body
+    return annotation
 
 
 def _constant(name: str, value: Any) -> str:

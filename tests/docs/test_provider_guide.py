@@ -30,6 +30,7 @@ from .test_examples import GUIDES, Walk, printed_by, users_home
 GUIDE = GUIDES / "write-a-provider.md"
 PACKAGE = "dacc-provider-shelf"
 MODULE = "src/dacc_shelf/__init__.py"
+NODE = "src/dacc_shelf/node.py"
 
 TOO_LARGE = """
 import msgspec
@@ -93,6 +94,11 @@ def test_the_code_that_is_explained_is_the_code_that_is_made(package: Path, line
     assert block.text in (package / MODULE).read_text()
 
 
+def test_the_verb_that_is_explained_is_the_one_that_is_made(package: Path) -> None:
+    (block,) = blocks(GUIDE, "python node")
+    assert block.text in (package / NODE).read_text()
+
+
 def test_the_entry_point_that_is_explained_is_the_one_that_is_made(package: Path) -> None:
     (block,) = blocks(GUIDE, "toml shelf")
     assert block.text in (package / "pyproject.toml").read_text()
@@ -100,9 +106,8 @@ def test_the_entry_point_that_is_explained_is_the_one_that_is_made(package: Path
 
 def test_the_change_that_is_shown_can_be_made_and_says_what_is_wrong(walk: Walk, environment: Environment, package: Path) -> None:
     (change,) = blocks(GUIDE, "python change")
-    source = (package / MODULE).read_text()
-    source = re.sub(r"    def create.*?(?=\n    def )", lambda _: change.text, source, flags=re.DOTALL)
-    (package / MODULE).write_text(source.replace("    Mount,\n", "    Command,\n    Mount,\n    NoSpace,\n", 1))
+    source = (package / NODE).read_text()
+    (package / NODE).write_text(re.sub(r'@verb\("create"\).*?(?=\n\n@verb)', lambda _: change.text, source, flags=re.DOTALL))
     (check,) = blocks(GUIDE, "python tested")
     (package / "tests" / "test_full.py").write_text(TOO_LARGE.format(check=check.text))
     words = ("python", "-m", "pytest", "-p", "no:cacheprovider", "-o", "pythonpath=src")
