@@ -188,6 +188,11 @@ def test_a_call_on_no_host_runs_nothing(program: NodeProgram) -> None:
     assert hosts.asked == []
 
 
+def test_of_the_kit_only_what_is_used_is_sent(program: NodeProgram) -> None:
+    assert "def must(" in program.text
+    assert "def need_programs(" not in program.text
+
+
 # What cannot be joined.
 
 
@@ -253,6 +258,12 @@ def test_an_answer_that_makes_no_sense_is_a_host_that_was_lost(program: NodeProg
     assert "its answer to greet makes no sense" in str(error)
     assert str(error).isprintable()
     assert len(str(error)) < 1100
+
+
+def test_of_an_installed_program_that_makes_no_sense_the_version_is_to_be_looked_at(program: NodeProgram) -> None:
+    error = greet(Hosts(b"{}"), program, installed=("/usr/libexec/helper",)).hosts["h1"]
+
+    assert "; an installed program must be of the provider's version" in str(error)
 
 
 @pytest.mark.parametrize("output", [b'{"result": {"text": "x", "size": 1}}', b'{"error": "AlreadyExists", "text": "x"}', b"\x1b[2J"])

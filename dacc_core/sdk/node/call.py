@@ -83,7 +83,8 @@ class NodeProgram:
     """A program for hosts, made of a provider's module and what it imports of its own package and of the kit.
 
     Those imports stand at the top of modules, by name (``from dacc_core.sdk.node.kit import run``, ``from .volume import serve``). The
-    modules are joined into one, so no two of them may define one name. Raises ``ValueError`` for what cannot be joined.
+    modules are joined into one, so no two of them may define one name; of the kit only what is used is in it. Raises ``ValueError`` for
+    what cannot be joined.
     """
 
     def __init__(self, module: str) -> None:
@@ -96,7 +97,11 @@ class NodeProgram:
         texts: dict[str, str] = {}
         self._join(self.module, texts)
         self._check_names(texts)
-        return "\n\n".join(texts.values())
+        kit_modules = [module for module in texts if module.rpartition(".")[0] == KIT and module != self.module]
+        own = "\n\n".join(text for module, text in texts.items() if module not in kit_modules)
+        # Hosts compile the program for each call, so what is not used of the kit would cost time there.
+        library = "\n\n".join(texts[module] for module in kit_modules)
+        return f"{_used(library, own)}\n\n{own}"
 
     @cached_property
     def verbs(self) -> tuple[str, ...]:
@@ -144,6 +149,28 @@ class NodeProgram:
             for name in _defined(ast.parse(text)):
                 if owner.setdefault(name, module) != module:
                     raise ValueError(f"{module} defines {name}, which {owner[name]} defines, too: the modules are joined, so rename one")
+
+
+def _used(library: str, program: str) -> str:
+    """A library without those of its functions and classes that a program does not use."""
+    tree = ast.parse(library)
+    definitions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    rest = [node for node in tree.body if node not in definitions.values()]
+    used: set[str] = set()
+    names = {"answer_sent", "answer_installed"}.union(_names_in(ast.parse(program)), *map(_names_in, rest))
+    while names := {name for name in names if name in definitions and name not in used}:
+        used |= names
+        names = set().union(*(_names_in(definitions[name]) for name in names))
+    lines = library.splitlines()
+    for name in definitions.keys() - used:
+        node = definitions[name]
+        first = min(part.lineno for part in (node, *node.decorator_list))
+        lines[first - 1 : node.end_lineno] = [""] * ((node.end_lineno or first) - first + 1)
+    return re.sub("\n{3,}", "\n\n\n", "\n".join(lines))
+
+
+def _names_in(tree: ast.AST) -> set[str]:
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
 
 
 def _source(module: str) -> str:
@@ -251,7 +278,8 @@ class NodeHosts:
         except (ValueError, RecursionError) as error:
             output = clean_text(result.stdout[:200].decode(errors="replace"), 100)
             why = f"{clean_text(str(error), 200)}; exit status {result.returncode}: {output or 'nothing'}"
-            return HostLost(host=host, why=f"its answer to {verb} makes no sense ({why})")
+            hint = "; an installed program must be of the provider's version" if self.installed else ""
+            return HostLost(host=host, why=f"its answer to {verb} makes no sense ({why}){hint}")
 
     def _decoded(self, host: str, result: CommandResult, shape: type[Shape]) -> Shape | DaccError:
         """Raises ``ValueError`` and ``RecursionError``."""
