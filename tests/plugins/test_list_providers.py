@@ -128,7 +128,7 @@ def test_problems_are_refused_together_each_with_entry_point_package_version_cau
     bad, toy = str(refused.value).splitlines()
     assert bad.startswith("provider bad cannot load: entry point `bad = ")
     assert "of dacc-provider-bad 1.2: RuntimeError: boom; reinstall or upgrade dacc-provider-bad" in bad
-    assert "it is written for API 2.0 and this dacc has 1.0; upgrade dacc" in toy
+    assert "it is written for API 2.0 and this dacc has 1.1; upgrade dacc" in toy
 
 
 def test_what_is_incomplete_or_disabled_is_no_problem(install: Install) -> None:

@@ -10,6 +10,7 @@ import pytest
 from dacc_core.config import parse_text
 from dacc_core.errors import BadConfig, InvalidRequest, NoSuchProvider, ProviderLoadError
 from dacc_core.plugins import load_provider, new_manager
+from dacc_core.sdk import API_VERSION
 
 from .conftest import Install, provider
 
@@ -76,7 +77,7 @@ def test_a_name_offered_by_two_packages_names_both(install: Install) -> None:
 @pytest.mark.parametrize(("api", "fix"), [((2, 0), "upgrade dacc"), ((1, 99), "upgrade dacc"), ((0, 9), "upgrade the provider")])
 def test_another_api_version_is_refused_with_what_to_upgrade(install: Install, api: tuple[int, int], fix: str) -> None:
     install(provider(api=api))
-    assert f"it is written for API {api[0]}.{api[1]} and this dacc has 1.0; {fix}" in refusal()
+    assert f"it is written for API {api[0]}.{api[1]} and this dacc has {API_VERSION[0]}.{API_VERSION[1]}; {fix}" in refusal()
 
 
 @pytest.mark.parametrize(("api", "loads"), [((1, 0), True), ((1, 2), True), ((1, 3), True), ((1, 4), False), ((2, 2), False)])

@@ -11,9 +11,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
-from dacc_core.errors import Unavailable
-from dacc_core.testing.namespaces import Namespaces, run
+from dacc_core.sdk import Unavailable
 
 START_SECONDS = 60.0
 END_SECONDS = 10.0
@@ -37,12 +37,23 @@ def lacking() -> str:
     return ", ".join(missing)
 
 
+class GlusterMachines(Protocol):
+    """Hosts that are namespaces of this machine (:class:`dacc_core.testing.namespaces.Namespaces`)."""
+
+    directory: Path
+    hosts: Sequence[str]
+
+    def enter(self, host: str, directory: str = "/") -> list[str]:
+        """The words before a command that run it on a host."""
+        ...
+
+
 @dataclass
 class GlusterServers:
     """``servers``: those of ``machines``, which have networks of their own, on which a glusterd runs. The others may be clients."""
 
     directory: Path
-    machines: Namespaces
+    machines: GlusterMachines
     servers: Sequence[str]
     daemons: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     devices: dict[str, list[str]] = field(default_factory=dict)
@@ -133,6 +144,11 @@ class GlusterServers:
             time.sleep(0.02)
         if daemon := self.daemons.pop(host, None):
             daemon.wait()
+
+
+def run(*argv: str, check: bool = True) -> None:
+    """A command of the system."""
+    subprocess.run(argv, check=check, capture_output=True)
 
 
 def _is_gluster(pid: int, space: int) -> bool:
