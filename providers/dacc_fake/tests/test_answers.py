@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from dacc_core.sdk import Busy, Command, CommandResult, DaccError, HostLost, ProviderBug, Unavailable
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from .conftest import Site
@@ -132,7 +132,7 @@ VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
 ANSWERS = objects(st.recursive(VALUES, lambda one: st.lists(one) | objects(one))).map(lambda made: json.dumps(made).encode())
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no reason to fail
 @given(st.sampled_from(list(CALLS)), st.binary() | ANSWERS, st.integers(-20, 255))
 def test_whatever_a_host_answers_is_a_result_or_an_error_of_that_host(call: str, output: bytes, status: int) -> None:
     error = outcome(call, Liar(output, status))
