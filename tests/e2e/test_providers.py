@@ -67,7 +67,7 @@ def test_a_new_package_passes_its_own_tests_unedited(environment: Environment, p
 
 def test_a_new_package_is_listed_as_usable_with_its_settings(environment: Environment) -> None:
     (row,) = json.loads(environment.run("dacc", "providers", "show", NAME, "--json"))
-    assert (row["package"], row["version"], row["api"], row["state"], row["reason"]) == (f"dacc-provider-{NAME}", "0.1.0", "1.0", "ok", "")
+    assert (row["package"], row["version"], row["api"], row["state"], row["reason"]) == (f"dacc-provider-{NAME}", "0.1.0", "1.1", "ok", "")
     (setting,) = row["settings"]
     assert (setting["name"], setting["type"], setting["default"]) == ("command_seconds", "number", "30")
     assert setting["text"] == "How long one command may take on a host."
@@ -106,7 +106,7 @@ def test_after_an_upgrade_to_another_api_a_provider_is_refused_and_told_why(upgr
         f"dacc: provider {NAME} cannot load: entry point `{NAME} = dacc_my_fs` of dacc-provider-{NAME} 0.1.0: {row['reason']}",
         "81",
     ]
-    assert "API 1.0" in row["reason"]
+    assert "API 1.1" in row["reason"]
     assert "2.0" in row["reason"]
 
 
