@@ -14,6 +14,7 @@ from .kit import Job, NodeError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Optional
 
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FILE_KINDS = {
@@ -153,16 +154,18 @@ def private_of(job: Job) -> str:
 
 
 @contextmanager
-def parent_of(path: str, mover: bool = False) -> "Iterator[OpenedPath]":
+def parent_of(path: str, mover: bool = False, make: bool = True) -> "Iterator[OpenedPath]":
     """The directory above a path; what is missing of it is made. Links above it are followed where only root can have made them.
 
+    Without ``make`` nothing is made. Raises FileNotFoundError then.
     Raises InvalidRequest where others than root could put something in the way, and for a mover when others may enter it.
     """
     names, links = _names(os.path.dirname(path)), MAX_LINKS
     trail = [OpenedPath(os.open("/", DIRECTORY), "/")]
     try:
         while names:
-            links -= _enter(trail, names, 0o700 if mover and len(names) == 1 else 0o755, links > 0)
+            mode = 0o700 if mover and len(names) == 1 else 0o755
+            links -= _enter(trail, names, mode if make else None, links > 0)
         if mover:
             _check_closed(trail[-1])
         yield trail[-1]
@@ -171,7 +174,7 @@ def parent_of(path: str, mover: bool = False) -> "Iterator[OpenedPath]":
             os.close(folder.descriptor)
 
 
-def _enter(trail: "list[OpenedPath]", names: "list[str]", mode: int, follow: bool) -> int:
+def _enter(trail: "list[OpenedPath]", names: "list[str]", mode: "Optional[int]", follow: bool) -> int:
     """Go on to the next name, or put those that it leads to in its place; the number of links that were followed."""
     name = names.pop()
     if name == "..":
@@ -195,11 +198,11 @@ def _enter(trail: "list[OpenedPath]", names: "list[str]", mode: int, follow: boo
     return 0
 
 
-def _status_or_new(folder: OpenedPath, name: str, mode: int) -> os.stat_result:
-    """What is at a name, a link itself if it is one; a directory is made if nothing is there."""
-    with suppress(FileNotFoundError):
+def _status_or_new(folder: OpenedPath, name: str, mode: "Optional[int]") -> os.stat_result:
+    """What is at a name, a link itself if it is one; with a mode, a directory is made if nothing is there."""
+    with suppress(*([FileNotFoundError] if mode is not None else [])):
         return os.stat(name, dir_fd=folder.descriptor, follow_symlinks=False)
-    _make_in(folder, name, mode)
+    _make_in(folder, name, mode or 0o755)
     return os.stat(name, dir_fd=folder.descriptor, follow_symlinks=False)
 
 
@@ -250,6 +253,12 @@ def make_mount_point(path: str) -> None:
         if status.st_uid != os.geteuid():
             text = "{} belongs to uid {}, who could put a link in its place: remove it"
             raise NodeError("AlreadyExists", text.format(path, status.st_uid))
+
+
+def remove_mount_point(path: str) -> None:
+    """Remove the directory at a job's ``path``, as it came, if nothing is in it; others' links above it are not followed."""
+    with suppress(OSError, NodeError), parent_of(path, make=False) as folder:
+        os.rmdir(os.path.basename(path), dir_fd=folder.descriptor)
 
 
 def make_link(link: str, target: str) -> None:

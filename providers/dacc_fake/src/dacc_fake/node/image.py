@@ -18,7 +18,6 @@ from dacc_core.sdk.node.kit import (
     locked_directory,
     must,
     need_programs,
-    remove_directory,
     run,
     time_left,
     verb,
@@ -31,6 +30,7 @@ from dacc_core.sdk.node.owned import (
     mount_point,
     private_of,
     remove_link,
+    remove_mount_point,
     volume_root,
 )
 from dacc_core.sdk.node.volumes import finish_mount
@@ -246,7 +246,7 @@ def image_unmount(job: Job) -> None:
             unmount(path)
         crash_point(job, "unmounted")
         if job["role"] == "mover" or not _mounted_elsewhere(path, image):
-            remove_directory(path)
+            remove_mount_point(job["path"])
 
 
 def _mounted_elsewhere(path: str, image: str) -> bool:

@@ -2,7 +2,7 @@
 
 from dacc_core.sdk.node.kit import Job, locked, verb
 from dacc_core.sdk.node.mounts import mounted_at, resolved
-from dacc_core.sdk.node.owned import make_link, make_mount_point, mount_point, private_of, remove_link
+from dacc_core.sdk.node.owned import make_link, make_mount_point, mount_point, private_of, remove_link, remove_mount_point
 from dacc_core.sdk.node.volumes import finish_mount
 
 from .mounting import mount_client, release_client
@@ -31,3 +31,4 @@ def unmount_volume(job: Job) -> None:
     with locked(lock_of(job)):
         remove_link(job["link"], private_of(job))
         release_client(job["volume"], resolved(job["path"]))
+        remove_mount_point(job["path"])

@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 from typing import List
 
-from dacc_core.sdk.node.kit import PATH, NodeError, remove_directory, run, time_left
+from dacc_core.sdk.node.kit import PATH, NodeError, run, time_left
 from dacc_core.sdk.node.mounts import mounted_at, processes, resolved, unmount
 
 
@@ -53,11 +53,10 @@ def is_dead(path: str) -> bool:
 
 
 def release_client(volume: str, path: str, patience: float = 0.0) -> None:
-    """Take a mount of the volume away, its client, and its directory."""
+    """Take a mount of the volume away, and its client."""
     while check_ours(path, volume):
         unmount(path, patience)
     end_clients(path)
-    remove_directory(path)
 
 
 def end_clients(path: str) -> None:

@@ -209,6 +209,7 @@ def release(job: Job) -> None:
     with locked(lock_of(job["volume"])):
         halt(job)
         release_client(job["volume"], job["directory"] + "/client", 5.0)
+        remove_directory(job["directory"] + "/client")
         all_at_once(lambda brick: release_brick(brick, job["volume"]), job["bricks"])
         remove_directory(job["directory"])
 

@@ -4,7 +4,7 @@ import os
 import time
 from typing import Any, Dict, FrozenSet, List, Optional
 
-from dacc_core.sdk.node.kit import Job, NodeError, locked, run, time_left, verb
+from dacc_core.sdk.node.kit import Job, NodeError, locked, remove_directory, run, time_left, verb
 from dacc_core.sdk.node.mounts import mounted_at
 from dacc_core.sdk.node.owned import make_owned, volume_root
 
@@ -111,6 +111,7 @@ def make_global(job: Job) -> None:
     with volume_root(path, mount.device) as top:
         make_owned(top, "global", job)
     release_client(job["volume"], path, 5.0)
+    remove_directory(path)
 
 
 @verb("forget")

@@ -13,13 +13,12 @@ from dacc_core.sdk.node.kit import (
     locked,
     must,
     read,
-    remove_directory,
     run,
     time_left,
     verb,
 )
 from dacc_core.sdk.node.mounts import MountEntry, end_holders, holders, resolved
-from dacc_core.sdk.node.owned import make_link, make_mount_point, mount_point, private_of, remove_link
+from dacc_core.sdk.node.owned import make_link, make_mount_point, mount_point, private_of, remove_link, remove_mount_point
 from dacc_core.sdk.node.volumes import finish_mount
 
 from .argv import RUN_DIRECTORY, mount_client
@@ -90,7 +89,7 @@ def unmount_filesystem(job: Job) -> None:
             _unmount(job, path)
             crash_point(job, "unmounted")
         _check_clean(job, path)
-        remove_directory(path)
+        remove_mount_point(job["path"])
 
 
 def _unmount(job: Job, path: str) -> None:
