@@ -64,15 +64,6 @@ def test_only_the_keystore_on_etcd_imports_its_packages() -> None:
     assert users == {"dacc_core/keystore/etcd/protocol.py"}
 
 
-SHARED_NAMES: frozenset[str] = frozenset(
-    """
-    Access Answer Clash Deadline Event Failure Fence Finding Layout Mounted Nothing Opened Places Prepared Refused Reply Settings Slice Step
-    Stream Target Usage User _Connection _Error _Result
-    """.split()  # noqa: SIM905 - it is to shrink word by word
-)
-"""Names of classes that several modules still have. None is to be added."""
-
-
 def test_a_class_has_its_name_to_itself() -> None:
     """Whoever searches for a name finds one thing. On the hosts' programs, and private classes, this holds as well."""
     places = defaultdict(list)
@@ -80,9 +71,7 @@ def test_a_class_has_its_name_to_itself() -> None:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.ClassDef):
                 places[node.name].append(f"{path.relative_to(ROOT)}:{node.lineno}")
-    shared = {name: where for name, where in places.items() if len(where) > 1}
-    assert {name: where for name, where in shared.items() if name not in SHARED_NAMES} == {}
-    assert SHARED_NAMES - shared.keys() == set(), "these have their names to themselves now: take them out of SHARED_NAMES"
+    assert {name: where for name, where in places.items() if len(where) > 1} == {}
 
 
 @pytest.mark.parametrize("cls", OWN_ERRORS, ids=lambda cls: cls.__name__)

@@ -25,7 +25,7 @@ MOST_CHANGES = (transaction.MOST_CHANGES, 2, 1)
 
 
 @dataclass
-class Tally:
+class RunReport:
     """What happened: events, crashes of daemons, and how calls ended (``Answer``, or the class of the error). ``broken``: a rule."""
 
     events: int = 0
@@ -33,7 +33,7 @@ class Tally:
     calls: Counter[str] = field(default_factory=Counter)
     broken: str = ""
 
-    def add(self, other: Tally) -> None:
+    def add(self, other: RunReport) -> None:
         """Count another simulation."""
         self.events += other.events
         self.crashes += other.crashes
@@ -41,26 +41,26 @@ class Tally:
         self.broken = self.broken or other.broken
 
 
-def run_seed(seed: int, events: int) -> Tally:
+def run_seed(seed: int, events: int) -> RunReport:
     """One simulation. Raises AssertionError naming seed and event when a rule is broken."""
     sim = Simulation(seed, hosts=1 + seed % 4, faults=FAULTS[seed % len(FAULTS)], most_changes=MOST_CHANGES[seed % len(MOST_CHANGES)])
     load = Workload(sim, chaos=seed % 5 != 0)
     while sim.events < events:
         sim.step()
     load.finish()
-    return Tally(sim.events, sim.crashes, Counter(load.answers))
+    return RunReport(sim.events, sim.crashes, Counter(load.answers))
 
 
-def _run_seed(events: int, seed: int) -> tuple[int, Tally]:
+def _run_seed(events: int, seed: int) -> tuple[int, RunReport]:
     """In a process of its own: no exception may depend on being pickled."""
     logging.getLogger("dacc").setLevel(logging.CRITICAL)
     try:
         return seed, run_seed(seed, events)
     except AssertionError as error:
-        return seed, Tally(broken=str(error))
+        return seed, RunReport(broken=str(error))
 
 
-def run_seeds(seed: int, events: int, jobs: int) -> Iterator[tuple[int, Tally]]:
+def run_seeds(seed: int, events: int, jobs: int) -> Iterator[tuple[int, RunReport]]:
     """Simulation after simulation, on so many processors at once, in the order of their seeds."""
     work = partial(_run_seed, min(EVENTS_A_SEED, events))
     if jobs == 1:
@@ -78,7 +78,7 @@ def run_seeds(seed: int, events: int, jobs: int) -> Iterator[tuple[int, Tally]]:
 def main(events: int, seed: int | None, jobs: int) -> None:
     """Simulate clusters with random faults and check the rules after each event."""
     seed = secrets.randbelow(1_000_000_000) if seed is None else seed
-    total, begun = Tally(), time.monotonic()
+    total, begun = RunReport(), time.monotonic()
     click.echo(f"first seed {seed}")
     for last, tally in run_seeds(seed, events, jobs):
         total.add(tally)
@@ -89,7 +89,7 @@ def main(events: int, seed: int | None, jobs: int) -> None:
     _report(total, time.monotonic() - begun, last + 1)
 
 
-def _report(total: Tally, seconds: float, following: int) -> None:
+def _report(total: RunReport, seconds: float, following: int) -> None:
     calls = total.calls.total()
     click.echo(f"{total.events} events, {calls} calls, {total.crashes} crashes, no rule broken; next seed {following}")
     click.echo("calls ended: " + ", ".join(f"{number} {name}" for name, number in total.calls.most_common()))
