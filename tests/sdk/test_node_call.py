@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 
 from dacc_core.sdk import (
     AlreadyExists,
-    Argv,
     Busy,
     ByteCount,
     Cancelled,
     CancelToken,
+    Command,
     CommandResult,
     Context,
     DaccError,
@@ -81,18 +81,16 @@ class Hosts:
     python: str = "/usr/bin/python3"
     asked: list[tuple[dict[str, list[str]], bytes, float]] = field(default_factory=list)
 
-    def run(
-        self, hosts: Sequence[str], argv: Argv, *, timeout: float = 60.0, stdin: bytes = b"", on_output: Any = None
-    ) -> Mapping[str, CommandResult]:
-        self.asked.append(({host: list(argv(host) if callable(argv) else argv) for host in hosts}, stdin, timeout))
+    def run(self, hosts: Sequence[str], command: Command) -> Mapping[str, CommandResult]:
+        self.asked.append(({host: command.for_host(host) for host in hosts}, command.stdin, command.timeout))
         return {host: CommandResult(host, self.status, self.output, self.stderr, self.error) for host in hosts if host != self.silent}
 
 
 class Here(Hosts):
     """Runs what it is given on this machine."""
 
-    def run(self, hosts: Sequence[str], argv: Any, *, stdin: bytes = b"", **_: Any) -> Mapping[str, CommandResult]:
-        done = {host: subprocess.run(argv(host), input=stdin, capture_output=True, check=False) for host in hosts}
+    def run(self, hosts: Sequence[str], command: Command) -> Mapping[str, CommandResult]:
+        done = {host: subprocess.run(command.for_host(host), input=command.stdin, capture_output=True, check=False) for host in hosts}
         return {host: CommandResult(host, one.returncode, one.stdout, one.stderr) for host, one in done.items()}
 
 

@@ -13,6 +13,7 @@ from dacc_core.sdk import (
     BrickRef,
     Busy,
     CheckHost,
+    Command,
     CommandResult,
     Context,
     Create,
@@ -72,8 +73,8 @@ class Liar:
     verb: str = ""
     python: str = "/usr/bin/python3"
 
-    def run(self, hosts: Sequence[str], argv: Any, *, stdin: bytes = b"", **_: Any) -> Mapping[str, CommandResult]:
-        verb = stdin.decode().rpartition("\nanswer_sent('")[2].partition("'")[0]
+    def run(self, hosts: Sequence[str], command: Command) -> Mapping[str, CommandResult]:
+        verb = command.stdin.decode().rpartition("\nanswer_sent('")[2].partition("'")[0]
         if self.verb and verb != self.verb:
             return {host: CommandResult(host, 0, result() if verb == "peer-probe" else result(**SOUND)) for host in hosts}
         return {host: CommandResult(host, self.status, self.output, self.stderr) for host in hosts}
