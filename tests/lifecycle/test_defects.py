@@ -187,10 +187,10 @@ def test_progress_that_no_record_could_hold_is_dropped(job: Job, news: Any, monk
     heard: list[Progress] = []
     monkeypatch.setattr(SimProvider, "create", create)
     order = StepOrder(Step("create", seconds=5.0), job.session, job.status)
-    tools: StepEnvironment = job.sim.tools
-    runner: FencingRunner = tools.runner
+    environment: StepEnvironment = job.sim.environment
+    runner: FencingRunner = environment.runner
     assert runner is job.sim.runner
-    assert run_step(order, tools, sdk.CancelToken(), heard.append).error is None
+    assert run_step(order, environment, sdk.CancelToken(), heard.append).error is None
     assert heard == [Progress(files=2)]
 
 

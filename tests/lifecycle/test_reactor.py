@@ -125,7 +125,7 @@ def test_whatever_a_session_waits_for_wakes_its_daemon_in_time() -> None:
     for _ in range(6000):
         sim.step()
         for node in sim.nodes:
-            for reconciler in node.core.reconcilers if node.core else ():
+            for reconciler in node.engine.reconcilers if node.engine else ():
                 states.add(type(reconciler.state).__name__)
-                assert (node.core.next_wake if node.core else 0.0) <= reconciler.deadline
+                assert (node.engine.next_wake if node.engine else 0.0) <= reconciler.deadline
     assert states == {"Idle", "Backoff", "Committing", "RunningStep", "Fencing"}
