@@ -11,11 +11,11 @@ import pytest
 from dacc_core.errors import Cancelled, Denied, HostLost, StepFailed, Unavailable
 from dacc_core.lifecycle import transitions
 from dacc_core.lifecycle.plan import Step
+from dacc_core.lifecycle.reactor import Reactor
 from dacc_core.lifecycle.transitions import StepOutcome
 from dacc_core.movers.base import CopyOrder, CopyReport
 from dacc_core.registry.records import Status
 from dacc_core.simulation.cluster import answered
-from dacc_core.simulation.daemon import SimulatedDaemon
 from dacc_core.simulation.world import SimMover
 from dacc_core.values import Progress, StageRequest
 from dacc_core.verbs import goals
@@ -113,7 +113,7 @@ def test_a_copy_that_is_tried_again_is_told_what_the_last_try_cleared(job: Job, 
 
 
 def test_a_failure_is_not_in_need_of_that_write(job: Job, orders: list[CopyOrder], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(SimulatedDaemon, "_progress", lambda *_: None)  # the record never heard of it
+    monkeypatch.setattr(Reactor, "progressed", lambda *_: None)  # the record never heard of it
     wish_copies(job)
     for _ in range(2):
         data_in(job)

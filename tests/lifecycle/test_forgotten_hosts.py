@@ -139,7 +139,7 @@ def test_a_kept_session_that_lost_a_host_ends_as_lost() -> None:
     job = Cluster3(stage_out=COPY)
     job.begin()
     job.wish(goals.pre_run("c1"), goals.mounted_on("c1"))
-    job.sim.tools.mover.copy = _refuse  # type: ignore[method-assign]
+    job.sim.environment.mover.copy = _refuse  # type: ignore[method-assign]
     job.call(lambda scene: tear_down(scene, "1", hurry=False))
     (token,) = job.view.sessions
     assert token.startswith("kept-")

@@ -8,6 +8,7 @@ from dacc_core.errors import Cancelled, HostNameTaken
 from dacc_core.keystore.base import Batch, Change, Item, PutKey, Snapshot
 from dacc_core.lifecycle import effects as fx
 from dacc_core.lifecycle.engine import Engine
+from dacc_core.lifecycle.states import Committing
 from dacc_core.lifecycle.transitions import StepOutcome
 from dacc_core.registry import keys
 from dacc_core.registry.records import Alive, Request, Status
@@ -313,13 +314,18 @@ def test_a_step_of_a_lost_lease_is_fenced_and_done_again_where_nobody_else_took_
 
 def test_a_step_whose_beginning_was_recorded_under_a_lost_lease_does_not_begin(monkeypatch: pytest.MonkeyPatch) -> None:
     sim = Working(monkeypatch)
-    late: list[fx.Event] = []
-    give = sim.node.give
+    assert sim.node.engine is not None
+    (reconciler,) = sim.node.engine.reconcilers
+    assert isinstance(reconciler.state, Committing)
+    beginning, late, give = reconciler.state.ref, list[fx.Event](), sim.node.give
     monkeypatch.setattr(
-        sim.node, "give", lambda event: late.append(event) if isinstance(event, fx.Transacted) and not late else give(event)
+        sim.node,
+        "give",
+        lambda event: late.append(event) if isinstance(event, fx.Transacted) and event.ref == beginning else give(event),
     )
     sim.stand_still()
     assert sim.status.coordinator == "s2"
-    give(late[0])
+    for event in late:
+        give(event)
     sim.run(1.0)
     assert not [effect for _, effect in sim.told if isinstance(effect, fx.RunStep)]
