@@ -43,9 +43,11 @@ def test_a_setup_that_waits_for_its_former_session_ends_with_it_when_it_is_torn_
     site.well(lambda scene: answered(set_up(scene, claim("7", 100))))
     node, first, waiting, second = site.sim.nodes[0], list[object](), list[object](), list[object]()
     node.call(lambda scene: answered(tear_down(scene, "7", hurry=True)), "7", first.append)
-    site.sim.run(0.05)
+    assert node.engine is not None
+    while (former := node.engine.view.session("7")) and former.goal.filesystem == "ready":
+        site.sim.step()
     node.call(lambda scene: answered(set_up(scene, claim("7", 100))), "7", waiting.append)
-    site.sim.run(0.05)
+    site.sim.run(0.01)
     assert not first
     node.call(lambda scene: answered(tear_down(scene, "7", hurry=True)), "7", second.append)
     site.sim.run(60.0)
