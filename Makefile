@@ -8,6 +8,7 @@ DEV_PACKAGES := -e .[dev] -e providers/dacc_fake -e providers/dacc_lustre -e pro
 # What an installation depends on; a change of any of them installs anew.
 INPUTS := pyproject.toml $(wildcard providers/*/pyproject.toml) constraints.txt
 EVENTS ?= 1000000
+JOBS ?= 2
 SEED ?=
 
 .DEFAULT_GOAL := help
@@ -32,8 +33,8 @@ test: $(VENV)/.ready-dev $(VENV)/.debian-tests  ## run every check: tests, lint,
 test-long: $(VENV)/.ready-dev $(VENV)/.debian-tests  ## run the tests that are too long for that: whole lives on GlusterFS and Lustre's stand-ins
 	DACC_TESTS=long $(VENV)/bin/tox run -e py,fake,gluster
 
-simulate: $(VENV)/.ready-dev  ## run the seeded simulation: make simulate EVENTS=1000000 SEED=7
-	$(PYTHON) -m dacc_core.simulation --events $(EVENTS) $(if $(SEED),--seed $(SEED))
+simulate: $(VENV)/.ready-dev  ## run the seeded simulation: make simulate EVENTS=1000000 SEED=7 JOBS=2
+	$(PYTHON) -m dacc_core.simulation --events $(EVENTS) --jobs $(JOBS) $(if $(SEED),--seed $(SEED))
 
 bench: $(VENV)/.ready-dev $(VENV)/.debian-tests  ## run the benchmarks, on SQLite and on etcd, and print a table
 	$(PYTHON) -m bench

@@ -26,17 +26,24 @@ MOST_CHANGES = (transaction.MOST_CHANGES, 2, 1)
 
 @dataclass
 class RunReport:
-    """What happened: events, crashes of daemons, and how calls ended (``Answer``, or the class of the error). ``broken``: a rule."""
+    """What happened: events, crashes of daemons, steps by kind, and how calls ended (``Answer``, or the error's class).
+
+    ``late``: the events after the load had stopped. ``broken``: a rule.
+    """
 
     events: int = 0
+    late: int = 0
     crashes: int = 0
+    steps: Counter[str] = field(default_factory=Counter)
     calls: Counter[str] = field(default_factory=Counter)
     broken: str = ""
 
     def add(self, other: RunReport) -> None:
         """Count another simulation."""
         self.events += other.events
+        self.late += other.late
         self.crashes += other.crashes
+        self.steps += other.steps
         self.calls += other.calls
         self.broken = self.broken or other.broken
 
@@ -47,8 +54,9 @@ def run_seed(seed: int, events: int) -> RunReport:
     load = Workload(sim, chaos=seed % 5 != 0)
     while sim.events < events:
         sim.step()
+    loaded = sim.events
     load.finish()
-    return RunReport(sim.events, sim.crashes, Counter(load.answers))
+    return RunReport(sim.events, sim.events - loaded, sim.crashes, sim.steps, Counter(load.answers))
 
 
 def _run_seed(events: int, seed: int) -> tuple[int, RunReport]:
@@ -91,8 +99,11 @@ def main(events: int, seed: int | None, jobs: int) -> None:
 
 def _report(total: RunReport, seconds: float, following: int) -> None:
     calls = total.calls.total()
-    click.echo(f"{total.events} events, {calls} calls, {total.crashes} crashes, no rule broken; next seed {following}")
+    share = 100 * total.late / max(1, total.events)
+    click.echo(f"{total.events} events ({share:.0f} % after the load had stopped), {calls} calls, {total.crashes} crashes")
+    click.echo(f"no rule broken; next seed {following}")
     click.echo("calls ended: " + ", ".join(f"{number} {name}" for name, number in total.calls.most_common()))
+    click.echo("steps: " + ", ".join(f"{number} {kind}" for kind, number in total.steps.most_common()))
     rates = ((total.events, "events"), (calls, "calls"), (total.crashes, "crashes"))
     click.echo("an hour: " + ", ".join(f"{number / seconds * 3600:,.0f} {name}" for number, name in rates))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+from collections import Counter
 from collections.abc import Generator
 from random import Random
 from typing import Any
@@ -42,6 +43,7 @@ class Simulation:
         self.violations: list[str] = []
         self.exits: list[tuple[str, DaccError | None]] = []
         self.events = self.crashes = 0
+        self.steps: Counter[str] = Counter()
         self._heap: list[tuple[float, int, Task]] = []
         self._checked = -1
         self.store = MemoryKeystore(clock=lambda: self.now.mono)

@@ -6,6 +6,7 @@ Work is done late, in part or never; answers arrive late or get lost; the proces
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,7 +14,7 @@ from random import Random
 from typing import Any, Protocol
 
 from ..daemon.executor import Executor, Follower, Inquiry, Lane
-from ..errors import DaccError, KeystoreUnavailable
+from ..errors import Compacted, DaccError, KeystoreUnavailable
 from ..keystore.base import DEFAULT_TIMEOUT, Batch, Compare, Keystore, Op, Snapshot, TxnResult, Watch
 from ..lifecycle import effects as fx
 from ..lifecycle.engine import Engine
@@ -34,9 +35,15 @@ RULES = fx.Rules(
 SKEW = 600.0
 """By how many seconds a machine's wall clock is wrong at most. It is set anew when its daemon starts, and now and then."""
 CALL_SECONDS = 280.0
-HEARTBEAT = 0.5
+HEARTBEAT = 1.0
 CLOCK_STEPS = 0.005
 """How likely a machine's clock is set whenever its daemon looks for news."""
+COMPACTED_FAULTS = 0.1
+"""How likely a look for news meets a history that is gone, as a part of the store's faults."""
+LONG_STEP = 50.0
+MAX_ANSWER_SECONDS = 200.0
+"""No effect takes longer to be answered, with all that the simulation may do to it."""
+ANSWERS = (fx.Transacted, fx.Granted, fx.Renewed, fx.UserResolved, fx.StepEnded, fx.Fenced)
 Task = Callable[[], None]
 ReplyTo = Callable[[Answer | Exception | None], None]
 
@@ -53,6 +60,8 @@ class Stage(Protocol):
     most_changes: int
     environment: StepEnvironment
     exits: list[tuple[str, DaccError | None]]
+    violations: list[str]
+    steps: Counter[str]
 
     @property
     def store(self) -> Keystore:
@@ -127,6 +136,7 @@ class SimulatedDaemon:
         if self.still:
             self.when_awake(self.bound(partial(self.give, event)))
         elif self.executor is not None:
+            self.runtime.check_awaited(event)
             self.executor.take(event)
 
     def call(self, verb: Callable[[VerbContext], Verb[Answer]], token: str, reply: ReplyTo) -> None:
@@ -188,6 +198,11 @@ def _fatal(bug: Exception) -> None:
     raise bug
 
 
+def _ref(effect: fx.Effect) -> int:
+    ref: int = effect.ref  # type: ignore[union-attr]  # only what is answered is submitted
+    return ref
+
+
 def _user(uid: int, name: str) -> User:
     return User(uid=uid, gid=uid, name=f"u{uid}")
 
@@ -208,6 +223,7 @@ class VirtualRuntime:
     def __init__(self, daemon: SimulatedDaemon) -> None:
         self._daemon, self._sim = daemon, daemon.sim
         self.steps: dict[int, SimulatedStep] = {}
+        self._asked: dict[int, tuple[float, fx.Effect]] = {}
         self.dead = False
         self._tokens: dict[int, CancelToken] = {}
         self._tick_at = self._look_at = float("inf")
@@ -220,7 +236,10 @@ class VirtualRuntime:
         return self._daemon.now
 
     def submit(self, lane: Lane, effect: fx.Effect, work: Task) -> None:
-        """Done a little later; steps may take long."""
+        """Done a little later; steps may take long. The work is handed over once more, sometimes: it is done at most once."""
+        self._asked[_ref(effect)] = self._sim.now.mono, effect
+        if self._sim.random.random() < self._sim.store_faults:
+            self._later(2 * LONG_STEP, work)
         match effect:
             case fx.RunStep():
                 self._begin(effect, work)
@@ -264,13 +283,22 @@ class VirtualRuntime:
         """A tick at this time."""
         if mono < self._tick_at:
             self._tick_at = mono
-            self._later(max(0.0, mono - self._sim.now.mono), self._tick)
+            self._later(max(0.0, mono - self._sim.now.mono), partial(self._tick, mono))
 
     def stop(self) -> None:
         """The daemon exits."""
         self._daemon.exit()
 
     # --- for the cluster ---
+
+    def check_awaited(self, event: fx.Event | Inquiry) -> None:
+        """An effect is answered once."""
+        if isinstance(event, ANSWERS) and self._asked.pop(event.ref, None) is None:
+            self._sim.violations.append(f"{self._daemon.host} is answered twice: {event}")
+
+    def unanswered(self) -> list[fx.Effect]:
+        """The effects that should have been answered long ago."""
+        return [effect for at, effect in self._asked.values() if self._sim.now.mono > at + MAX_ANSWER_SECONDS]
 
     def crash(self) -> None:
         """The process is gone; the commands of its steps may live on."""
@@ -293,9 +321,10 @@ class VirtualRuntime:
     def _later(self, seconds: float, task: Task) -> None:
         self._sim.later(seconds, self._daemon.bound(task))
 
-    def _tick(self) -> None:
-        self._tick_at = float("inf")
-        self._daemon.give(fx.Tick())
+    def _tick(self, at: float) -> None:
+        if at == self._tick_at:  # else there was an earlier one
+            self._tick_at = float("inf")
+            self._daemon.give(fx.Tick())
 
     # --- the store ---
 
@@ -326,8 +355,9 @@ class VirtualRuntime:
     def _begin(self, effect: fx.RunStep, work: Task) -> None:
         ref = effect.ref
         self.steps[ref] = SimulatedStep(effect.order, work, self._tokens.pop(ref))
+        self._sim.steps[effect.order.step.kind] += 1
         slow = self._sim.random.random() < self._sim.world.faults
-        self._later(self._sim.random.uniform(0.01, 50.0 if slow else 0.5), partial(self._do, ref))
+        self._later(self._sim.random.uniform(0.01, LONG_STEP if slow else 0.5), partial(self._do, ref))
 
     def _do(self, ref: int) -> None:
         """The step is done now. One that was cancelled gets so far that it learns of it after some of its effects."""
@@ -353,7 +383,7 @@ class VirtualRuntime:
         """Commands of a step that nobody waits for any more."""
         self._sim.world.crash_after = prefix
         try:
-            run_step(step.order, self._sim.environment, step.cancel, lambda _: None)
+            run_step(step.order, self._sim.environment, CancelToken(), lambda _: None)
         except Crashed:
             pass
         finally:
@@ -409,7 +439,12 @@ class SimKeystore(Keystore):
 
     def watch(self, prefix: str, after_revision: int) -> Watch:
         """The changes from then on."""
-        return SimWatch(self._store.watch(prefix, after_revision), self._check_cut)
+        return SimWatch(self._store.watch(prefix, after_revision), self._check_watch)
+
+    def _check_watch(self) -> None:
+        self._check_cut()
+        if self._sim.random.random() < COMPACTED_FAULTS * self._sim.store_faults:
+            raise Compacted(wanted=1, oldest=2)
 
     def _check_cut(self) -> None:
         if self._daemon.cut:
@@ -417,7 +452,7 @@ class SimKeystore(Keystore):
 
 
 class SimWatch:
-    """A watch that never blocks, and has nothing while the daemon is cut off."""
+    """A watch that never blocks, fails while the daemon is cut off, and whose history may be gone."""
 
     def __init__(self, watch: Watch, check_cut: Callable[[], None]) -> None:
         self._watch, self._check_cut = watch, check_cut

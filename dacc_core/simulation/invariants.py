@@ -50,6 +50,7 @@ class Invariants:
         self._store, self._world = store, world
         self._view = View()
         self._watch = store.watch(keys.PREFIX, 0)
+        self._given_up: set[str] = set()  # volumes of sessions that ended in a hurry, or with hosts that were forgotten
 
     def revision(self) -> int:
         """The revision that has been taken in; every change up to now is."""
@@ -97,6 +98,8 @@ class Invariants:
         ended = [keys.split(op.key)[1] for op in ops if isinstance(op, DeleteKey) and keys.split(op.key)[0] == "sessions"]
         for token in () if kept else ended:
             session = self._view.session(token)
+            if session is not None and session.volume is not None and (session.goal.hurry or session.lost):
+                self._given_up.add(session.volume.name)
             if session is None or session.goal.hurry or session.lost or session.key in self._world.copied_out:
                 continue
             held = session.volume is not None or any(token in self._view.users_of(name) for name in session.request.persistent)
@@ -123,4 +126,4 @@ class Invariants:
             if session.volume is not None and session.volume.name == volume:
                 status: Status = self._view.status(session.token)
                 return not session.request.stage_out or session.goal.hurry or status.stage_out == "done"
-        return False
+        return volume in self._given_up  # a command that outlived its session

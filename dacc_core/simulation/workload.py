@@ -22,6 +22,10 @@ from .cluster import Simulation, answered
 from .daemon import SimulatedDaemon
 from .operators import Operators
 
+MIN_FINISH_SECONDS = 330.0
+"""Longer than any call, step or command takes that was begun before."""
+MAX_FINISH_SECONDS = 900.0
+REST_SECONDS = 20.0
 COMPUTE = [f"c{n}" for n in range(1, 6)]
 MakeVerb = Callable[[VerbContext], Verb[Answer]]
 
@@ -76,6 +80,9 @@ class Job:
         session = self.load.session(self.token)
         if session is None or session.goal.hosts != hosts or session.volume is None:
             return
+        volume = self.sim.world.volumes.get(session.volume.name)
+        if session.request.stage_in and volume is not None and not volume.staged_in:
+            self.sim.violations.append(f"pre_run of {self.token} succeeded without its stage-in")
         for host in expand(hosts):
             if self.sim.world.mounts.get((host, f"/mnt/dac/{self.token}_job")) != session.volume.name and host not in self.load.rebooted:
                 self.sim.violations.append(f"pre_run of {self.token} succeeded without its mount on {host}")
@@ -216,14 +223,14 @@ class Workload:
         job = Job(self, token, request, size)
         self.jobs.append(job)
         job.start()
-        self.sim.later(random.uniform(0.5, 8), self._submit)
+        self.sim.later(random.uniform(0.5, 6), self._submit)
 
     def _harm(self) -> None:
         if not self.chaos:
             return
         node = self.sim.random.choice(self.sim.nodes)
-        self.sim.random.choice([self._crash, self._crash, self._cut, self._still, self._down, self._node_down])(node)
-        self.sim.later(self.sim.random.expovariate(1 / 8), self._harm)
+        self.sim.random.choice([self._crash, self._crash, self._crash, self._cut, self._still, self._down, self._node_down])(node)
+        self.sim.later(self.sim.random.expovariate(1 / 5), self._harm)
 
     def _crash(self, node: SimulatedDaemon) -> None:
         if node.engine is not None:
@@ -253,33 +260,43 @@ class Workload:
         self.sim.later(self.sim.random.choice([1.0, 10.0, 60.0]), up)
 
     def finish(self) -> None:
-        """Faults stop; what is under way gets its time; then nothing may be left hanging."""
+        """Faults stop; what is under way gets its time; then nothing may be left hanging, and nothing more may be done."""
         self.chaos, self.jobs_left = False, 0
         self.sim.calm()
-        self._settle()
-        view = self.sim.rules.records()
-        for token, entry in view.sessions.items():
-            status = view.status(token)
-            if not (goals.met(entry.record, status) or goals.failed(entry.record, status)):
-                self.sim.violations.append(f"session {token} hangs: goal {entry.record.goal}, status {status}")
-            dark = self.sim.world.dark(entry.record)
-            if status.filesystem == "ready" and dark and goals.met(entry.record, status) and not goals.failed(entry.record, status):
-                self.sim.violations.append(f"the filesystem of {token} is not served again by {dark}")
-        self.sim.violations.extend(self._orphans(view))
+        end = self.sim.now.mono + MAX_FINISH_SECONDS
+        self.sim.run(MIN_FINISH_SECONDS)
+        while self.sim.now.mono < end and any(self._hanging()):
+            self.sim.run(20.0)
+        self.sim.violations.extend([*self._hanging(), *self._orphans(self.sim.rules.records()), *self._silent(), *self._unrest()])
         if self.sim.violations:
             raise AssertionError(f"seed {self.sim.seed}, at the end: " + "; ".join(self.sim.violations))
 
-    def _settle(self) -> None:
-        """Let time pass until every session is where its goal is, and some more, in which nothing may change that."""
-        for _ in range(15):
-            self.sim.run(30.0)
-            self.sim.rules.revision()
-            view = self.sim.rules.records()
-            entries = [(entry.record, view.status(token)) for token, entry in view.sessions.items()]
-            if all(goals.met(session, status) or goals.failed(session, status) for session, status in entries):
-                break
-        self.sim.run(30.0)
+    def _hanging(self) -> Iterator[str]:
+        """Sessions that are not what they should be."""
         self.sim.rules.revision()
+        view = self.sim.rules.records()
+        for token, entry in view.sessions.items():
+            status = view.status(token)
+            met, failed = goals.met(entry.record, status), goals.failed(entry.record, status)
+            if not (met or failed):
+                yield f"session {token} hangs: goal {entry.record.goal}, status {status}"
+            dark = self.sim.world.dark(entry.record)
+            if status.filesystem == "ready" and dark and met and not failed:
+                yield f"the filesystem of {token} is not served again by {dark}"
+
+    def _silent(self) -> Iterator[str]:
+        """Effects without an answer, and daemons that learn nothing more."""
+        for node in self.sim.nodes:
+            yield from (f"{node.host} was never answered: {effect}" for effect in node.runtime.unanswered())
+            if node.executor is not None and node.executor.silence > REST_SECONDS / 2:
+                yield f"{node.host} follows the store no more"
+
+    def _unrest(self) -> Iterator[str]:
+        """Steps that are run although nothing is left to do."""
+        before = self.sim.steps.total()
+        self.sim.run(REST_SECONDS)
+        if not any(self._hanging()) and self.sim.steps.total() > before:
+            yield f"{self.sim.steps.total() - before} steps were run when nothing was left to do"
 
     def _orphans(self, view: View) -> Iterator[str]:
         """Filesystems that no session owns, on bricks that are offered as free: a command that outlived its session made them."""

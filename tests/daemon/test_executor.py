@@ -10,6 +10,7 @@ import pytest
 
 from dacc_core.daemon import executor as module
 from dacc_core.daemon.executor import Executor
+from dacc_core.daemon.runtime import ThreadRuntime
 from dacc_core.errors import Busy, DaccError, KeystoreUnavailable, Unavailable
 from dacc_core.keystore.base import Keystore
 from dacc_core.keystore.memory import MemoryKeystore
@@ -70,16 +71,27 @@ class Broken:
         return fail
 
 
-def run(core: Asking, store: object, runner: object) -> None:
-    tools = StepEnvironment(lambda _: None, cast("Any", runner), cast("Any", None), "/m", "/n")  # type: ignore[arg-type,return-value]
-    drive(Executor(cast(Engine, core), cast(Keystore, store), tools))
+def make(engine: Asking, store: object, runner: object) -> tuple[Executor, ThreadRuntime]:
+    environment = StepEnvironment(cast("Any", None), cast("Any", runner), cast("Any", None), "/m", "/n")
+    runtime = ThreadRuntime()
+    return Executor(cast(Engine, engine), cast(Keystore, store), environment, runtime, users=lambda *_: module.find_user()), runtime
 
 
-def drive(executor: Executor) -> None:
+def run(engine: Asking, store: object, runner: object) -> None:
+    drive(*make(engine, store, runner))
+
+
+def drive(executor: Executor, runtime: ThreadRuntime) -> None:
     """Run it to its end, which does not come if an effect is not answered."""
-    thread = threading.Thread(target=executor.run, daemon=True)
+
+    def work() -> None:
+        executor.start()
+        runtime.run(executor.take)
+
+    thread = threading.Thread(target=work, daemon=True)
     START(thread)
-    thread.join(20.0)
+    thread.join(60.0)
+    runtime.close()
     assert not thread.is_alive()
 
 
@@ -146,7 +158,7 @@ def test_an_effect_for_which_no_thread_can_start_is_answered_once_and_never_done
 
     monkeypatch.setattr(threading.Thread, "start", start_later)
     monkeypatch.setattr(module, "find_user", lambda *_: done.append("user"))
-    monkeypatch.setattr(module, "perform", lambda *_: done.append("step"))
+    monkeypatch.setattr(module, "run_step", lambda *_: done.append("step"))
     core = Asking(effect)
     store = Recording(done)
     run(core, store, store)
@@ -174,11 +186,10 @@ def test_a_caller_who_cannot_be_answered_does_not_end_the_daemon() -> None:
         given.append(1)
         raise OSError("it hung up")
 
-    tools = StepEnvironment(lambda _: None, cast("Any", None), cast("Any", None), "/m", "/n")  # type: ignore[arg-type,return-value]
-    executor = Executor(cast(Engine, core), MemoryKeystore(), tools)
+    executor, runtime = make(core, MemoryKeystore(), None)
     executor.call(None, 1.0, "1", reply)
     executor.call(None, 1.0, "1", reply)
-    drive(executor)
+    drive(executor, runtime)
     assert len(given) == 2
 
 
@@ -204,3 +215,22 @@ def test_a_watch_that_breaks_is_begun_anew() -> None:
     core, store = Loading(fx.Load()), Store()
     run(core, store, None)
     assert store.reads == 3
+
+
+def test_a_watch_for_which_no_thread_can_start_begins_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It used to end the daemon."""
+    failed: list[str] = []
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name == "watch" and not failed:
+            failed.append(thread.name)
+            raise RuntimeError("can't start new thread")
+        START(thread)
+
+    class Loading(Asking):
+        def handle(self, event: fx.Event, _: fx.Now) -> list[fx.Effect]:
+            return [fx.Exit()] if isinstance(event, fx.Loaded) else []
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    run(Loading(fx.Load()), MemoryKeystore(), None)
+    assert failed

@@ -24,7 +24,7 @@ class Teardown:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.sim, self.broken, delete = Simulation(1, faults=0.0), True, SimProvider.delete
-        monkeypatch.setattr(SimulatedDaemon, "_set_clock", lambda _: None)
+        monkeypatch.setattr(SimulatedDaemon, "set_clock", lambda _: None)
 
         def failing(provider: SimProvider, request: sdk.Delete) -> None:
             if self.broken:

@@ -7,6 +7,7 @@ from functools import partial
 import pytest
 
 from dacc_core.errors import TooLarge
+from dacc_core.keystore.base import TxnResult
 from dacc_core.lifecycle import effects as fx
 from dacc_core.lifecycle import reconciler
 from dacc_core.lifecycle.engine import Engine
@@ -63,7 +64,11 @@ def test_a_call_that_writes_more_than_the_store_takes_is_told_so_at_once(monkeyp
     sim = Simulation(1, faults=0.0)
     sim.run(1.0)
     refusal = TooLarge(what="a transaction", size=2, limit=1, hint="ask for less")
-    monkeypatch.setattr(sim, "write", lambda *_: refusal)
+
+    def refuse(*_: object) -> TxnResult:
+        raise refusal
+
+    monkeypatch.setattr(sim, "write", refuse)
     answers: list[object] = []
     claim = Claim(token="1", kind="job", request=Request(owner=1, group=1, pool="default"), size=100)
     sim.nodes[0].call(partial(_set_up, claim), "1", answers.append)

@@ -28,10 +28,10 @@ from dacc_core.verbs.forgetting import forget
 from dacc_core.verbs.frontend import Answer
 from dacc_core.verbs.operators import release, stage_out
 from dacc_core.verbs.sessions import submit_goal, tear_down
+from tests.simulation.test_simulation import run_until_caught
 from tests.support.stores import put, view_of
 
 from .test_plan import choice
-from .test_simulation import run_until_caught
 
 COPY = (StageRequest(source="$DW_JOB_STRIPED/a", destination="/a"),)
 VOLUME = Volume(

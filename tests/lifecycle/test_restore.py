@@ -16,9 +16,9 @@ from dacc_core.simulation.cluster import answered
 from dacc_core.simulation.world import SimProvider
 from dacc_core.verbs import goals
 from dacc_core.verbs.claims import Claim, set_up
+from tests.simulation.test_simulation import Checked, run_until_caught
 
 from .test_plan import COPY, VOLUME, choice, session
-from .test_simulation import Checked, run_until_caught
 
 READY = Status(filesystem="ready", used=True, stage_out="pending", boots={"s1": "one"})
 

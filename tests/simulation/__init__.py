@@ -1,0 +1,1 @@
+"""The simulation: a cluster on a virtual clock."""
