@@ -40,7 +40,7 @@ def _run(frontend: FrontEnd, parsed: ParsedCall, config: Config) -> Answer:
     store = open_store(config)
     try:
         runner = StandaloneRunner(store, config, max(SHORTEST_CALL, parsed.function.seconds(config) - _age()))
-        return runner.run(frontend.run(parsed, runner.site), parsed.token)
+        return runner.run(frontend.run(parsed, runner.context), parsed.token)
     finally:
         store.close()
 

@@ -33,16 +33,16 @@ class FakeWarp:
         except BadDirectives as problem:
             return dataclasses.replace(parsed, problem=problem)
 
-    def run(self, parsed: ParsedCall, site: FrontEndContext) -> Verb[Answer]:
+    def run(self, parsed: ParsedCall, context: FrontEndContext) -> Verb[Answer]:
         """The function's verb, if the caller may have it."""
         _check_stranger(parsed)
         if parsed.function.ending:
-            site = yield from _about_one_session(parsed, site)
-        yield from _check_owner(parsed, site)
-        site = dataclasses.replace(site, by_owner=_is_stranger(parsed))
+            context = yield from _about_one_session(parsed, context)
+        yield from _check_owner(parsed, context)
+        context = dataclasses.replace(context, by_owner=_is_stranger(parsed))
         if parsed.problem is not None:
             raise parsed.problem
-        return (yield from parsed.function.run(parsed.asked, site))
+        return (yield from parsed.function.run(parsed.asked, context))
 
     def failure(self, parsed: ParsedCall | None, error: Exception) -> Answer:
         """One line; of a script that is refused at submit, one line for each problem, since Slurm shows them to the user as they are."""
@@ -50,13 +50,13 @@ class FakeWarp:
         return answers.failed(error, every_line=at_submit and isinstance(error, BadDirectives))
 
 
-def _about_one_session(parsed: ParsedCall, site: FrontEndContext) -> Verb[FrontEndContext]:
+def _about_one_session(parsed: ParsedCall, context: FrontEndContext) -> Verb[FrontEndContext]:
     """The site as a call sees it that ends a session: that one only, whatever has its token later."""
-    if site.age > STALE_SECONDS and is_token(parsed.token):
+    if context.age > STALE_SECONDS and is_token(parsed.token):
         # The view may be from before the session that is meant. Whatever the store answers, the view is up to date then.
-        yield TransactionBuilder(site.scene.view).expect("sessions", parsed.token).commit()
-    subject = Subject(parsed.call.session, age=parsed.call.age, tell=site.send_notice)
-    return dataclasses.replace(site, scene=dataclasses.replace(site.scene, subject=subject))
+        yield TransactionBuilder(context.view).expect("sessions", parsed.token).commit()
+    subject = Subject(parsed.call.session, age=parsed.call.age, tell=context.send_notice)
+    return dataclasses.replace(context, verb_context=dataclasses.replace(context.verb_context, subject=subject))
 
 
 def _is_stranger(parsed: ParsedCall) -> bool:
@@ -74,14 +74,14 @@ def _check_stranger(parsed: ParsedCall) -> None:
         raise NoSuchSession(token=shown(parsed.token))
 
 
-def _check_owner(parsed: ParsedCall, site: FrontEndContext) -> Verb[None]:
+def _check_owner(parsed: ParsedCall, context: FrontEndContext) -> Verb[None]:
     """Raises Denied, and NoSuchSession where an owner is needed and there is none."""
     if not _is_stranger(parsed):
         return
-    session = yield from find(site.scene, parsed.token)
+    session = yield from find(context.verb_context, parsed.token)
     check_owner(parsed.call.caller, session, f"call {parsed.function.name} for")
-    if site.scene.subject is not None:
-        site.scene.subject.settle(session)  # the next one of this token may be somebody else's
+    if context.verb_context.subject is not None:
+        context.verb_context.subject.settle(session)  # the next one of this token may be somebody else's
 
 
 FRONTEND: FrontEnd = FakeWarp()

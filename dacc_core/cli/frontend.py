@@ -32,48 +32,48 @@ class OperatorRequest:
 Result = Callable[[OperatorRequest, FrontEndContext], Verb[Any]]
 
 
-def _show(asked: OperatorRequest, site: FrontEndContext) -> Verb[Any]:
-    view = site.scene.view
-    session = yield from operators.show(site.scene, asked.args[0], asked.caller)
+def _show(asked: OperatorRequest, context: FrontEndContext) -> Verb[Any]:
+    view = context.view
+    session = yield from operators.show(context.verb_context, asked.args[0], asked.caller)
     return session | {"state": state_name(view.session(session["token"]), view.status(session["token"]))}
 
 
-def _why(asked: OperatorRequest, site: FrontEndContext) -> Verb[Any]:
-    return why(site.scene, asked.args[0], asked.caller)
+def _why(asked: OperatorRequest, context: FrontEndContext) -> Verb[Any]:
+    return why(context.verb_context, asked.args[0], asked.caller)
 
 
-def _stage_out(asked: OperatorRequest, site: FrontEndContext) -> Verb[Any]:
-    return {"token": (yield from operators.stage_out(site.scene, asked.args[0], asked.caller)), "done": True}
+def _stage_out(asked: OperatorRequest, context: FrontEndContext) -> Verb[Any]:
+    return {"token": (yield from operators.stage_out(context.verb_context, asked.args[0], asked.caller)), "done": True}
 
 
-def _discard(asked: OperatorRequest, site: FrontEndContext) -> Verb[Any]:
-    return {"token": (yield from operators.discard(site.scene, asked.args[0], asked.caller)), "done": True}
+def _discard(asked: OperatorRequest, context: FrontEndContext) -> Verb[Any]:
+    return {"token": (yield from operators.discard(context.verb_context, asked.args[0], asked.caller)), "done": True}
 
 
-def _release(asked: OperatorRequest, site: FrontEndContext) -> Verb[Any]:
+def _release(asked: OperatorRequest, context: FrontEndContext) -> Verb[Any]:
     host, device = (*asked.args, "")[:2]
-    return {"host": host, "released": list((yield from operators.release(site.scene, host, device, asked.caller)))}
+    return {"host": host, "released": list((yield from operators.release(context.verb_context, host, device, asked.caller)))}
 
 
-def _retry(asked: OperatorRequest, site: FrontEndContext) -> Verb[Any]:
-    return {"job": asked.args[0], "forgotten": (yield from operators.retry(site.scene, asked.args[0], asked.caller))}
+def _retry(asked: OperatorRequest, context: FrontEndContext) -> Verb[Any]:
+    return {"job": asked.args[0], "forgotten": (yield from operators.retry(context.verb_context, asked.args[0], asked.caller))}
 
 
 def _drain(*, draining: bool) -> Result:
-    def verb(asked: OperatorRequest, site: FrontEndContext) -> Verb[Any]:
-        hosts = yield from brick_hosts.drain(site.scene, asked.args[0], asked.caller, draining=draining)
+    def verb(asked: OperatorRequest, context: FrontEndContext) -> Verb[Any]:
+        hosts = yield from brick_hosts.drain(context.verb_context, asked.args[0], asked.caller, draining=draining)
         return [asdict(host) for host in hosts]
 
     return verb
 
 
-def _losses(asked: OperatorRequest, site: FrontEndContext) -> Any:
-    return losses(site.scene.view, asked.args[0], asked.caller)
+def _losses(asked: OperatorRequest, context: FrontEndContext) -> Any:
+    return losses(context.view, asked.args[0], asked.caller)
 
 
-def _forget(asked: OperatorRequest, site: FrontEndContext) -> Verb[Any]:
+def _forget(asked: OperatorRequest, context: FrontEndContext) -> Verb[Any]:
     """The sessions that the caller agrees to lose stand behind the host."""
-    return forget(site.scene, asked.args[0], asked.caller, frozenset(asked.args[1:]))
+    return forget(context.verb_context, asked.args[0], asked.caller, frozenset(asked.args[1:]))
 
 
 def _short(_: Config) -> float:
@@ -91,17 +91,17 @@ def _function(
             raise BadArguments(why=f"{name} takes {least} to {most} arguments, not {len(args)}")
         return OperatorRequest(args, call.caller)
 
-    def run(asked: OperatorRequest, site: FrontEndContext) -> Verb[Answer]:
-        return Answer(stdout=json.dumps((yield from result(asked, site))) + "\n")
+    def run(asked: OperatorRequest, context: FrontEndContext) -> Verb[Answer]:
+        return Answer(stdout=json.dumps((yield from result(asked, context))) + "\n")
 
     return Function(name, read, run, seconds, open_to="anyone")
 
 
 _FUNCTIONS = (
-    _function("status", 0, 0, at_once(lambda asked, site: operators.overview(site.scene.view, asked.caller))),
+    _function("status", 0, 0, at_once(lambda asked, context: operators.overview(context.view, asked.caller))),
     _function("show", 1, 1, _show),
     _function("why", 1, 1, _why),
-    _function("hosts", 0, 1, at_once(lambda asked, site: brick_hosts.described(site.scene.view, asked.caller, *asked.args))),
+    _function("hosts", 0, 1, at_once(lambda asked, context: brick_hosts.described(context.view, asked.caller, *asked.args))),
     _function("drain", 1, 1, _drain(draining=True)),
     _function("undrain", 1, 1, _drain(draining=False)),
     _function("losses", 1, 1, at_once(_losses)),
@@ -128,10 +128,10 @@ class OperatorFrontEnd:
             raise BadArguments(why=f"{name!r} is no verb: there are {', '.join(FUNCTIONS)}")
         return ParsedCall(call, function, function.read(call), call.args[1] if len(call.args) > 1 else "")
 
-    def run(self, parsed: ParsedCall, site: FrontEndContext) -> Verb[Answer]:
+    def run(self, parsed: ParsedCall, context: FrontEndContext) -> Verb[Answer]:
         """The verb's answer, as JSON."""
-        check_fresh(site)
-        return (yield from parsed.function.run(parsed.asked, site))
+        check_fresh(context)
+        return (yield from parsed.function.run(parsed.asked, context))
 
     def failure(self, parsed: ParsedCall | None, error: Exception) -> Answer:
         """One line and the error's exit code."""

@@ -182,7 +182,7 @@ class Service:
 
         try:
             parsed = frontend.parse(request.call)
-            verb = frontend.run(parsed, self._site(lambda session: reply(SessionNotice(session))))
+            verb = frontend.run(parsed, self._context(lambda session: reply(SessionNotice(session))))
             # Who asks again, because the daemon was restarted, has less time left.
             seconds = max(SHORTEST_CALL, parsed.function.seconds(self.config) - request.call.age())
         except Exception as error:
@@ -195,9 +195,10 @@ class Service:
         reply(answer)
         notify(self._telemetry.metrics.called, program, function, answer.rc, clock().mono - begun)
 
-    def _site(self, send_notice: Callable[[str], None]) -> FrontEndContext:
-        scene = VerbContext(self.engine.view, lambda: clock().wall, self.config.max_pre_run_failures, self.config.slurm.buffer_wait)
-        return FrontEndContext(scene=scene, config=self.config, silence=lambda: self.executor.silence, send_notice=send_notice)
+    def _context(self, send_notice: Callable[[str], None]) -> FrontEndContext:
+        config = self.config
+        verb_context = VerbContext(self.engine.view, lambda: clock().wall, config.max_pre_run_failures, config.slurm.buffer_wait)
+        return FrontEndContext(verb_context, config, silence=lambda: self.executor.silence, send_notice=send_notice)
 
     def _trusted(self, uid: int) -> bool:
         return uid in (0, os.geteuid(), _uid_of(self.config.slurm_user))

@@ -36,10 +36,10 @@ WORDS = {
 _ENDINGS = ("release", "keep", "quarantine")
 
 
-def why(scene: VerbContext, name: str, caller: PeerCredentials) -> Verb[dict[str, Any]]:
+def why(context: VerbContext, name: str, caller: PeerCredentials) -> Verb[dict[str, Any]]:
     """The timeline of a session for its owner or an operator, also of one that has ended. Raises NotFound and Denied."""
-    record = yield from look_up(scene, name, caller)
-    return ended(record) if isinstance(record, History) else explain(scene.view, record, scene.now())
+    record = yield from look_up(context, name, caller)
+    return ended(record) if isinstance(record, History) else explain(context.view, record, context.now())
 
 
 def ended(record: History) -> dict[str, Any]:

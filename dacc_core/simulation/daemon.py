@@ -144,8 +144,8 @@ class SimulatedDaemon:
         if self.engine is None:
             reply(None)
         else:
-            scene = VerbContext(self.engine.view, lambda: self.now.wall, most_changes=self.sim.most_changes)
-            self.send(verb(scene), CALL_SECONDS, token, reply)
+            context = VerbContext(self.engine.view, lambda: self.now.wall, most_changes=self.sim.most_changes)
+            self.send(verb(context), CALL_SECONDS, token, reply)
 
     def send(self, verb: Verb[Answer], seconds: float, token: str, reply: ReplyTo) -> None:
         """A verb of a client; ``None`` is the answer of a daemon that dies meanwhile."""

@@ -42,7 +42,7 @@ class Operators:
         self.sim.later(self.random.uniform(5, 60), lambda: self._set_draining(node.host, False))
 
     def _set_draining(self, host: str, draining: bool) -> None:
-        self._ask(lambda scene: answered(drain(scene, host, OPERATOR, draining=draining)), lambda _: None)
+        self._ask(lambda context: answered(drain(context, host, OPERATOR, draining=draining)), lambda _: None)
 
     def _forget(self, node: SimulatedDaemon) -> None:
         if node.host in self._away or len(self.sim.nodes) == 1:
@@ -72,7 +72,7 @@ class Operators:
         def done(ok: bool) -> None:
             self.released += ok
 
-        self._ask(lambda scene: answered(release(scene, host, device, OPERATOR)), done)
+        self._ask(lambda context: answered(release(context, host, device, OPERATOR)), done)
 
     def _ask(self, verb: Callable[[VerbContext], Verb[Answer]], then: Callable[[bool], None]) -> None:
         """One call to any daemon; a dead one answers nothing."""
@@ -86,9 +86,9 @@ class Operators:
 
 
 def _forgets(host: str) -> Callable[[VerbContext], Verb[Answer]]:
-    def verb(scene: VerbContext) -> Verb[Answer]:
-        lost = losses(scene.view, host, OPERATOR)
-        yield from forget(scene, host, OPERATOR, {session["token"] for session in lost["sessions"]})
+    def verb(context: VerbContext) -> Verb[Answer]:
+        lost = losses(context.view, host, OPERATOR)
+        yield from forget(context, host, OPERATOR, {session["token"] for session in lost["sessions"]})
         return Answer()
 
     return verb

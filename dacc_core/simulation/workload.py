@@ -41,12 +41,12 @@ class Job:
         """The first call."""
         self._call(self._setup, self._after_setup)
 
-    def _setup(self, scene: VerbContext) -> Verb[Answer]:
+    def _setup(self, context: VerbContext) -> Verb[Answer]:
         claim = Claim(token=self.token, kind="job", request=self.request, size=self.size)
-        return answered(set_up(scene, claim))
+        return answered(set_up(context, claim))
 
     def _wish(self, goal: Goal, enough: goals.Satisfied) -> MakeVerb:
-        return lambda scene: answered(submit_goal(scene, self.token, goal, enough))
+        return lambda context: answered(submit_goal(context, self.token, goal, enough))
 
     def _after_setup(self, ok: bool) -> None:
         if ok:
@@ -101,7 +101,7 @@ class Job:
             else:
                 self.sim.later(2.0, lambda: self._teardown(hurry=hurry))
 
-        self._call(lambda scene: _tolerant(tear_down(scene, self.token, hurry=hurry)), done, lambda *_: False)
+        self._call(lambda context: _tolerant(tear_down(context, self.token, hurry=hurry)), done, lambda *_: False)
 
     def _call(self, verb: MakeVerb, then: Callable[[bool], None], served: goals.Satisfied | None = None) -> None:
         """One call, to any daemon; perhaps twice at once, perhaps cut short by a cancelled job.
@@ -144,15 +144,15 @@ class Job:
 
     def _cancelled(self) -> None:
         hurry = self.sim.random.random() < 0.7
-        self._send(lambda scene: answered(tear_down(scene, self.token, hurry=hurry)), lambda _: None)
+        self._send(lambda context: answered(tear_down(context, self.token, hurry=hurry)), lambda _: None)
 
     def _send(self, verb: MakeVerb, reply: Callable[[Answer | Exception | None], None]) -> None:
         self.sim.random.choice(self.sim.nodes).call(verb, self.token, reply)
 
 
-def _about(verb: MakeVerb, told: Subject, scene: VerbContext) -> Verb[Answer]:
+def _about(verb: MakeVerb, told: Subject, context: VerbContext) -> Verb[Answer]:
     """The verb of a client that names, when it asks again, the session that it was told of."""
-    return verb(replace(scene, subject=Subject(told.key, tell=lambda key: setattr(told, "key", told.key or key))))
+    return verb(replace(context, subject=Subject(told.key, tell=lambda key: setattr(told, "key", told.key or key))))
 
 
 def _tolerant(verb: Verb[None]) -> Verb[Answer]:
@@ -189,12 +189,12 @@ class Workload:
 
     def _persistent(self) -> None:
         claim = Claim("shared", kind="persistent", request=Request(owner=1, group=1, pool="default", capacity=100), size=100)
-        self.sim.random.choice(self.sim.nodes).call(lambda scene: answered(set_up(scene, claim)), "shared", lambda _: None)
+        self.sim.random.choice(self.sim.nodes).call(lambda context: answered(set_up(context, claim)), "shared", lambda _: None)
         self.sim.later(self.sim.random.uniform(50, 150), self._destroy)
 
     def _destroy(self) -> None:
         hurry = self.sim.random.random() < 0.3
-        verb = lambda scene: answered(tear_down(scene, "shared", hurry=hurry))  # noqa: E731
+        verb = lambda context: answered(tear_down(context, "shared", hurry=hurry))  # noqa: E731
         self.sim.random.choice(self.sim.nodes).call(verb, "shared", lambda _: None)
         if self.chaos:
             self.sim.later(self.sim.random.uniform(5, 30), self._persistent)

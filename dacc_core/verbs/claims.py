@@ -61,7 +61,7 @@ class _Effort:
     and what had been waited when this was seen first.
     """
 
-    scene: VerbContext
+    context: VerbContext
     claim: Claim
     mine: float = 0.0
     waits: int = 0
@@ -75,38 +75,38 @@ class _Effort:
     @property
     def session(self) -> Session | None:
         """The session of the token, as it is now."""
-        return self.scene.view.session(self.claim.token)
+        return self.context.view.session(self.claim.token)
 
     @property
     def unattached(self) -> tuple[str, ...]:
         """The persistent buffers that the session is to use and is not attached to."""
-        return waiting.unattached(self.scene.view, self.claim.token, self.claim.request)
+        return waiting.unattached(self.context.view, self.claim.token, self.claim.request)
 
 
-def set_up(scene: VerbContext, claim: Claim) -> Verb[Session]:
+def set_up(context: VerbContext, claim: Claim) -> Verb[Session]:
     """Make the session and wait for its filesystem; the same request again resumes, a different one is refused.
 
     What does not fit now is waited for. Raises DifferentRequest, PoolTooSmall and NoSuchPool (it will never fit), StillWaiting, Superseded
     (by a teardown), NoSuchBuffer, Denied, or what the building of the filesystem raised.
     """
-    session = yield from _claimed(scene, claim)
-    yield from submit_goal(scene, claim.token, goals.SETUP, goals.built)
-    return scene.view.session(claim.token) or session
+    session = yield from _claimed(context, claim)
+    yield from submit_goal(context, claim.token, goals.SETUP, goals.built)
+    return context.view.session(claim.token) or session
 
 
-def _claimed(scene: VerbContext, claim: Claim) -> Verb[Session]:
+def _claimed(context: VerbContext, claim: Claim) -> Verb[Session]:
     """The session with all its bricks. Without them it stays where it may go on waiting, and is removed where it may not."""
-    effort = _Effort(scene, claim)
+    effort = _Effort(context, claim)
     try:
         return (yield from _claim_all(effort))
     except StillWorking:
         if effort.session is not None and effort.session.claiming:
-            raise waiting.error(scene.view, effort.session) from None
+            raise waiting.error(context.view, effort.session) from None
         raise
     except (DifferentRequest, Superseded):
         raise
     except DaccError:
-        yield from withdraw(scene, claim.token, effort.mine)
+        yield from withdraw(context, claim.token, effort.mine)
         raise
 
 
@@ -131,17 +131,17 @@ def _claim_all(effort: _Effort) -> Verb[Session]:
 
 def _present(effort: _Effort) -> Verb[Session | None]:
     """The session that is to have bricks, if there is one already; a former one that was ending when the call came is waited for."""
-    scene, claim = effort.scene, effort.claim
+    context, claim = effort.context, effort.claim
     while True:
         session = effort.session
         if session is not None and session.goal.filesystem == "absent" and not effort.mine:
-            yield Wait(claim.token, _gone(scene.view, session), "tearing down the former session")
+            yield Wait(claim.token, _gone(context.view, session), "tearing down the former session")
             continue
         _check_not_ended(effort, session)
         if session is None:
             return None
         _check_same(session, claim)
-        if effort.mine or not session.claiming or (yield from is_current(scene, claim.token)):
+        if effort.mine or not session.claiming or (yield from is_current(context, claim.token)):
             effort.mine = session.created_at
             return session
 
@@ -168,7 +168,7 @@ def _check_not_ended(effort: _Effort, session: Session | None) -> None:
 def _is_full(effort: _Effort) -> bool:
     claim, session = effort.claim, effort.session
     held = len(session.bricks) if session is not None else 0
-    return claim.size > 0 and allocation.is_full(effort.scene.view, claim.request.pool, claim.size, held)
+    return claim.size > 0 and allocation.is_full(effort.context.view, claim.request.pool, claim.size, held)
 
 
 # --- waiting ---
@@ -177,7 +177,7 @@ def _is_full(effort: _Effort) -> bool:
 def _wait(effort: _Effort, *, attach: bool) -> Verb[None]:
     """Wait a while, listed and without bricks: two large sessions must not hold parts that the other one needs."""
     token = effort.claim.token
-    yield from _give_back(effort.scene, token, effort.mine)
+    yield from _give_back(effort.context, token, effort.mine)
     if not (yield from _list(effort, attach=attach)):
         yield next(effort.backoffs)
         return
@@ -194,10 +194,10 @@ def _list(effort: _Effort, *, attach: bool) -> Verb[bool]:
         return False
     if session is not None and not names:
         return True
-    draft = TransactionBuilder(effort.scene.view)
-    session = session or _new(effort.scene, draft, effort.claim)
+    draft = TransactionBuilder(effort.context.view)
+    session = session or _new(effort.context, draft, effort.claim)
     try:
-        _attach_all(effort.scene, draft, names, session.token)
+        _attach_all(effort.context, draft, names, session.token)
     except SessionEnding:  # somebody wants to destroy a buffer, since the look before: what becomes of that is waited for
         return False
     session = msgspec.structs.replace(session, claiming=True, wanted=effort.claim.size)
@@ -207,7 +207,7 @@ def _list(effort: _Effort, *, attach: bool) -> Verb[bool]:
 def _has_changed(effort: _Effort) -> bool:
     """Whether there is a session now that was not looked at, or the one that waited does so no more."""
     present = effort.session is not None or effort.mine
-    return bool(present) and _waiting(effort.scene.view, effort.claim.token, effort.mine) is None
+    return bool(present) and _waiting(effort.context.view, effort.claim.token, effort.mine) is None
 
 
 def _put(effort: _Effort, draft: TransactionBuilder, session: Session) -> Verb[Session | None]:
@@ -218,13 +218,13 @@ def _put(effort: _Effort, draft: TransactionBuilder, session: Session) -> Verb[S
     return session
 
 
-def _give_back(scene: VerbContext, token: str, created_at: float) -> Verb[None]:
+def _give_back(context: VerbContext, token: str, created_at: float) -> Verb[None]:
     """The rest of the bricks cannot be had: give back those that were."""
     waits = backoffs(token)
-    while (session := _waiting(scene.view, token, created_at)) is not None and session.volume is not None:
-        draft = TransactionBuilder(scene.view)
-        hosts = session.brick_hosts[-scene.most_changes :]
-        allocation.release(scene.view, draft, tuple(brick for brick in session.bricks if brick.host in hosts))
+    while (session := _waiting(context.view, token, created_at)) is not None and session.volume is not None:
+        draft = TransactionBuilder(context.view)
+        hosts = session.brick_hosts[-context.most_changes :]
+        allocation.release(context.view, draft, tuple(brick for brick in session.bricks if brick.host in hosts))
         left = tuple(brick for brick in session.bricks if brick.host not in hosts)
         volume = msgspec.structs.replace(session.volume, bricks=left) if left else None
         fewer = msgspec.structs.replace(session, volume=volume, wanted=session.wanted or session.volume.capacity)
@@ -233,14 +233,14 @@ def _give_back(scene: VerbContext, token: str, created_at: float) -> Verb[None]:
             yield next(waits)
 
 
-def withdraw(scene: VerbContext, token: str, created_at: float) -> Verb[None]:
+def withdraw(context: VerbContext, token: str, created_at: float) -> Verb[None]:
     """Remove the record of a session that waits, of which there is nothing else; one that got its bricks meanwhile stays."""
-    yield from _give_back(scene, token, created_at)
+    yield from _give_back(context, token, created_at)
     waits = backoffs(token)
-    while (session := _waiting(scene.view, token, created_at)) is not None and session.volume is None:
-        draft = TransactionBuilder(scene.view).delete("sessions", token).expect("status", token)
+    while (session := _waiting(context.view, token, created_at)) is not None and session.volume is None:
+        draft = TransactionBuilder(context.view).delete("sessions", token).expect("status", token)
         for name in session.request.persistent:
-            if token in scene.view.users_of(name):
+            if token in context.view.users_of(name):
                 draft.delete("attachments", f"{name}/{token}")
         result = yield draft.commit()
         if not result.ok:
@@ -271,27 +271,27 @@ def _claim_some(effort: _Effort) -> Verb[Session | None]:
 
     ``None`` when another program was quicker at something it touches. Whoever calls next goes on from what is recorded.
     """
-    scene, claim, session = effort.scene, effort.claim, effort.session
+    context, claim, session = effort.context, effort.claim, effort.session
     if _has_changed(effort):
         return None
-    draft = TransactionBuilder(scene.view)
-    session = session or _new(scene, draft, claim)
+    draft = TransactionBuilder(context.view)
+    session = session or _new(context, draft, claim)
     try:
-        _attach_all(scene, draft, effort.unattached, claim.token)
-        volume, complete = allocation.claim(scene.view, draft, session, claim.size, scene.most_changes)
+        _attach_all(context, draft, effort.unattached, claim.token)
+        volume, complete = allocation.claim(context.view, draft, session, claim.size, context.most_changes)
     except (PoolFull, SessionEnding):  # since the look before
         return None
     session = msgspec.structs.replace(session, volume=volume, claiming=not complete, wanted=0 if complete else claim.size)
     return (yield from _put(effort, draft, session))
 
 
-def _new(scene: VerbContext, draft: TransactionBuilder, claim: Claim) -> Session:
-    _check_history(scene, claim)
+def _new(context: VerbContext, draft: TransactionBuilder, claim: Claim) -> Session:
+    _check_history(context, claim)
     return Session(
         token=claim.token,
-        id=_identity(scene.view, draft, claim),
+        id=_identity(context.view, draft, claim),
         kind=claim.kind,
-        created_at=scene.now(),
+        created_at=context.now(),
         request=claim.request,
         goal=goals.SETUP,
     )
@@ -306,11 +306,11 @@ def _identity(view: View, draft: TransactionBuilder, claim: Claim) -> int:
     return max(counters.persistent, FIRST_PERSISTENT_ID)
 
 
-def _check_history(scene: VerbContext, claim: Claim) -> None:
+def _check_history(context: VerbContext, claim: Claim) -> None:
     # Slurm forgets how often pre_run failed at each teardown (dw.c deletes the bb_job and its retry_cnt), so a job that cannot
     # start would be requeued for ever; failing setup makes Slurm hold it.
-    entry = scene.view.histories.get(claim.token)
-    if entry is not None and entry.record.pre_run_failures >= scene.max_pre_run_failures:
+    entry = context.view.histories.get(claim.token)
+    if entry is not None and entry.record.pre_run_failures >= context.max_pre_run_failures:
         why = entry.record.status or "see the history of the session"
         text = (
             f"pre_run failed {entry.record.pre_run_failures} times in a row, so the job is held instead of being requeued for ever "
@@ -329,7 +329,7 @@ def _are_usable(effort: _Effort) -> Verb[bool]:
         if session is None:
             return False
         _check_access(session, effort.claim.request)
-        if not _is_usable(effort.scene, name) or (yield from _is_barred(effort, session)):
+        if not _is_usable(effort.context, name) or (yield from _is_barred(effort, session)):
             return False
     return True
 
@@ -337,9 +337,9 @@ def _are_usable(effort: _Effort) -> Verb[bool]:
 def _find_buffer(effort: _Effort, name: str) -> Verb[Session | None]:
     """The session of a buffer; ``None`` while the job that makes it may still bring it, a moment after the job that uses it."""
     try:
-        session = yield from find(effort.scene, name)
+        session = yield from find(effort.context, name)
     except NoSuchSession:
-        if effort.waited >= effort.scene.buffer_wait:
+        if effort.waited >= effort.context.buffer_wait:
             raise NoSuchBuffer(name=name) from None
         return None
     if session.kind != "persistent":
@@ -347,8 +347,8 @@ def _find_buffer(effort: _Effort, name: str) -> Verb[Session | None]:
     return session
 
 
-def _is_usable(scene: VerbContext, name: str) -> bool:
-    session, status = scene.view.session(name), scene.view.status(name)
+def _is_usable(context: VerbContext, name: str) -> bool:
+    session, status = context.view.session(name), context.view.status(name)
     if session is None or session.goal.filesystem == "absent":
         raise NoSuchBuffer(name=name)
     if goals.failed(session, status) and status.failure is not None:
@@ -369,7 +369,7 @@ def _is_barred(effort: _Effort, session: Session) -> Verb[bool]:
     if raised != session.ending:
         effort.barriers[name] = (session.ending, effort.waited)
     elif effort.waited - since >= BARRIER_SECONDS:
-        yield TransactionBuilder(effort.scene.view).put(msgspec.structs.replace(session, ending=0.0), "sessions", name).commit()
+        yield TransactionBuilder(effort.context.view).put(msgspec.structs.replace(session, ending=0.0), "sessions", name).commit()
     return True
 
 
@@ -379,16 +379,16 @@ def _check_access(session: Session, request: Request) -> None:
         raise Denied(who=f"uid {request.owner}", what=f"use persistent buffer {session.token}", why=why)
 
 
-def _attach_all(scene: VerbContext, draft: TransactionBuilder, names: tuple[str, ...], token: str) -> None:
+def _attach_all(context: VerbContext, draft: TransactionBuilder, names: tuple[str, ...], token: str) -> None:
     for name in names:
-        _attach(scene, draft, name, token)
+        _attach(context, draft, name, token)
 
 
-def _attach(scene: VerbContext, draft: TransactionBuilder, name: str, token: str) -> None:
-    session = scene.view.session(name)
+def _attach(context: VerbContext, draft: TransactionBuilder, name: str, token: str) -> None:
+    session = context.view.session(name)
     if session is None or session.goal.filesystem == "absent":
         raise NoSuchBuffer(name=name)
     if session.ending:
         raise SessionEnding(token=name)
     draft.expect("sessions", name)
-    draft.put(Attachment(persistent=name, token=token, since=scene.now()), "attachments", f"{name}/{token}")
+    draft.put(Attachment(persistent=name, token=token, since=context.now()), "attachments", f"{name}/{token}")

@@ -55,44 +55,44 @@ def _loss(view: View, session: Session, host: str) -> dict[str, Any]:
     }
 
 
-def forget(scene: VerbContext, host: str, caller: PeerCredentials, agreed: Collection[str]) -> Verb[dict[str, Any]]:
+def forget(context: VerbContext, host: str, caller: PeerCredentials, agreed: Collection[str]) -> Verb[dict[str, Any]]:
     """Forget a dead host and give up the sessions that have bricks there; what was lost.
 
     ``agreed``: the sessions that the caller knows to be lost; another one there is an error. Raises Denied, NotFound, Busy (the host is
     alive) and InvalidRequest.
     """
-    losses(scene.view, host, caller)
-    _check_agreed(scene.view, host, agreed)
+    losses(context.view, host, caller)
+    _check_agreed(context.view, host, agreed)
     raised: list[str] = []
     try:
-        for session in _sessions_on(scene.view, host):
+        for session in _sessions_on(context.view, host):
             # Without new users of its buffers, those that there are can be told and evicted.
-            if session.kind == "persistent" and (yield from raise_barrier(scene, session.token)):
+            if session.kind == "persistent" and (yield from raise_barrier(context, session.token)):
                 raised.append(session.token)
-        lost = losses(scene.view, host, caller)
-        while not (yield from _forget_some(scene, host, agreed)):
+        lost = losses(context.view, host, caller)
+        while not (yield from _forget_some(context, host, agreed)):
             yield Sleep(0.01)
         return lost
     except DaccError:
         for name in raised:
-            yield from withdraw_barrier(scene, name)
+            yield from withdraw_barrier(context, name)
         raise
 
 
-def _forget_some(scene: VerbContext, host: str, agreed: Collection[str]) -> Verb[bool]:
+def _forget_some(context: VerbContext, host: str, agreed: Collection[str]) -> Verb[bool]:
     """One transaction, with as many of the sessions as it may hold; whether the host is forgotten now."""
-    view = scene.view
+    view = context.view
     _check(view, host)
     _check_agreed(view, host, agreed)
     sessions = _sessions_on(view, host)
-    part = _first_part(view, sessions, scene.most_changes)
+    part = _first_part(view, sessions, context.most_changes)
     draft = TransactionBuilder(view).expect("alive", host)
     for session in part:
-        _give_up(view, draft, session, host, scene.most_changes)
+        _give_up(view, draft, session, host, context.most_changes)
     if len(part) == len(sessions):
-        _remove(view, draft, host, scene.now())
+        _remove(view, draft, host, context.now())
     else:
-        _put_aside(view, draft, host, {session.token for session in part}, scene.now())
+        _put_aside(view, draft, host, {session.token for session in part}, context.now())
     result = yield draft.commit()
     return result.ok and len(part) == len(sessions)
 

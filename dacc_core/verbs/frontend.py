@@ -9,6 +9,7 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from ..config import Config
 from ..errors import DaccError, StaleView, Unavailable
+from ..registry.view import View
 from .operations import Verb
 from .sessions import VerbContext
 
@@ -67,11 +68,16 @@ class FrontEndContext:
     ``by_owner``: the caller is not trusted, but owns the session.
     """
 
-    scene: VerbContext
+    verb_context: VerbContext
     config: Config
     silence: Callable[[], float] = lambda: 0.0
     send_notice: Callable[[str], None] = lambda _: None
     by_owner: bool = False
+
+    @property
+    def view(self) -> View:
+        """The store as this program has seen it."""
+        return self.verb_context.view
 
     @property
     def age(self) -> float:
@@ -99,19 +105,19 @@ class Function(Generic[A, T]):
 def at_once(read: Callable[[T, FrontEndContext], R]) -> Callable[[T, FrontEndContext], Verb[R]]:
     """The verb of a function that waits for nothing: it reads the view and answers."""
 
-    def verb(asked: T, site: FrontEndContext) -> Verb[R]:
-        return read(asked, site)
+    def verb(asked: T, context: FrontEndContext) -> Verb[R]:
+        return read(asked, context)
         yield  # what makes it a generator
 
     return verb
 
 
-def check_fresh(site: FrontEndContext) -> None:
+def check_fresh(context: FrontEndContext) -> None:
     """Refuse to answer from a view that may be out of date. Raises Unavailable, StaleView."""
-    if math.isinf(site.age):
+    if math.isinf(context.age):
         raise Unavailable(why="the keystore has not been heard from yet: see the log of dacd")
-    if site.age > STALE_SECONDS:
-        raise StaleView(seconds=site.age)
+    if context.age > STALE_SECONDS:
+        raise StaleView(seconds=context.age)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +148,7 @@ class FrontEnd(Protocol):
         """The call as this front end understands it. Raises InvalidRequest."""
         ...
 
-    def run(self, parsed: ParsedCall, site: FrontEndContext) -> Verb[Answer]:
+    def run(self, parsed: ParsedCall, context: FrontEndContext) -> Verb[Answer]:
         """The verb that answers the call."""
         ...
 

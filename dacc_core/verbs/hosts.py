@@ -118,24 +118,24 @@ class Drained:
     sessions: tuple[str, ...]
 
 
-def drain(scene: VerbContext, folded: str, caller: PeerCredentials, *, draining: bool) -> Verb[tuple[Drained, ...]]:
+def drain(context: VerbContext, folded: str, caller: PeerCredentials, *, draining: bool) -> Verb[tuple[Drained, ...]]:
     """Give hosts no new sessions, or give them some again; running ones go on. Raises Denied, NotFound and BadName before any change."""
     check_operator(caller, "drain hosts" if draining else "undrain hosts")
-    hosts = select(scene.view, folded)
+    hosts = select(context.view, folded)
     changed: set[str] = set()
-    for part in _parts(hosts, scene.most_changes):
-        changed |= yield from _set(scene, part, draining)
-    return tuple(Drained(host, host in changed, tuple(sorted(set(scene.view.owners_on(host).values())))) for host in hosts)
+    for part in _parts(hosts, context.most_changes):
+        changed |= yield from _set(context, part, draining)
+    return tuple(Drained(host, host in changed, tuple(sorted(set(context.view.owners_on(host).values())))) for host in hosts)
 
 
-def _set(scene: VerbContext, hosts: tuple[str, ...], draining: bool) -> Verb[set[str]]:
+def _set(context: VerbContext, hosts: tuple[str, ...], draining: bool) -> Verb[set[str]]:
     """One transaction for some hosts, made anew until nothing else was written to them meanwhile; which of them it changed."""
     while True:
-        held = {host: scene.view.allocations[host].record for host in hosts if host in scene.view.allocations}
+        held = {host: context.view.allocations[host].record for host in hosts if host in context.view.allocations}
         others = {host: record for host, record in held.items() if record.draining != draining}
         if not others:
             return set()
-        draft = TransactionBuilder(scene.view)
+        draft = TransactionBuilder(context.view)
         for host, record in others.items():
             draft.put(msgspec.structs.replace(record, draining=draining), "allocations", host)
         result = yield draft.commit()

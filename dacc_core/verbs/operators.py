@@ -44,12 +44,12 @@ def check_owner(caller: PeerCredentials, session: Session, what: str) -> None:
         raise Denied(who=f"uid {caller.uid}", what=f"{what} session {session.token}", why=f"it belongs to uid {session.request.owner}")
 
 
-def look_up(scene: VerbContext, name: str, caller: PeerCredentials) -> Verb[Session | History]:
+def look_up(context: VerbContext, name: str, caller: PeerCredentials) -> Verb[Session | History]:
     """A session for its owner or an operator; of one that has ended, what is remembered. Raises NotFound and Denied."""
     try:
-        session = yield from find(scene, resolve(scene.view, name))
+        session = yield from find(context, resolve(context.view, name))
     except NotFound:
-        ended = scene.view.histories.get(name)
+        ended = context.view.histories.get(name)
         if ended is None or not (caller.trusted or caller.uid == ended.record.owner):
             raise
         return ended.record
@@ -57,31 +57,31 @@ def look_up(scene: VerbContext, name: str, caller: PeerCredentials) -> Verb[Sess
     return session
 
 
-def stage_out(scene: VerbContext, name: str, caller: PeerCredentials) -> Verb[str]:
+def stage_out(context: VerbContext, name: str, caller: PeerCredentials) -> Verb[str]:
     """Copy out what a session still owes; a kept one is freed afterwards. Raises Busy while nodes have it, and what the copy raised."""
-    session = yield from find(scene, resolve(scene.view, name))
+    session = yield from find(context, resolve(context.view, name))
     check_owner(caller, session, "stage out")
-    yield from submit_goal(scene, session.token, goals.DATA_OUT, goals.staged_out, goals.check_unmounted)
+    yield from submit_goal(context, session.token, goals.DATA_OUT, goals.staged_out, goals.check_unmounted)
     if session.kind == "kept":
-        yield from tear_down(scene, session.token, hurry=False)
+        yield from tear_down(context, session.token, hurry=False)
     return session.token
 
 
-def discard(scene: VerbContext, name: str, caller: PeerCredentials) -> Verb[str]:
+def discard(context: VerbContext, name: str, caller: PeerCredentials) -> Verb[str]:
     """Delete what a kept session holds without copying it. Raises InvalidRequest for a session of another kind."""
-    session = yield from find(scene, resolve(scene.view, name))
+    session = yield from find(context, resolve(context.view, name))
     check_owner(caller, session, "discard")
     if session.kind != "kept":
         raise InvalidRequest(why=f"session {session.token} is not a kept one: jobs end by scancel, buffers by #BB destroy_persistent")
-    yield from tear_down(scene, session.token, hurry=True)
+    yield from tear_down(context, session.token, hurry=True)
     return session.token
 
 
-def release(scene: VerbContext, host: str, device: str, caller: PeerCredentials) -> Verb[tuple[str, ...]]:
+def release(context: VerbContext, host: str, device: str, caller: PeerCredentials) -> Verb[tuple[str, ...]]:
     """Free a host's quarantined bricks (or the one named); what was freed. Whoever calls has made sure that they are clean."""
     brick_hosts.check_operator(caller, "release bricks")
     while True:
-        entry = scene.view.allocations.get(host)
+        entry = context.view.allocations.get(host)
         if entry is None:
             raise NotFound(why=f"host {host} has never registered: see dacc status")
         if device and entry.record.forgotten:
@@ -91,21 +91,21 @@ def release(scene: VerbContext, host: str, device: str, caller: PeerCredentials)
             raise NotFound(why=f"host {host} has no such brick in quarantine")
         left = {brick: why for brick, why in entry.record.quarantined.items() if brick not in freed}
         released = msgspec.structs.replace(entry.record, quarantined=left, forgotten=0.0)
-        result = yield TransactionBuilder(scene.view).put(released, "allocations", host).commit()
+        result = yield TransactionBuilder(context.view).put(released, "allocations", host).commit()
         if result.ok:
             return freed
         yield Sleep(0.01)
 
 
-def retry(scene: VerbContext, job: str, caller: PeerCredentials) -> Verb[int]:
+def retry(context: VerbContext, job: str, caller: PeerCredentials) -> Verb[int]:
     """Forget how often a job's pre_run failed, so that its setup is no longer refused; how often it was."""
     brick_hosts.check_operator(caller, "let a job try again")
     while True:
-        entry = scene.view.histories.get(job)
+        entry = context.view.histories.get(job)
         if entry is None or not entry.record.pre_run_failures:
             raise NotFound(why=f"no pre_run of job {job} is remembered to have failed")
         forgiven = msgspec.structs.replace(entry.record, pre_run_failures=0)
-        result = yield TransactionBuilder(scene.view).put(forgiven, "history", job).commit()
+        result = yield TransactionBuilder(context.view).put(forgiven, "history", job).commit()
         if result.ok:
             return entry.record.pre_run_failures
         yield Sleep(0.01)
@@ -168,20 +168,20 @@ def _usage(view: View, token: str) -> dict[str, Any] | None:
     return msgspec.to_builtins(entry.record) if entry else None
 
 
-def show(scene: VerbContext, name: str, caller: PeerCredentials) -> Verb[dict[str, Any]]:
+def show(context: VerbContext, name: str, caller: PeerCredentials) -> Verb[dict[str, Any]]:
     """All that is known of a session, for ``dacc show``; of one that has ended, what is remembered."""
-    session = yield from look_up(scene, name, caller)
+    session = yield from look_up(context, name, caller)
     if isinstance(session, History):
         return _remembered(session)
-    status = scene.view.status(session.token)
+    status = context.view.status(session.token)
     return {
         "token": session.token,
         "outcome": "",
         "session": msgspec.to_builtins(session),
         "status": msgspec.to_builtins(status),
         "events": msgspec.to_builtins(status.events),
-        "usage": _usage(scene.view, session.token),
-        "used_by": list(scene.view.users_of(session.token)),
+        "usage": _usage(context.view, session.token),
+        "used_by": list(context.view.users_of(session.token)),
     }
 
 

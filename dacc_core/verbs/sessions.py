@@ -40,27 +40,27 @@ class VerbContext:
     most_changes: int = MOST_CHANGES
 
 
-def present(scene: VerbContext, token: str) -> Session | None:
+def present(context: VerbContext, token: str) -> Session | None:
     """The session that our view has under a token, if the call can be about it. Raises Unavailable when nobody can say."""
-    session = scene.view.session(token)
-    return session if session is None or scene.subject is None or scene.subject.may_be(session) else None
+    session = context.view.session(token)
+    return session if session is None or context.subject is None or context.subject.may_be(session) else None
 
 
-def find(scene: VerbContext, token: str) -> Verb[Session]:
+def find(context: VerbContext, token: str) -> Verb[Session]:
     """The session of a token. Raises NoSuchSession when the store itself, not only our view of it, has none that can be meant."""
     while True:
-        session = present(scene, token)
+        session = present(context, token)
         if session is not None:
             return session
         # Another daemon may have made it a moment ago: an empty transaction brings the view up to the store's revision.
-        result = yield TransactionBuilder(scene.view).expect("sessions", token).commit()
+        result = yield TransactionBuilder(context.view).expect("sessions", token).commit()
         if result.ok:
             raise NoSuchSession(token=token)
 
 
-def is_current(scene: VerbContext, token: str) -> Verb[bool]:
+def is_current(context: VerbContext, token: str) -> Verb[bool]:
     """Whether the session is as our view has it: another daemon may have changed it a moment ago."""
-    result = yield TransactionBuilder(scene.view).expect("sessions", token).commit()
+    result = yield TransactionBuilder(context.view).expect("sessions", token).commit()
     return bool(result.ok)
 
 
@@ -79,7 +79,7 @@ def spread(token: str, attempt: int) -> float:
 
 
 def submit_goal(
-    scene: VerbContext, token: str, desired: Goal, satisfied: goals.Satisfied, check: goals.Check = goals.anything
+    context: VerbContext, token: str, desired: Goal, satisfied: goals.Satisfied, check: goals.Check = goals.anything
 ) -> Verb[None]:
     """Write the desired state of a session and wait until the observed state is ``satisfied``.
 
@@ -87,43 +87,43 @@ def submit_goal(
     what the session is at the moment when the goal is recorded.
     Raises NoSuchSession, SessionEnding, StillWaiting, Superseded, what ``check`` raises, or the error of the step that failed.
     """
-    session, revision = yield from _record(scene, token, desired, satisfied, check)
+    session, revision = yield from _record(context, token, desired, satisfied, check)
     if revision is not None:
-        yield Wait(token, _outcome(scene.view, session, desired, revision, satisfied), desired.verb)
+        yield Wait(token, _outcome(context.view, session, desired, revision, satisfied), desired.verb)
 
 
 def _record(
-    scene: VerbContext, token: str, desired: Goal, satisfied: goals.Satisfied, check: goals.Check = goals.anything
+    context: VerbContext, token: str, desired: Goal, satisfied: goals.Satisfied, check: goals.Check = goals.anything
 ) -> Verb[tuple[Session, int | None]]:
     """The session, and the revision of the goal, recorded or joined; ``None`` when there is nothing to wait for."""
     waits = backoffs(token)
     while True:
-        session = yield from find(scene, token)
+        session = yield from find(context, token)
         if session.goal.filesystem == "absent" and desired.filesystem == "ready":
-            _settle(scene, session)
+            _settle(context, session)
             raise SessionEnding(token=token)
-        status = scene.view.status(token)
+        status = context.view.status(token)
         check(session, status)
         done = satisfied(session, status)
         if not done and desired.filesystem == "ready":
-            waiting.check_waits_no_more(scene.view, session)
+            waiting.check_waits_no_more(context.view, session)
         joined = _same(session.goal, desired) and not goals.failed(session, status)
         # A teardown counts each time: a setup that waits for the former session's end must know that it is given up, too.
         if done or (joined and desired.filesystem == "ready"):
-            if scene.subject is not None and not (yield from is_current(scene, token)):
+            if context.subject is not None and not (yield from is_current(context, token)):
                 continue  # a call that ends a session succeeds for what the store has, not for what our view was told last
-            return _settle(scene, session), None if done else session.goal_revision
+            return _settle(context, session), None if done else session.goal_revision
         revision = session.goal_revision + 1
         changed = msgspec.structs.replace(session, goal=session.goal if joined else desired, goal_revision=revision)
-        result = yield TransactionBuilder(scene.view).put(changed, "sessions", token).commit()
+        result = yield TransactionBuilder(context.view).put(changed, "sessions", token).commit()
         if result.ok:
-            return _settle(scene, session), revision
+            return _settle(context, session), revision
         yield next(waits)
 
 
-def _settle(scene: VerbContext, session: Session) -> Session:
-    if scene.subject is not None:
-        scene.subject.settle(session)
+def _settle(context: VerbContext, session: Session) -> Session:
+    if context.subject is not None:
+        context.subject.settle(session)
     return session
 
 
@@ -154,26 +154,26 @@ def _outcome(view: View, former: Session, desired: Goal, revision: int, satisfie
 # --- ending a session ---
 
 
-def tear_down(scene: VerbContext, token: str, *, hurry: bool) -> Verb[None]:
+def tear_down(context: VerbContext, token: str, *, hurry: bool) -> Verb[None]:
     """Set the goal that the session is gone, and wait until it is.
 
     Raises NoSuchSession for an unknown token, BufferInUse for a buffer in use.
     """
-    if scene.subject is None:  # it takes several transactions, which must be about one session
-        scene = replace(scene, subject=Subject())
-    session = yield from find(scene, token)
+    if context.subject is None:  # it takes several transactions, which must be about one session
+        context = replace(context, subject=Subject())
+    session = yield from find(context, token)
     if session.kind == "persistent":
-        yield from _destroy(scene, token, hurry=hurry)
-        if present(scene, token) is None:
+        yield from _destroy(context, token, hurry=hurry)
+        if present(context, token) is None:
             return
     try:
-        session, _ = yield from _record(scene, token, goals.gone(hurry=hurry), lambda *_: False)
+        session, _ = yield from _record(context, token, goals.gone(hurry=hurry), lambda *_: False)
     except NoSuchSession:
         return
-    yield Wait(token, vanished(scene.view, session), "tearing down")
+    yield Wait(token, vanished(context.view, session), "tearing down")
 
 
-def _destroy(scene: VerbContext, name: str, *, hurry: bool) -> Verb[None]:
+def _destroy(context: VerbContext, name: str, *, hurry: bool) -> Verb[None]:
     """Set the goal that a persistent buffer is gone, while nobody is attached to it.
 
     Anyone there withdraws the barrier, or is evicted in a hurry.
@@ -181,28 +181,28 @@ def _destroy(scene: VerbContext, name: str, *, hurry: bool) -> Verb[None]:
     evicted: dict[str, Eviction] = {}
     waits = backoffs(name)
     while True:
-        if not (yield from raise_barrier(scene, name)):
+        if not (yield from raise_barrier(context, name)):
             return
-        evicted |= yield from _clear(scene, name, hurry=hurry)
-        session = present(scene, name)
+        evicted |= yield from _clear(context, name, hurry=hurry)
+        session = present(context, name)
         # Whoever took the barrier for one that a crash has left has written this record: then there may be new users.
-        if session is not None and session.ending and not scene.view.users_of(name):
+        if session is not None and session.ending and not context.view.users_of(name):
             desired = msgspec.structs.replace(goals.gone(hurry=hurry), evict=tuple(evicted.values()))
             changed = msgspec.structs.replace(session, goal=desired, goal_revision=session.goal_revision + 1)
-            result = yield TransactionBuilder(scene.view).put(changed, "sessions", name).commit()
+            result = yield TransactionBuilder(context.view).put(changed, "sessions", name).commit()
             if result.ok:
                 return
         yield next(waits)
 
 
-def _clear(scene: VerbContext, name: str, *, hurry: bool) -> Verb[dict[str, Eviction]]:
+def _clear(context: VerbContext, name: str, *, hurry: bool) -> Verb[dict[str, Eviction]]:
     """Behind the barrier: see that nobody is attached, in a hurry by detaching everybody; what is to be unmounted then."""
-    users = scene.view.users_of(name)
+    users = context.view.users_of(name)
     if users and not hurry:
-        yield from withdraw_barrier(scene, name)
-        raise _in_use(scene.view, name, users)
-    touched = {user: scene.view.status(user).touched for user in users}
-    yield from _detach(scene, name)
+        yield from withdraw_barrier(context, name)
+        raise _in_use(context.view, name, users)
+    touched = {user: context.view.status(user).touched for user in users}
+    yield from _detach(context, name)
     return {user: Eviction(token=user, hosts=hosts) for user, hosts in touched.items() if hosts}
 
 
@@ -215,33 +215,34 @@ def _in_use(view: View, name: str, users: tuple[str, ...]) -> BufferInUse:
     return BufferOwed(name=name, job=", ".join(kept.values()))
 
 
-def raise_barrier(scene: VerbContext, name: str) -> Verb[bool]:
+def raise_barrier(context: VerbContext, name: str) -> Verb[bool]:
     """Let no new job attach to a buffer; false when it ends already."""
     for wait in backoffs(name):
-        session = present(scene, name)
+        session = present(context, name)
         if session is None or session.goal.filesystem == "absent":
             return False
-        result = yield TransactionBuilder(scene.view).put(msgspec.structs.replace(session, ending=scene.now()), "sessions", name).commit()
+        barred = msgspec.structs.replace(session, ending=context.now())
+        result = yield TransactionBuilder(context.view).put(barred, "sessions", name).commit()
         if result.ok:
-            _settle(scene, session)
+            _settle(context, session)
             break
         yield wait
     return True
 
 
-def withdraw_barrier(scene: VerbContext, name: str) -> Verb[None]:
+def withdraw_barrier(context: VerbContext, name: str) -> Verb[None]:
     """Let jobs attach to a buffer again."""
-    session = present(scene, name)
+    session = present(context, name)
     if session is not None:
-        yield TransactionBuilder(scene.view).put(msgspec.structs.replace(session, ending=0.0), "sessions", name).commit()
+        yield TransactionBuilder(context.view).put(msgspec.structs.replace(session, ending=0.0), "sessions", name).commit()
 
 
-def _detach(scene: VerbContext, name: str) -> Verb[None]:
+def _detach(context: VerbContext, name: str) -> Verb[None]:
     """Remove all attachments of a buffer behind its barrier, also while their jobs end and do the same."""
     waits = backoffs(name)
-    while (users := scene.view.users_of(name)) and (session := present(scene, name)) is not None and session.ending:
-        draft = TransactionBuilder(scene.view).expect("sessions", name)
-        for user in users[: scene.most_changes]:
+    while (users := context.view.users_of(name)) and (session := present(context, name)) is not None and session.ending:
+        draft = TransactionBuilder(context.view).expect("sessions", name)
+        for user in users[: context.most_changes]:
             draft.delete("attachments", f"{name}/{user}")
         result = yield draft.commit()
         if not result.ok:

@@ -33,8 +33,8 @@ class StandaloneRunner:
         self.view = View()
         self._load(min(READ_SECONDS, seconds))
         self._check_cluster(config)
-        scene = VerbContext(self.view, time.time, config.max_pre_run_failures, config.slurm.buffer_wait)
-        self.site = FrontEndContext(scene=scene, config=config)
+        verb_context = VerbContext(self.view, time.time, config.max_pre_run_failures, config.slurm.buffer_wait)
+        self.context = FrontEndContext(verb_context=verb_context, config=config)
 
     def _load(self, timeout: float) -> None:
         self.view.load(self._store.range(keys.PREFIX, timeout=max(0.1, timeout)))

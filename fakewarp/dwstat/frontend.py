@@ -17,9 +17,9 @@ def _seconds(_: Config) -> float:
 
 
 def _function(name: str, table: Table) -> Function[Call, None]:
-    def show(_: None, site: FrontEndContext) -> Answer:
-        check_fresh(site)
-        return Answer(stdout=table(site.scene.view, site.scene.now()))
+    def show(_: None, context: FrontEndContext) -> Answer:
+        check_fresh(context)
+        return Answer(stdout=table(context.view, context.verb_context.now()))
 
     return Function(name, lambda _: None, at_once(show), _seconds, open_to="anyone")
 
@@ -37,9 +37,9 @@ class DwStat:
         """Which table. Raises BadArguments."""
         return ParsedCall(call, FUNCTIONS[table_name(call.args)])
 
-    def run(self, parsed: ParsedCall, site: FrontEndContext) -> Verb[Answer]:
+    def run(self, parsed: ParsedCall, context: FrontEndContext) -> Verb[Answer]:
         """The table as text."""
-        return parsed.function.run(None, site)
+        return parsed.function.run(None, context)
 
     def failure(self, parsed: ParsedCall | None, error: Exception) -> Answer:
         """One line."""

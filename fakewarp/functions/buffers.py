@@ -58,37 +58,37 @@ def _capacity(arguments: Arguments) -> Capacity:
     return capacity
 
 
-def _create_persistent(asked: Creation, site: FrontEndContext) -> Verb[Answer]:
+def _create_persistent(asked: Creation, context: FrontEndContext) -> Verb[Answer]:
     # Slurm passes no group and no mode, so the buffer is its owner's alone.
     group = yield from primary_group(asked.owner)
     pool = asked.capacity.pool
-    size = in_bytes(site.scene.view, pool, asked.capacity.bytes, asked.capacity.granules)
+    size = in_bytes(context.view, pool, asked.capacity.bytes, asked.capacity.granules)
     request = Request(owner=asked.owner, group=group, pool=pool, capacity=size, striped=True)
     try:
-        yield from set_up(site.scene, Claim(token=asked.name, kind="persistent", request=request, size=size))
+        yield from set_up(context.verb_context, Claim(token=asked.name, kind="persistent", request=request, size=size))
     except StillWaiting as waits:
-        yield from _withdraw(asked, site)
+        yield from _withdraw(asked, context)
         raise NoSpace(why=str(waits.fields["why"])) from None
     except DaccError:
-        yield from _undo(asked, site)
+        yield from _undo(asked, context)
         raise
     # Without this word Slurm leaves the buffer in the state "allocating" for ever.
     return answers.text("created")
 
 
-def _undo(asked: Creation, site: FrontEndContext) -> Verb[None]:
+def _undo(asked: Creation, context: FrontEndContext) -> Verb[None]:
     """Remove a buffer whose filesystem could not be made: Slurm holds the job and never asks for it (dw.c, _create_persistent)."""
-    view = site.scene.view
+    view = context.view
     session = view.session(asked.name)
     if session is not None and session.request.owner == asked.owner and goals.failed(session, view.status(asked.name)):
-        yield from tear_down(site.scene, asked.name, hurry=True)
+        yield from tear_down(context.verb_context, asked.name, hurry=True)
 
 
-def _withdraw(asked: Creation, site: FrontEndContext) -> Verb[None]:
+def _withdraw(asked: Creation, context: FrontEndContext) -> Verb[None]:
     """Let a buffer wait for bricks no longer, for the same reason."""
-    session = site.scene.view.session(asked.name)
+    session = context.view.session(asked.name)
     if session is not None and session.request.owner == asked.owner:
-        yield from withdraw(site.scene, asked.name, session.created_at)
+        yield from withdraw(context.verb_context, asked.name, session.created_at)
 
 
 FUNCTIONS = (Function("create_persistent", _read, _create_persistent, other, open_to="slurm"),)

@@ -23,15 +23,15 @@ from fakewarp.directives.problems import shown
 from fakewarp.functions.base import before, job_token, other
 
 
-def _post_run(token: str, site: FrontEndContext) -> Verb[Answer]:
+def _post_run(token: str, context: FrontEndContext) -> Verb[Answer]:
     try:
-        yield from submit_goal(site.scene, token, goals.POST_RUN, goals.unmounted)
+        yield from submit_goal(context.verb_context, token, goals.POST_RUN, goals.unmounted)
     except NoSuchSession:
         pass  # Slurm tolerates no words here, only success (dw.c, _start_stage_out)
     except (SessionEnding, Superseded):  # by a teardown, since no other goal is contrary to this one; it unmounts first
-        ending = present(site.scene, token)
+        ending = present(context.verb_context, token)
         if ending is not None and ending.goal.filesystem == "absent":
-            yield Wait(token, _unmounted(site.scene.view, ending), "unmounting")
+            yield Wait(token, _unmounted(context.view, ending), "unmounting")
     return Answer()
 
 
@@ -44,11 +44,11 @@ def _unmounted(view: View, ending: Session) -> Callable[[], bool | None]:
     return ready
 
 
-def _data_out(token: str, site: FrontEndContext) -> Verb[Answer]:
+def _data_out(token: str, context: FrontEndContext) -> Verb[Answer]:
     try:
         # Slurm itself calls post_run first.
-        check = goals.check_unmounted if site.by_owner else goals.anything
-        yield from submit_goal(site.scene, token, goals.DATA_OUT, goals.staged_out, check)
+        check = goals.check_unmounted if context.by_owner else goals.anything
+        yield from submit_goal(context.verb_context, token, goals.DATA_OUT, goals.staged_out, check)
     except NoSuchSession as gone:
         return answers.text(str(gone))
     return Answer()
@@ -76,9 +76,9 @@ def _read_teardown(arguments: Arguments) -> Ending:
     return Ending(token=token, shown=shown(name), hurry=arguments.hurry)
 
 
-def _teardown(asked: Ending, site: FrontEndContext) -> Verb[Answer]:
+def _teardown(asked: Ending, context: FrontEndContext) -> Verb[Answer]:
     try:
-        yield from _end(asked, site)
+        yield from _end(asked, context)
     except NoSuchSession as gone:
         # For a job Slurm looks for these words, for a persistent buffer it only takes an exit code of 0 (dw.c, _start_teardown and
         # _destroy_persistent).
@@ -86,11 +86,11 @@ def _teardown(asked: Ending, site: FrontEndContext) -> Verb[Answer]:
     return Answer()
 
 
-def _end(asked: Ending, site: FrontEndContext) -> Verb[None]:
-    session = (yield from find(site.scene, asked.token)) if asked.token else None
+def _end(asked: Ending, context: FrontEndContext) -> Verb[None]:
+    session = (yield from find(context.verb_context, asked.token)) if asked.token else None
     if session is None or session.kind == "kept":  # a kept session is not Slurm's any more
         raise NoSuchSession(token=asked.shown)
-    yield from tear_down(site.scene, session.token, hurry=asked.hurry)
+    yield from tear_down(context.verb_context, session.token, hurry=asked.hurry)
 
 
 FUNCTIONS = (

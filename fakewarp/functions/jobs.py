@@ -39,8 +39,8 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # --- at submit ---
 
 
-def _job_process(directives: Directives, site: FrontEndContext) -> Answer:
-    view, default = site.scene.view, site.config.default_pool
+def _job_process(directives: Directives, context: FrontEndContext) -> Answer:
+    view, default = context.view, context.config.default_pool
     if not view.pools:
         raise no_such_pool(view, default)
     pools = {name: PoolSize(entry.record.granularity, view.quantity(name)[0]) for name, entry in view.pools.items()}
@@ -89,11 +89,11 @@ def _planned_nodes(arguments: Arguments) -> int:
     return max(1, count(parse_nodes(arguments.files.get("nodehostnamefile", ""))))
 
 
-def _setup(asked: Setup, site: FrontEndContext) -> Verb[Answer]:
+def _setup(asked: Setup, context: FrontEndContext) -> Verb[Answer]:
     group = asked.group
     if group is None:  # an old Slurm passes none
         group = yield from primary_group(asked.owner)
-    yield from set_up(site.scene, _claim(asked, group, site.scene.view))
+    yield from set_up(context.verb_context, _claim(asked, group, context.view))
     return Answer()
 
 
@@ -122,8 +122,8 @@ def _claim(asked: Setup, group: int, view: View) -> Claim:
 # --- between setup and start ---
 
 
-def _data_in(token: str, site: FrontEndContext) -> Verb[Answer]:
-    yield from submit_goal(site.scene, token, goals.DATA_IN, goals.staged_in)
+def _data_in(token: str, context: FrontEndContext) -> Verb[Answer]:
+    yield from submit_goal(context.verb_context, token, goals.DATA_IN, goals.staged_in)
     return Answer()
 
 
@@ -131,10 +131,10 @@ def _stage_in_seconds(config: Config) -> float:
     return before(config.slurm.stage_in_timeout)
 
 
-def _real_size(token: str, site: FrontEndContext) -> Verb[Answer]:
-    session = yield from find(site.scene, token)
-    check_waits_no_more(site.scene.view, session)
-    reported = site.scene.view.status(token).capacity
+def _real_size(token: str, context: FrontEndContext) -> Verb[Answer]:
+    session = yield from find(context.verb_context, token)
+    check_waits_no_more(context.view, session)
+    reported = context.view.status(token).capacity
     return answers.json({"units": "bytes", "capacity": reported or (session.volume.capacity if session.volume else 0)})
 
 
@@ -143,13 +143,13 @@ def _read_paths(arguments: Arguments) -> str:
     return job_token(arguments)
 
 
-def _paths(token: str, site: FrontEndContext) -> Verb[Answer]:
-    session = yield from find(site.scene, token)
+def _paths(token: str, context: FrontEndContext) -> Verb[Answer]:
+    session = yield from find(context.verb_context, token)
     if session.goal.filesystem == "absent":
         raise SessionEnding(token=token)
-    check_waits_no_more(site.scene.view, session)
-    check_attached(site.scene.view, session)
-    return Answer(pathfile=_lines(environment(session, site.config.mount_root)))
+    check_waits_no_more(context.view, session)
+    check_attached(context.view, session)
+    return Answer(pathfile=_lines(environment(session, context.config.mount_root)))
 
 
 def _lines(variables: Mapping[str, str]) -> str:
@@ -176,17 +176,17 @@ def _read_start(arguments: Arguments) -> Start:
     return Start(job_token(arguments), None if nodes is None else parse_nodes(nodes))
 
 
-def _pre_run(asked: Start, site: FrontEndContext) -> Verb[Answer]:
-    session = yield from find(site.scene, asked.token)
+def _pre_run(asked: Start, context: FrontEndContext) -> Verb[Answer]:
+    session = yield from find(context.verb_context, asked.token)
     if session.goal.filesystem == "absent":
         raise SessionEnding(token=asked.token)
-    check_waits_no_more(site.scene.view, session)
-    check_attached(site.scene.view, session)
+    check_waits_no_more(context.view, session)
+    check_attached(context.view, session)
     if session.mountable and not asked.hosts:
         what = "no node file was given, or it cannot be read" if asked.hosts is None else "the node file names no node"
         raise BadArguments(why=f"{what} (--nodehostnamefile), so it is unknown where to mount the buffers of job {asked.token}")
     hosts = asked.hosts or ""
-    yield from submit_goal(site.scene, asked.token, goals.pre_run(hosts), goals.mounted_on(hosts))
+    yield from submit_goal(context.verb_context, asked.token, goals.pre_run(hosts), goals.mounted_on(hosts))
     return Answer()
 
 

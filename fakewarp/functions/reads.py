@@ -78,9 +78,9 @@ def listed(view: View) -> list[Session]:
     return sorted((session for session in sessions if session.kind != "kept"), key=lambda session: session.id)
 
 
-def _pools(_: None, site: FrontEndContext) -> Answer:
-    check_fresh(site)
-    view, default = site.scene.view, site.config.default_pool
+def _pools(_: None, context: FrontEndContext) -> Answer:
+    check_fresh(context)
+    view, default = context.view, context.config.default_pool
     if not view.pools:
         raise no_such_pool(view, default)
     # The first pool becomes Slurm's default where burst_buffer.conf names none.
@@ -93,28 +93,28 @@ def _pool(view: View, name: str) -> PoolRow:
     return PoolRow(id=name, units="bytes", granularity=view.pools[name].record.granularity, quantity=quantity, free=free)
 
 
-def _instances(_: None, site: FrontEndContext) -> Answer:
-    check_fresh(site)
+def _instances(_: None, context: FrontEndContext) -> Answer:
+    check_fresh(context)
     rows = [
         InstanceRow(id=session.id, capacity=Bytes(session.volume.capacity), links=ToSession(session.id))
-        for session in listed(site.scene.view)
+        for session in listed(context.view)
         if session.volume is not None
     ]
     return answers.json({"instances": rows})
 
 
-def _sessions(_: None, site: FrontEndContext) -> Answer:
-    check_fresh(site)
+def _sessions(_: None, context: FrontEndContext) -> Answer:
+    check_fresh(context)
     rows = [
         SessionRow(id=session.id, created=session.created, owner=session.request.owner, token=session.token)
-        for session in listed(site.scene.view)
+        for session in listed(context.view)
     ]
     return answers.json({"sessions": rows})
 
 
-def _configurations(_: None, site: FrontEndContext) -> Answer:
-    check_fresh(site)
-    rows = [ConfigurationRow(id=session.id, links=ToInstance(session.id)) for session in listed(site.scene.view) if session.volume]
+def _configurations(_: None, context: FrontEndContext) -> Answer:
+    check_fresh(context)
+    rows = [ConfigurationRow(id=session.id, links=ToInstance(session.id)) for session in listed(context.view) if session.volume]
     return answers.json({"configurations": rows})
 
 

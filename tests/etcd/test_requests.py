@@ -139,7 +139,7 @@ def test_without_dacd_a_poll_is_one_request_for_3_hosts_and_for_240(store: EtcdK
         write(store, Registry(hosts, sessions=4 * hosts))
         sent.clear()
         driver = StandaloneRunner(store, Config(), 30.0)
-        answer = driver.run(FRONTEND.run(FRONTEND.parse(Call(("--function", function), {}, CALLER)), driver.site))
+        answer = driver.run(FRONTEND.run(FRONTEND.parse(Call(("--function", function), {}, CALLER)), driver.context))
         assert sent == ["Range"]
         answers.append(answer.stdout)
     assert answers[0] != answers[1]

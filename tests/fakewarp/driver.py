@@ -85,9 +85,9 @@ class Slurm:
         except Exception as error:
             reply.answer = frontend.failure(parsed, error)
             return reply
-        scene = VerbContext(core.view, lambda: self.cores[node].now.wall, buffer_wait=self.buffer_wait)
-        site = FrontEndContext(scene, self.config, lambda: self.sim.now.mono - core.heard, reply.told.append)
-        verb = _counted(frontend.run(parsed, site), reply)
+        verb_context = VerbContext(core.view, lambda: self.cores[node].now.wall, buffer_wait=self.buffer_wait)
+        context = FrontEndContext(verb_context, self.config, lambda: self.sim.now.mono - core.heard, reply.told.append)
+        verb = _counted(frontend.run(parsed, context), reply)
         limit = parsed.function.seconds(self.config) if seconds is None else seconds
         self.cores[node].send(verb, limit, "", partial(_answered, reply, frontend, parsed))
         return reply

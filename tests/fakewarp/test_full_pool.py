@@ -97,7 +97,7 @@ def test_a_pool_that_becomes_too_small_ends_the_wait(slurm: Slurm) -> None:
     slurm.cores[2].crash()
     slurm.sim.run(20.0)
     reply = waiting(slurm, capacity="default:900")
-    verb = lambda scene: answered(forget(scene, "s3", OPERATOR, frozenset()))  # noqa: E731
+    verb = lambda context: answered(forget(context, "s3", OPERATOR, frozenset()))  # noqa: E731
     slurm.cores[0].call(verb, "s3", lambda _: None)
     (answer,) = slurm.finish(reply, within=10.0)
     assert "pool default has 6 bricks in all" in refused(answer)
@@ -116,7 +116,7 @@ def test_at_its_deadline_setup_says_what_it_still_waits_for(slurm: Slurm) -> Non
 
 
 def test_it_says_what_no_jobs_end_gives_back(slurm: Slurm) -> None:
-    slurm.cores[0].call(lambda scene: answered(drain(scene, "s1,s2", OPERATOR, draining=True)), "s1", lambda _: None)
+    slurm.cores[0].call(lambda context: answered(drain(context, "s1,s2", OPERATOR, draining=True)), "s1", lambda _: None)
     reply = slurm.begin_setup("8", capacity="default:400", seconds=30.0)
     assert "bricks and 4 are needed (400 bytes in units of 100): 6 on hosts that are drained: ask" in refused(slurm.finish(reply)[0])
 
@@ -278,7 +278,9 @@ def test_a_buffer_that_waits_can_be_destroyed(slurm: Slurm) -> None:
 
 
 def test_a_job_waits_listed_for_a_buffer_that_waits_for_bricks(slurm: Slurm) -> None:
-    making, using = slurm.begin_create("shared"), waiting(slurm, "8", USES, capacity="default:0")
+    making = slurm.begin_create("shared")
+    slurm.sim.run(1.0)
+    using = waiting(slurm, "8", USES, capacity="default:0")
     assert slurm.listed() == {"7", "8", "shared"}
     assert why(slurm, "8") == "persistent buffer shared: it is not ready"
     slurm.teardown("7")
@@ -287,7 +289,9 @@ def test_a_job_waits_listed_for_a_buffer_that_waits_for_bricks(slurm: Slurm) -> 
 
 
 def test_a_teardown_of_a_job_that_waits_for_a_buffer_ends_it(slurm: Slurm) -> None:
-    making, using = slurm.begin_create("shared"), waiting(slurm, "8", USES, capacity="default:0")
+    making = slurm.begin_create("shared")
+    slurm.sim.run(1.0)
+    using = waiting(slurm, "8", USES, capacity="default:0")
     assert succeeded(slurm.teardown("8", hurry=True))
     assert "superseded" in refused(slurm.finish(using)[0])
     slurm.teardown("7")
@@ -297,9 +301,11 @@ def test_a_teardown_of_a_job_that_waits_for_a_buffer_ends_it(slurm: Slurm) -> No
 
 
 def test_a_job_that_waits_for_a_buffer_fails_with_it(slurm: Slurm) -> None:
-    using = slurm.begin_create("shared", seconds=80.0), waiting(slurm, "8", USES, capacity="default:0")
-    answers = slurm.finish(*using)
-    assert "shared does not exist" in refused(answers[1])
+    making = slurm.begin_create("shared", seconds=80.0)
+    slurm.sim.run(1.0)
+    using = waiting(slurm, "8", USES, capacity="default:0")
+    _, answer = slurm.finish(making, using)
+    assert "shared does not exist" in refused(answer)
     assert slurm.listed() == {"7"}
 
 
@@ -361,6 +367,6 @@ def test_a_setup_that_came_before_the_teardown_and_saw_its_session_through_anoth
     slurm.teardown("8", node=1)
     slurm.finish(first, joined)
     claim = Claim(token="9", kind="job", request=Request(owner=1, group=1, pool="default", capacity=100), size=100)
-    slurm.cores[0].call(lambda scene: answered(set_up(scene, claim)), "9", lambda _: None)
+    slurm.cores[0].call(lambda context: answered(set_up(context, claim)), "9", lambda _: None)
     slurm.sim.run(30.0)
     assert slurm.listed() == {"7", "9"}

@@ -59,14 +59,14 @@ class Alone:
 
     def set_up(self) -> None:
         """Ask for a session of two bricks of this host."""
-        self.call(set_up(self.scene, CLAIM))
+        self.call(set_up(self.context, CLAIM))
 
     def tear_down(self) -> None:
         """Ask for its end."""
-        self.call(tear_down(self.scene, "1", hurry=True))
+        self.call(tear_down(self.context, "1", hurry=True))
 
     @property
-    def scene(self) -> VerbContext:
+    def context(self) -> VerbContext:
         return VerbContext(self.engine.view, lambda: self.mono)
 
     def call(self, verb: Verb[object]) -> None:

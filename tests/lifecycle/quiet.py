@@ -29,13 +29,13 @@ class Job:
         return answers[0]
 
     def set_up(self) -> object:
-        return self.call(lambda scene: answered(set_up(scene, self.claim)))
+        return self.call(lambda context: answered(set_up(context, self.claim)))
 
     def mount(self) -> object:
-        return self.call(lambda scene: answered(submit_goal(scene, "1", goals.pre_run("c[1-2]"), goals.mounted_on("c[1-2]"))))
+        return self.call(lambda context: answered(submit_goal(context, "1", goals.pre_run("c[1-2]"), goals.mounted_on("c[1-2]"))))
 
     def tear_down(self) -> object:
-        return self.call(lambda scene: answered(tear_down(scene, "1", hurry=True)))
+        return self.call(lambda context: answered(tear_down(context, "1", hurry=True)))
 
     @property
     def session(self) -> Session:

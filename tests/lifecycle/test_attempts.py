@@ -46,7 +46,7 @@ def test_a_copy_whose_mover_mount_fails_is_given_up_after_its_attempts(staging: 
         return sdk.PerHost(hosts={host: Unavailable(why="no mount today") for host in request.hosts})
 
     monkeypatch.setattr(SimProvider, "mount", refuse)
-    error = staging.call(lambda scene: answered(submit_goal(scene, "1", goals.DATA_IN, goals.staged_in)))
+    error = staging.call(lambda context: answered(submit_goal(context, "1", goals.DATA_IN, goals.staged_in)))
     assert isinstance(error, Unavailable)
     assert "no mount today" in str(error)
     assert len(times) == 3
@@ -54,7 +54,7 @@ def test_a_copy_whose_mover_mount_fails_is_given_up_after_its_attempts(staging: 
     assert second > first
 
     monkeypatch.undo()
-    again = staging.call(lambda scene: answered(submit_goal(scene, "1", goals.DATA_IN, goals.staged_in)))
+    again = staging.call(lambda context: answered(submit_goal(context, "1", goals.DATA_IN, goals.staged_in)))
     assert type(again).__name__ == "Answer"  # a new call has attempts of its own
 
 

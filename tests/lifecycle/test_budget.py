@@ -35,8 +35,8 @@ class Teardown:
         self.sim.run(3.0)
         request = Request(owner=1, group=1, pool="default", capacity=300, striped=True, digest="d")
         claim = Claim(token="1", kind="job", request=request, size=900)  # on bricks of every host
-        self._call(lambda scene: answered(set_up(scene, claim)))
-        self.sim.nodes[1].call(lambda scene: answered(tear_down(scene, "1", hurry=True)), "1", lambda _: None)
+        self._call(lambda context: answered(set_up(context, claim)))
+        self.sim.nodes[1].call(lambda context: answered(tear_down(context, "1", hurry=True)), "1", lambda _: None)
 
     def _call(self, verb: Callable[..., object]) -> None:
         answers: list[object] = []

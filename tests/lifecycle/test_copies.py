@@ -101,7 +101,7 @@ def wish_copies(job: Job) -> None:
 
 
 def data_in(job: Job) -> object:
-    return job.call(lambda scene: answered(submit_goal(scene, "1", goals.DATA_IN, goals.staged_in)))
+    return job.call(lambda context: answered(submit_goal(context, "1", goals.DATA_IN, goals.staged_in)))
 
 
 def test_a_copy_that_is_tried_again_is_told_what_the_last_try_cleared(job: Job, orders: list[CopyOrder]) -> None:
@@ -141,5 +141,5 @@ def test_that_it_is_cleared_is_written_down_at_once(job: Job, monkeypatch: pytes
 def test_what_another_direction_cleared_is_nothing_to_this_one(job: Job, orders: list[CopyOrder]) -> None:
     wish_copies(job)
     data_in(job)
-    job.call(lambda scene: answered(submit_goal(scene, "1", goals.DATA_OUT, goals.staged_out)))
+    job.call(lambda context: answered(submit_goal(context, "1", goals.DATA_OUT, goals.staged_out)))
     assert [(order.direction, order.resumed) for order in orders] == [("in", ""), ("out", "")]

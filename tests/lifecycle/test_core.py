@@ -83,14 +83,14 @@ def test_it_reads_the_store_first() -> None:
 def test_a_call_before_the_store_was_read_waits_for_that() -> None:
     sim = Simulation(1, faults=0.0)
     answers: list[object] = []
-    sim.nodes[0].call(lambda scene: answered(_nothing()), "1", answers.append)
+    sim.nodes[0].call(lambda context: answered(_nothing()), "1", answers.append)
     assert not answers
     sim.run(1.0)
     assert len(answers) == 1
 
 
-def _set_up(claim: Claim, scene: VerbContext) -> Verb[Answer]:
-    return answered(set_up(scene, claim))
+def _set_up(claim: Claim, context: VerbContext) -> Verb[Answer]:
+    return answered(set_up(context, claim))
 
 
 def _nothing():  # type: ignore[no-untyped-def]

@@ -71,6 +71,7 @@ def test_a_handler_that_raises_once_only_delays_its_session(
 ) -> None:
     monkeypatch.setattr(reconciler.SessionReconciler, handler, breaking(getattr(reconciler.SessionReconciler, handler), 1))
     assert type(job.mount()).__name__ == "Answer"
+    job.sim.run(1.0)  # it comes to rest
     assert bugs
     monkeypatch.undo()
     job.tear_down()
@@ -225,6 +226,6 @@ def test_a_node_that_answers_nonsense_each_time_is_dirty_and_holds_nobody_up(job
         return sdk.PerHost(hosts={**unmount(self, dataclasses.replace(request, hosts=tuple(well))).hosts, **lost})
 
     monkeypatch.setattr(SimProvider, "unmount", nonsense)
-    assert type(job.call(lambda scene: answered(submit_goal(scene, "1", goals.POST_RUN, goals.unmounted)))).__name__ == "Answer"
+    assert type(job.call(lambda context: answered(submit_goal(context, "1", goals.POST_RUN, goals.unmounted)))).__name__ == "Answer"
     assert (job.status.touched, job.status.dirty) == ("", "c2")
     assert calls == [("c1", "c2"), ("c2",), ("c2",)]

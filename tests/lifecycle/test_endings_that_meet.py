@@ -16,12 +16,12 @@ TOKENS = [str(number) for number in range(1, 10)]
 REQUEST = Request(owner=1000, group=1000, pool="default", capacity=100, striped=True)
 
 
-def make(token: str, scene: VerbContext) -> Verb[Answer]:
-    return answered(set_up(scene, Claim(token=token, kind="job", request=REQUEST, size=100)))
+def make(token: str, context: VerbContext) -> Verb[Answer]:
+    return answered(set_up(context, Claim(token=token, kind="job", request=REQUEST, size=100)))
 
 
-def end(token: str, scene: VerbContext) -> Verb[Answer]:
-    return answered(tear_down(scene, token, hurry=False))
+def end(token: str, context: VerbContext) -> Verb[Answer]:
+    return answered(tear_down(context, token, hurry=False))
 
 
 def all_at_once(sim: Simulation, verb: Callable[[str, VerbContext], Verb[Answer]]) -> int:

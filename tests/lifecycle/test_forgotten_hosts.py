@@ -91,7 +91,7 @@ class Cluster3:
 
     def call(self, verb: Any, node: int = 1, seconds: float = 200.0) -> Any:
         answers: list[Any] = []
-        self.sim.nodes[node].call(lambda scene: answered(verb(scene)), "1", answers.append)
+        self.sim.nodes[node].call(lambda context: answered(verb(context)), "1", answers.append)
         end = self.sim.now.mono + seconds
         while not answers and self.sim.now.mono < end:
             self.sim.step()
@@ -99,17 +99,17 @@ class Cluster3:
 
     def begin(self, kind: Any = "job", token: str = "1") -> None:
         claim = Claim(token=token, kind=kind, request=self.request, size=300)
-        assert isinstance(self.call(lambda scene: set_up(scene, claim)), Answer)
+        assert isinstance(self.call(lambda context: set_up(context, claim)), Answer)
 
     def wish(self, goal: Goal, enough: Any) -> Any:
-        return self.call(lambda scene: submit_goal(scene, "1", goal, enough))
+        return self.call(lambda context: submit_goal(context, "1", goal, enough))
 
     def lose(self, *tokens: str, node: int = 0) -> None:
         """A host dies, and is forgotten when its lease has ended."""
         self.sim.nodes[node].crash()
         self.sim.run(12.0)
         host = self.sim.nodes[node].host
-        answer = self.call(lambda scene: forget(scene, host, OPERATOR, tokens))
+        answer = self.call(lambda context: forget(context, host, OPERATOR, tokens))
         assert isinstance(answer, Answer), answer
 
     @property
@@ -140,7 +140,7 @@ def test_a_kept_session_that_lost_a_host_ends_as_lost() -> None:
     job.begin()
     job.wish(goals.pre_run("c1"), goals.mounted_on("c1"))
     job.sim.environment.mover.copy = _refuse  # type: ignore[method-assign]
-    job.call(lambda scene: tear_down(scene, "1", hurry=False))
+    job.call(lambda context: tear_down(context, "1", hurry=False))
     (token,) = job.view.sessions
     assert token.startswith("kept-")
     job.lose(token)
@@ -158,7 +158,7 @@ def test_a_buffer_that_lost_a_host_is_taken_off_its_users_nodes() -> None:
     job = Cluster3()
     job.begin(kind="persistent", token="work")
     user = Claim(token="1", kind="job", request=Request(owner=1, group=1, persistent=("work",)), size=0)
-    assert isinstance(job.call(lambda scene: set_up(scene, user)), Answer)
+    assert isinstance(job.call(lambda context: set_up(context, user)), Answer)
     job.wish(goals.pre_run("c1"), goals.mounted_on("c1"))
     assert job.sim.world.mounts
     job.lose("work")
@@ -175,9 +175,9 @@ def test_a_call_that_waits_for_a_lost_session_is_told() -> None:
     answers: list[Any] = []
     job.sim.world.down.add("c1")
     verb = submit_goal
-    job.sim.nodes[1].call(lambda scene: answered(verb(scene, "1", goals.pre_run("c1"), goals.mounted_on("c1"))), "1", answers.append)
+    job.sim.nodes[1].call(lambda context: answered(verb(context, "1", goals.pre_run("c1"), goals.mounted_on("c1"))), "1", answers.append)
     job.sim.run(0.2)
-    job.call(lambda scene: forget(scene, "s1", OPERATOR, ("1",)))
+    job.call(lambda context: forget(context, "s1", OPERATOR, ("1",)))
     job.sim.run(5.0)
     assert str(answers[0]) == "pre_run of session 1 was superseded by forget"
 
@@ -186,7 +186,7 @@ def test_a_create_that_waits_for_the_dead_host_is_cancelled() -> None:
     job = Cluster3()
     job.sim.world.down.add("s1")
     claim = Claim(token="1", kind="job", request=job.request, size=300)
-    job.sim.nodes[1].call(lambda scene: answered(set_up(scene, claim)), "1", lambda _: None)
+    job.sim.nodes[1].call(lambda context: answered(set_up(context, claim)), "1", lambda _: None)
     job.sim.run(0.5)
     assert job.view.status("1").running is not None or job.view.status("1").events
     job.lose("1")
@@ -212,7 +212,7 @@ def test_a_forgotten_host_that_comes_back_offers_no_brick_until_it_is_released()
     assert held.quarantined["/b0"].endswith(": has data of session 1")
     assert (held.forgotten, job.free()) == (0.0, 6)
     job.sim.world.clean("s1:/b0")
-    job.call(lambda scene: release(scene, "s1", "/b0", OPERATOR))
+    job.call(lambda context: release(context, "s1", "/b0", OPERATOR))
     assert job.free() == 7
 
 
@@ -229,7 +229,7 @@ def test_a_device_that_it_did_not_have_before_is_in_quarantine_too() -> None:
 def test_a_forgotten_host_that_was_released_meanwhile_comes_back_with_free_bricks() -> None:
     job = Cluster3()
     job.lose()
-    job.call(lambda scene: release(scene, "s1", "", OPERATOR))
+    job.call(lambda context: release(context, "s1", "", OPERATOR))
     job.sim.nodes[0].start()
     job.sim.run(5.0)
     assert job.free() == 9
@@ -248,7 +248,7 @@ def test_a_daemon_that_was_only_cut_off_comes_back_with_its_bricks_in_quarantine
     job = Cluster3()
     job.sim.nodes[0].cut_until = job.sim.now.mono + 20.0
     job.sim.run(15.0)
-    job.call(lambda scene: forget(scene, "s1", OPERATOR, ()))
+    job.call(lambda context: forget(context, "s1", OPERATOR, ()))
     job.sim.run(20.0)
     assert "s1" in job.view.alive
     assert len(job.view.allocations["s1"].record.quarantined) == 3
@@ -294,7 +294,7 @@ def test_a_step_that_was_interrupted_is_not_fenced_on_the_forgotten_host(monkeyp
     interrupted = Running(step="delete", hosts="s[1-3]", started=1.0)
     put(job.sim.store, msgspec.structs.replace(status, running=interrupted), "status", "1")
     job.sim.run(12.0)
-    job.call(lambda scene: forget(scene, status.coordinator, OPERATOR, ("1",)), node=(dead + 1) % 3)
+    job.call(lambda context: forget(context, status.coordinator, OPERATOR, ("1",)), node=(dead + 1) % 3)
     monkeypatch.setattr(SimRunner, "fence", watched)
     job.sim.run(60.0)
     assert job.view.sessions == {}
@@ -307,7 +307,7 @@ def test_stage_out_of_a_lost_session_is_refused() -> None:
     job.wish(goals.pre_run("c1"), goals.mounted_on("c1"))
     job.sim.world.down.add("c1")
     job.lose("1")
-    answer = job.call(lambda scene: stage_out(scene, "1", OPERATOR), seconds=1.0)
+    answer = job.call(lambda context: stage_out(context, "1", OPERATOR), seconds=1.0)
     assert "session 1 is being torn down" in str(answer) or "no session is called 1" in str(answer)
 
 

@@ -22,16 +22,16 @@ def claim(token: str, capacity: int) -> Claim:
 def test_a_destroy_that_comes_with_the_bricks_of_its_buffer_does_not_say_that_it_is_gone_while_it_is_there(after: int) -> None:
     """A session's name for fences changes with its bricks; which session a call is about does not."""
     site = Site()
-    site.well(lambda scene: answered(set_up(scene, claim("5", 800))))
+    site.well(lambda context: answered(set_up(context, claim("5", 800))))
     made: list[object] = []
     ended: list[object] = []
-    site.sim.nodes[0].call(lambda scene: answered(set_up(scene, claim("Q", 100))), "Q", made.append)
+    site.sim.nodes[0].call(lambda context: answered(set_up(context, claim("Q", 100))), "Q", made.append)
     site.sim.run(2.0)
-    site.sim.nodes[1].call(lambda scene: answered(tear_down(scene, "5", hurry=True)), "5", lambda _: None)
+    site.sim.nodes[1].call(lambda context: answered(tear_down(context, "5", hurry=True)), "5", lambda _: None)
     while site.records.session("5") is not None:
         site.sim.step()
     site.sim.run(after / 1000)
-    site.sim.nodes[2].call(lambda scene: answered(tear_down(scene, "Q", hurry=False)), "Q", ended.append)
+    site.sim.nodes[2].call(lambda context: answered(tear_down(context, "Q", hurry=False)), "Q", ended.append)
     site.sim.run(30.0)
     assert type(ended[0]).__name__ == "Answer"
     assert site.records.session("Q") is None
@@ -40,16 +40,16 @@ def test_a_destroy_that_comes_with_the_bricks_of_its_buffer_does_not_say_that_it
 def test_a_setup_that_waits_for_its_former_session_ends_with_it_when_it_is_torn_down_too() -> None:
     """scancel ends the waiting program, not what dacd does for it; Slurm then tears the job down and forgets it."""
     site = Site()
-    site.well(lambda scene: answered(set_up(scene, claim("7", 100))))
+    site.well(lambda context: answered(set_up(context, claim("7", 100))))
     node, first, waiting, second = site.sim.nodes[0], list[object](), list[object](), list[object]()
-    node.call(lambda scene: answered(tear_down(scene, "7", hurry=True)), "7", first.append)
+    node.call(lambda context: answered(tear_down(context, "7", hurry=True)), "7", first.append)
     assert node.engine is not None
     while (former := node.engine.view.session("7")) and former.goal.filesystem == "ready":
         site.sim.step()
-    node.call(lambda scene: answered(set_up(scene, claim("7", 100))), "7", waiting.append)
+    node.call(lambda context: answered(set_up(context, claim("7", 100))), "7", waiting.append)
     site.sim.run(0.01)
     assert not first
-    node.call(lambda scene: answered(tear_down(scene, "7", hurry=True)), "7", second.append)
+    node.call(lambda context: answered(tear_down(context, "7", hurry=True)), "7", second.append)
     site.sim.run(60.0)
     assert isinstance(waiting[0], Superseded)
     assert site.records.session("7") is None

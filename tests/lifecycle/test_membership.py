@@ -195,7 +195,7 @@ class Working(Simulation):
         monkeypatch.setattr(VirtualRuntime, "_do", lambda *_: None)
         self.run(1.0)
         claim = Claim(token="1", kind="job", request=Request(owner=1, group=1, pool="default", capacity=100), size=100)
-        self.nodes[0].call(lambda scene: answered(set_up(scene, claim)), "1", lambda _: None)
+        self.nodes[0].call(lambda context: answered(set_up(context, claim)), "1", lambda _: None)
         while not self.status.running:
             self.step()
         (self.node,) = (node for node in self.nodes if node.host == self.status.coordinator)

@@ -51,27 +51,27 @@ class Site:
 
     def buffer(self, name: str) -> None:
         claim = Claim(name, "persistent", Request(owner=1, group=1, pool="default", capacity=100, striped=True), 100)
-        self.well(lambda scene: answered(set_up(scene, claim)))
+        self.well(lambda context: answered(set_up(context, claim)))
 
     def run_job(self, token: str = "7", *, capacity: int = 0, persistent: tuple[str, ...] = ("P",)) -> None:
         """The job ran on a node, and is over."""
         pool = "default" if capacity else ""
         request = Request(owner=1, group=1, pool=pool, capacity=capacity, striped=bool(capacity), persistent=persistent, stage_out=OUT)
-        self.well(lambda scene: answered(set_up(scene, Claim(token, "job", request, capacity))))
+        self.well(lambda context: answered(set_up(context, Claim(token, "job", request, capacity))))
         self.mount(token)
-        self.well(lambda scene: answered(submit_goal(scene, token, goals.POST_RUN, goals.unmounted)))
+        self.well(lambda context: answered(submit_goal(context, token, goals.POST_RUN, goals.unmounted)))
 
     def mount(self, token: str = "7") -> None:
-        self.well(lambda scene: answered(submit_goal(scene, token, goals.pre_run("c1"), goals.mounted_on("c1"))))
+        self.well(lambda context: answered(submit_goal(context, token, goals.pre_run("c1"), goals.mounted_on("c1"))))
 
     def tear_down(self, token: str, *, hurry: bool = False) -> object:
-        return self.call(lambda scene: answered(tear_down(scene, token, hurry=hurry)))
+        return self.call(lambda context: answered(tear_down(context, token, hurry=hurry)))
 
     def stage_out(self, name: str) -> object:
-        return self.call(lambda scene: answered(operators.stage_out(scene, name, ROOT)))
+        return self.call(lambda context: answered(operators.stage_out(context, name, ROOT)))
 
     def discard(self, name: str) -> object:
-        return self.call(lambda scene: answered(operators.discard(scene, name, ROOT)))
+        return self.call(lambda context: answered(operators.discard(context, name, ROOT)))
 
     @property
     def records(self) -> View:
@@ -207,7 +207,7 @@ def test_a_teardown_in_a_hurry_owes_nothing(site: Site, full: list[str]) -> None
 
 def test_a_job_that_never_ran_owes_nothing_of_a_persistent_buffer(site: Site, full: list[str]) -> None:
     request = Request(owner=1, group=1, persistent=("P",), stage_out=OUT)
-    site.well(lambda scene: answered(set_up(scene, Claim("7", "job", request, 0))))
+    site.well(lambda context: answered(set_up(context, Claim("7", "job", request, 0))))
     site.tear_down("7")
     assert site.kept == []
 
@@ -316,9 +316,9 @@ def test_finishing_what_is_owed_leaves_the_mounts_of_the_jobs_next_run_alone(sit
 def test_what_is_owed_from_the_jobs_own_buffer_is_delivered_although_a_persistent_one_was_destroyed(site: Site, full: list[str]) -> None:
     out = (StageRequest(source="$DW_JOB_STRIPED/r", destination="/home/u/r"),)
     request = Request(owner=1, group=1, pool="default", capacity=100, striped=True, persistent=("P",), stage_out=out)
-    site.well(lambda scene: answered(set_up(scene, Claim("7", "job", request, 100))))
+    site.well(lambda context: answered(set_up(context, Claim("7", "job", request, 100))))
     site.mount()
-    site.well(lambda scene: answered(submit_goal(scene, "7", goals.POST_RUN, goals.unmounted)))
+    site.well(lambda context: answered(submit_goal(context, "7", goals.POST_RUN, goals.unmounted)))
     site.tear_down("P", hurry=True)
     site.tear_down("7")
     assert len(site.kept) == 1
@@ -331,15 +331,15 @@ def test_what_is_owed_from_one_persistent_buffer_is_delivered_before_the_loss_of
     site.buffer("Q")
     both = (*OUT, StageRequest(source="${DW_PERSISTENT_STRIPED_Q}/r", destination="/home/u/q"))
     request = Request(owner=1, group=1, persistent=("P", "Q"), stage_out=both)
-    site.well(lambda scene: answered(set_up(scene, Claim("7", "job", request, 0))))
+    site.well(lambda context: answered(set_up(context, Claim("7", "job", request, 0))))
     site.mount()
-    site.well(lambda scene: answered(submit_goal(scene, "7", goals.POST_RUN, goals.unmounted)))
+    site.well(lambda context: answered(submit_goal(context, "7", goals.POST_RUN, goals.unmounted)))
     site.tear_down("Q", hurry=True)
     copied: list[tuple[StageRequest, ...]] = []
     with pytest.MonkeyPatch.context() as patch:
         copy = SimMover.copy
         patch.setattr(SimMover, "copy", lambda self, order: copied.append(order.requests) or copy(self, order))
-        error = site.call(lambda scene: answered(submit_goal(scene, "7", goals.DATA_OUT, goals.staged_out)))
+        error = site.call(lambda context: answered(submit_goal(context, "7", goals.DATA_OUT, goals.staged_out)))
     assert isinstance(error, NoSuchBuffer)
     assert copied == [OUT]
 

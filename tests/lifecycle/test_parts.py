@@ -45,11 +45,11 @@ def begin(sim: Simulation, claim: Claim, node: int = 0) -> Answers:
 
 
 def end(sim: Simulation, token: str = "42", *, node: int = 0, hurry: bool = True) -> Answers:
-    return call(sim, token, lambda scene: answered(tear_down(scene, token, hurry=hurry)), node)
+    return call(sim, token, lambda context: answered(tear_down(context, token, hurry=hurry)), node)
 
 
-def _set_up(claim: Claim, scene: VerbContext) -> Verb[Answer]:
-    return answered(set_up(scene, claim))
+def _set_up(claim: Claim, context: VerbContext) -> Verb[Answer]:
+    return answered(set_up(context, claim))
 
 
 def until_claiming(sim: Simulation, token: str = "42") -> Session:
@@ -150,7 +150,7 @@ def test_a_setup_that_fails_for_good_in_between_leaves_nothing(sim: Simulation) 
     answers = begin(sim, claim_of(10))
     sim.run(10.0)
     assert records(sim).sessions["42"].record.claiming
-    forgetting = call(sim, "s5", lambda scene: answered(forget(scene, "s5", OPERATOR, set())))
+    forgetting = call(sim, "s5", lambda context: answered(forget(context, "s5", OPERATOR, set())))
     sim.run(10.0)
     assert well(forgetting)
     assert [type(answer).__name__ for answer in answers] == ["PoolTooSmall"]
@@ -213,7 +213,7 @@ def test_a_forgotten_host_takes_its_buffers_attachments_with_it(shared: Simulati
     down.crash()
     shared.run(20.0)
     other = next(number for number, node in enumerate(shared.nodes) if node is not down)
-    answers = call(shared, "data", lambda scene: answered(forget(scene, host, OPERATOR, {"data"})), other)
+    answers = call(shared, "data", lambda context: answered(forget(context, host, OPERATOR, {"data"})), other)
     shared.run(60.0)
     assert well(answers)
     assert records(shared).session("data") is None

@@ -18,7 +18,9 @@ from dacc_core.names import expand, fold
 from dacc_core.registry.records import Buffer, Goal, Request, Running, Session, Status
 from dacc_core.simulation.cluster import answered
 from dacc_core.verbs import goals
-from dacc_core.verbs.sessions import submit_goal
+from dacc_core.verbs.frontend import Answer
+from dacc_core.verbs.operations import Verb
+from dacc_core.verbs.sessions import VerbContext, submit_goal
 
 from .quiet import Job
 from .test_plan import COPY, STATUSES, VOLUME, every_session
@@ -129,11 +131,15 @@ def kinds(planned: list[Step | None]) -> list[str | None]:
     return [step and step.kind for step in planned]
 
 
+def _unmount(context: VerbContext) -> Verb[Answer]:
+    return answered(submit_goal(context, "1", goals.POST_RUN, goals.unmounted))
+
+
 Call = Callable[[Job], object]
 CALLS: list[tuple[str, Call, list[str | None]]] = [
     ("setup", lambda job: job.set_up(), ["create", None]),
     ("pre_run", lambda job: job.mount(), ["mount", None]),
-    ("post_run", lambda job: job.call(lambda scene: answered(submit_goal(scene, "1", goals.POST_RUN, goals.unmounted))), ["unmount", None]),
+    ("post_run", lambda job: job.call(_unmount), ["unmount", None]),
     ("teardown", lambda job: job.tear_down(), ["delete", "release"]),
 ]
 

@@ -155,7 +155,7 @@ def test_the_next_call_tries_a_restore_anew_that_was_hopeless(monkeypatch: pytes
 def test_a_host_that_boots_while_the_filesystem_is_built_is_restored_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
     restores, job = Restores(monkeypatch), Checked()
     claim = Claim(token="1", kind="job", request=job.request, size=200)
-    job.sim.nodes[0].call(lambda scene: answered(set_up(scene, claim)), "1", lambda _: None)
+    job.sim.nodes[0].call(lambda context: answered(set_up(context, claim)), "1", lambda _: None)
     while job.status.running is None:
         job.sim.step()
     assert job.session is not None

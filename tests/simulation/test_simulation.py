@@ -105,13 +105,13 @@ class Checked:
 
     def set_up(self, node: int = 0) -> object:
         claim = Claim(token="1", kind="job", request=self.request, size=200)
-        return self.call(lambda scene: answered(set_up(scene, claim)), node=node)
+        return self.call(lambda context: answered(set_up(context, claim)), node=node)
 
     def wish(self, goal: object, enough: object, node: int = 0) -> object:
-        return self.call(lambda scene: answered(submit_goal(scene, "1", goal, enough)), node=node)  # type: ignore[arg-type]
+        return self.call(lambda context: answered(submit_goal(context, "1", goal, enough)), node=node)  # type: ignore[arg-type]
 
     def tear_down(self, *, hurry: bool = False) -> object:
-        return self.call(lambda scene: answered(tear_down(scene, "1", hurry=hurry)))
+        return self.call(lambda context: answered(tear_down(context, "1", hurry=hurry)))
 
     @property
     def session(self) -> Session | None:
@@ -212,7 +212,7 @@ def test_a_command_that_outlives_its_daemon_and_its_session_does_nothing() -> No
     """The next daemon raises the generation where the step was begun; after that the old command is refused there."""
     job = Checked()
     claim = Claim(token="1", kind="job", request=job.request, size=200)
-    job.sim.nodes[0].call(lambda scene: answered(set_up(scene, claim)), "1", lambda _: None)
+    job.sim.nodes[0].call(lambda context: answered(set_up(context, claim)), "1", lambda _: None)
     while not (steps := [step for node in job.sim.nodes for step in node.runtime.steps.values()]):
         job.sim.step()
     (node,) = [one for one in job.sim.nodes if one.runtime.steps]

@@ -47,8 +47,8 @@ class CountedCluster(Simulation):
         answers: list[Answer | Exception | None] = []
         assert node.engine is not None
         parsed = self._frontend.parse(Call(args, files or {}, CALLER))
-        site = FrontEndContext(VerbContext(node.engine.view, lambda: self.now.wall), CONFIG)
-        node.send(self._frontend.run(parsed, site), 60.0, "", answers.append)
+        context = FrontEndContext(VerbContext(node.engine.view, lambda: self.now.wall), CONFIG)
+        node.send(self._frontend.run(parsed, context), 60.0, "", answers.append)
         while not answers:
             self.step()
         self.run(1.0)  # whatever is still written after the answer
@@ -85,5 +85,5 @@ def ask_without_daemon(registry: Registry, frontend: FrontEnd, *args: str) -> tu
     write(store, registry)
     store.requests.clear()
     driver = StandaloneRunner(store, CONFIG, 3.0)
-    answer = driver.run(frontend.run(frontend.parse(Call(args, {}, CALLER)), driver.site))
+    answer = driver.run(frontend.run(frontend.parse(Call(args, {}, CALLER)), driver.context))
     return answer, store.requests

@@ -66,5 +66,5 @@ def driver(store: Keystore) -> StandaloneRunner:
 def run(store: Keystore, verb: Any, *args: Any, **options: Any) -> Any:
     """The result of a verb of the registry."""
     program = driver(store)
-    result: Any = program.run(verb(program.site.scene, *args, **options))
+    result: Any = program.run(verb(program.context.verb_context, *args, **options))
     return result

@@ -81,17 +81,17 @@ def left_barrier(store: MemoryKeystore, at: float) -> None:
     assert store.txn(commit.compares, commit.ops).ok
 
 
-def using(scene: VerbContext) -> Any:
+def using(context: VerbContext) -> Any:
     request = Request(owner=1000, group=1000, persistent=("work",), digest="d")
-    return set_up(scene, Claim(token="7", kind="job", request=request, size=0))
+    return set_up(context, Claim(token="7", kind="job", request=request, size=0))
 
 
-def destroying(scene: VerbContext) -> Any:
-    return tear_down(scene, "work", hurry=False)
+def destroying(context: VerbContext) -> Any:
+    return tear_down(context, "work", hurry=False)
 
 
-def evicting(scene: VerbContext) -> Any:
-    return tear_down(scene, "work", hurry=True)
+def evicting(context: VerbContext) -> Any:
+    return tear_down(context, "work", hurry=True)
 
 
 def attached(store: MemoryKeystore) -> bool:
@@ -195,8 +195,8 @@ def test_a_job_waits_for_a_buffer_that_is_to_come_as_long_as_is_set_although_the
     store = store_of("s1")
     clock = [NOW]
 
-    def verb(scene: VerbContext) -> Any:
-        return using(VerbContext(scene.view, lambda: clock[0], buffer_wait=30.0))
+    def verb(context: VerbContext) -> Any:
+        return using(VerbContext(context.view, lambda: clock[0], buffer_wait=30.0))
 
     setup = Verb(store, verb)
     setup.step()

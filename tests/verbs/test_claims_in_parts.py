@@ -29,8 +29,8 @@ def claim_of(bricks: int, token: str = "42", owner: int = 1000) -> Claim:
 def claimed(store: Keystore, claim: Claim, *, most: int, commits: int = 1000) -> int:
     """Run a setup until it waits for its filesystem, or dies after some transactions; how many it made."""
     program, made = driver(store), 0
-    scene: VerbContext = replace(program.site.scene, most_changes=most)
-    verb, reply = set_up(scene, claim), None
+    context: VerbContext = replace(program.context.verb_context, most_changes=most)
+    verb, reply = set_up(context, claim), None
     while made < commits:
         operation = verb.send(reply)
         reply = None
@@ -102,7 +102,7 @@ def test_bricks_that_another_session_took_in_between_are_replaced_by_others() ->
 def test_two_setups_of_one_session_at_once_claim_it_once() -> None:
     store = store_of("s1", "s2", "s3")
     first, second = (driver(store) for _ in range(2))
-    verbs = [set_up(replace(program.site.scene, most_changes=1), claim_of(3)) for program in (first, second)]
+    verbs = [set_up(replace(program.context.verb_context, most_changes=1), claim_of(3)) for program in (first, second)]
     commits = []
     for verb in verbs:
         while not isinstance(operation := next(verb), Commit):

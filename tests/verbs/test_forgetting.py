@@ -185,7 +185,7 @@ def test_buffers_can_be_attached_again_when_the_host_came_back_meanwhile() -> No
     store = store_of("s1", "s2", dead=("s1",))
     add_session(store, "work", "s1:/b0", kind="persistent")
     program = driver(store)
-    verb = forget(program.site.scene, "s1", OPERATOR, ("work",))
+    verb = forget(program.context.verb_context, "s1", OPERATOR, ("work",))
     commit = next(verb)
     assert store.txn(commit.compares, commit.ops).ok  # type: ignore[union-attr]
     assert view_of(store).sessions["work"].record.ending
@@ -201,7 +201,7 @@ def test_a_host_that_registers_at_the_same_moment_is_not_forgotten(store: Memory
     program = driver(store)
     put(store, Alive(host="s1", incarnation="s1.2"), "alive", "s1")
     with pytest.raises(Busy):
-        program.run(forget(program.site.scene, "s1", OPERATOR, ("42",)))  # type: ignore[arg-type]
+        program.run(forget(program.context.verb_context, "s1", OPERATOR, ("42",)))  # type: ignore[arg-type]
     assert view_of(store).sessions["42"].record.lost == ()
 
 
@@ -225,7 +225,7 @@ def test_a_host_that_comes_back_in_between_offers_nothing_of_what_was_given_up()
     for place in range(number):
         add_session(store, f"{place + 1000}", f"s1:/b{place}")
     program = driver(store)
-    verb = forget(program.site.scene, "s1", OPERATOR, {f"{place + 1000}" for place in range(number)})
+    verb = forget(program.context.verb_context, "s1", OPERATOR, {f"{place + 1000}" for place in range(number)})
     commit = next(verb)
     assert store.txn(commit.compares, commit.ops).ok  # type: ignore[union-attr]
     view = view_of(store)

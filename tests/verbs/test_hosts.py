@@ -99,7 +99,7 @@ def test_a_claim_that_came_between_is_not_overwritten() -> None:
     store = store_of("s1")
     program = driver(store)
     add_session(store, "42", "s1:/b0")
-    program.run(drain(program.site.scene, "s1", OPERATOR, draining=True))  # type: ignore[arg-type]
+    program.run(drain(program.context.verb_context, "s1", OPERATOR, draining=True))  # type: ignore[arg-type]
     held = view_of(store).allocations["s1"].record
     assert (held.taken, held.draining) == ({"/b0": "a0000042"}, True)
 

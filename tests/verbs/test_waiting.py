@@ -43,7 +43,7 @@ def full() -> MemoryKeystore:
 
 def driven(store: Keystore, claim: Claim, seconds: float) -> Any:
     program = StandaloneRunner(store, CONFIG, seconds)
-    return program.run(set_up(program.site.scene, claim), claim.token)
+    return program.run(set_up(program.context.verb_context, claim), claim.token)
 
 
 @contextmanager
@@ -155,9 +155,9 @@ def test_a_late_verb_may_undo_what_it_began() -> None:
 
     def verb() -> Verb[Any]:
         try:
-            yield from set_up(program.site.scene, claim_of(2))
+            yield from set_up(program.context.verb_context, claim_of(2))
         except StillWaiting:
-            yield from withdraw(program.site.scene, "42", view_of(store).sessions["42"].record.created_at)
+            yield from withdraw(program.context.verb_context, "42", view_of(store).sessions["42"].record.created_at)
 
     program.run(verb())
     assert view_of(store).session("42") is None
@@ -185,7 +185,7 @@ def test_it_looks_at_the_hosts_again_only_when_their_bricks_change(monkeypatch: 
     write(store, Registry(hosts=40, sessions=480))
     program = StandaloneRunner(store, CONFIG, 3.0)
     claim = Claim(token="1", kind="job", request=Request(owner=1, group=1, pool="default", capacity=GIB), size=GIB)
-    verb = set_up(program.site.scene, claim)
+    verb = set_up(program.context.verb_context, claim)
     assert [type(one) for one in steps(verb, store, program.view, 5)] == [AcquireClaimSlot, Commit, Sleep, AcquireClaimSlot, Sleep]
     looked: list[str] = []
     monkeypatch.setattr(program.view, "free_devices", lambda host, _: looked.append(host) or ())
@@ -197,7 +197,7 @@ def test_pauses_grow_to_two_seconds_and_differ_from_token_to_token() -> None:
     def pauses(token: str) -> list[float]:
         store = full()
         program = StandaloneRunner(store, CONFIG, 3.0)
-        verb = set_up(program.site.scene, claim_of(2, token))
+        verb = set_up(program.context.verb_context, claim_of(2, token))
         return [one.seconds for one in steps(verb, store, program.view, 30) if isinstance(one, Sleep)]
 
     for one, other in itertools.pairwise(map(pauses, ("1", "2", "3"))):
@@ -251,7 +251,7 @@ def test_a_wish_for_a_session_that_waits_is_refused_and_not_written() -> None:
     put(store, waiting_session(wanted=2 * GIB), "sessions", "42")
     program = StandaloneRunner(store, CONFIG, 3.0)
     with pytest.raises(StillWaiting):
-        program.run(submit_goal(program.site.scene, "42", goals.DATA_IN, goals.staged_in))
+        program.run(submit_goal(program.context.verb_context, "42", goals.DATA_IN, goals.staged_in))
     assert view_of(store).sessions["42"].record.goal == Goal()
 
 
