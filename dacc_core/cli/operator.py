@@ -93,12 +93,13 @@ def _hosts(hosts: list[dict[str, Any]]) -> Table:
 
 
 def _sessions(sessions: list[dict[str, Any]]) -> Table:
-    made = table("sessions", "session", "kind", "owner", "capacity", "goal", "state", "mounts", "problem")
+    made = table("sessions", "session", "kind", "owner", "capacity", "used", "goal", "state", "mounts", "problem")
     for session in sessions:
         state = session["running"] or _state(session)
         capacity = format_size(session["capacity"]) if session["capacity"] else "-"
         who = (session["token"], session["kind"], str(session["owner"]))
-        made.add_row(*who, capacity, session["goal"], state, session["mounts"], session["failure"])
+        used = format_size(session["usage"]["used"]) if session["usage"] else "unknown" if session["capacity"] else "-"
+        made.add_row(*who, capacity, used, session["goal"], state, session["mounts"], session["failure"])
     return made
 
 

@@ -14,7 +14,7 @@ from .output import as_json, moment, print_json, user
 @click.argument("session")
 @as_json
 def why(session: str, json_output: bool) -> None:
-    """Tell what happened to SESSION, step by step, what is wished of it and what that waits for; also when it has ended."""
+    """Tell what happened to SESSION, step by step, what state is desired of it and what that waits for; also when it has ended."""
     account = ask("why", session)
     if json_output:
         print_json(account)
@@ -27,7 +27,7 @@ def _living(account: dict[str, Any]) -> list[str]:
     lines = [f"session {account['token']} of {user(account['owner'])}, {account['kind']}"]
     if account["used_by"]:
         lines.append(f"used by:   {', '.join(account['used_by'])}")
-    lines += [f"wished:    {account['wished']} ({account['goal']})", f"waits for: {account['waits_for']}", *_events(account)]
+    lines += [f"desired:   {account['desired']} ({account['goal']})", f"waits for: {account['waits_for']}", *_events(account)]
     return [*_ended(account["before"]), *lines] if account["before"] else lines
 
 

@@ -67,7 +67,7 @@ def explain(view: View, session: Session, now: float) -> dict[str, Any]:
         "kind": session.kind,
         "bricks": bricks,
         "goal": session.goal.verb,
-        "wished": desired(session.goal),
+        "desired": desired(session.goal),
         "waits_for": waits_for(view, session, now),
         "used_by": list(view.users_of(session.token)),
         "events": [_line(begun, _beginning(session, bricks)), *_lines(status.events)],

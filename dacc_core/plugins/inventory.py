@@ -77,7 +77,7 @@ def is_strict(environ: Mapping[str, str] = os.environ) -> bool:
 
 
 def refuse_problems(rows: Collection[ProviderRow]) -> None:
-    """Raise ProviderLoadError, a line for each provider that cannot be used for a reason that nobody wished."""
+    """Raise ProviderLoadError, a line for each provider that cannot be used for a reason that nobody intended."""
     lines = [str(_error(row)) for row in rows if row.state in PROBLEMS]
     if lines:
         raise ProviderLoadError.from_text("\n".join(lines))

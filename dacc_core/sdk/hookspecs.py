@@ -33,7 +33,7 @@ def dacc_session_changed(event: Mapping[str, Any]) -> None:
 
     ``event`` has ``time`` (seconds since the epoch), ``session`` (the token), ``id``, ``kind`` (``job``, ``persistent`` or ``kept``),
     ``owner`` (uid), ``pool``, ``provider`` and ``volume`` (empty without a filesystem of its own), ``capacity`` (bytes), ``goal`` (the
-    verb that wished it), ``state``, ``filesystem``, ``stage_in``, ``stage_out``, ``mounts`` (a folded set of hosts), ``error`` (the
+    verb that set it), ``state``, ``filesystem``, ``stage_in``, ``stage_out``, ``mounts`` (a folded set of hosts), ``error`` (the
     class, empty if the goal has not failed) and ``reason`` (its text). ``state`` is ``bricks_deleted`` when the session has ended.
     """
 

@@ -67,8 +67,10 @@ def _sessions(view: View, now: float) -> str:
 
 
 def _instances(view: View, _: float) -> str:
-    rows = [_instance(session, view.status(session.token)) for session in _by_id(view) if session.volume is not None]
-    return _table("inst state sess bytes nodes created expiration intact label public confs", rows) if rows else "no instances\n"
+    sessions = [session for session in _by_id(view) if session.volume is not None]
+    rows = [_instance(session, view.status(session.token)) for session in sessions]
+    words = [_usage(view, session.token) for session in sessions]
+    return _table("inst state sess bytes nodes created expiration intact label public confs", rows, words) if rows else "no instances\n"
 
 
 def _instance(session: Session, status: Status) -> list[str]:
@@ -82,6 +84,11 @@ def _instance(session: Session, status: Status) -> list[str]:
         *(number, _flags(session, status), number, size, hosts, _date(session.created)),
         *("never", intact, label, str(persistent).lower(), "1"),
     ]
+
+
+def _usage(view: View, token: str) -> str:
+    entry = view.usages.get(token)
+    return f"{format_size(entry.record.used)} used" if entry else "usage unknown"
 
 
 def _configurations(view: View, _: float) -> str:

@@ -26,7 +26,7 @@ LIVING = {
     "owner": 0,
     "kind": "persistent",
     "goal": "pre_run",
-    "wished": "a filesystem",
+    "desired": "a filesystem",
     "waits_for": "nothing",
     "used_by": ["7", "8"],
     "events": [EVENT],
@@ -39,7 +39,7 @@ def test_a_session_is_told_in_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     assert result.stdout.splitlines() == [
         "session 42 of root (uid 0), persistent",
         "used by:   7, 8",
-        "wished:    a filesystem (pre_run)",
+        "desired:   a filesystem (pre_run)",
         "waits for: nothing",
         "2026-01-02 03:04:05  mounted it on c1 in 1.0 s",
     ]

@@ -26,7 +26,7 @@ def test_a_running_job_is_told_with_its_steps_and_hosts(slurm: Slurm) -> None:
     job = slurm.striped(mib=64).begin("c1", "c2")
     found = why(slurm, job.token)
     assert texts(found)[1:] == ["built the filesystem on dac[1-2]", "mounted it on c[1-2]"]
-    assert (found["waits_for"], found["wished"]) == ("nothing", "a filesystem, the data copied in, mounted on c[1-2]")
+    assert (found["waits_for"], found["desired"]) == ("nothing", "a filesystem, the data copied in, mounted on c[1-2]")
     lines = succeeded(slurm.dacc("why", job.token)).splitlines()
     assert lines[0] == f"session {job.token} of nobody (uid 65534), job"
     assert lines[-1].endswith(" s")

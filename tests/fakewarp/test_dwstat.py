@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from dacc_core.registry.records import Attachment, Event, Failure, Goal, Running, Session, Status
+from dacc_core.registry.records import Attachment, Event, Failure, Goal, Running, Session, Status, VolumeUsage
 from dacc_core.values import Progress
 from dacc_core.verbs.frontend import Answer
 from fakewarp.dwstat.frontend import DWSTAT
@@ -59,11 +59,13 @@ def test_sessions() -> None:
 def test_instances() -> None:
     buffer = session(8, token="mybuf", kind="persistent")
     broken = Status(filesystem="quarantined")
-    records = {**sessions(session(), buffer, session(9, volume=None)), ("status", "7"): READY, ("status", "mybuf"): broken}
+    usage = VolumeUsage(capacity=300, used=120, at=1.0)
+    statuses = {("status", "7"): READY, ("status", "mybuf"): broken, ("usage", "7"): usage}
+    records = {**sessions(session(), buffer, session(9, volume=None)), **statuses}
     assert rows(records, "instances") == [
         ["inst", "state", "sess", "bytes", "nodes", "created", "expiration", "intact", "label", "public", "confs"],
-        ["7", "CA---", "7", "300", "1", CREATED, "never", "true", "I7-0", "false", "1"],
-        ["8", "C-FT-", "8", "300", "1", CREATED, "never", "false", "mybuf", "true", "1"],
+        ["7", "CA---", "7", "300", "1", CREATED, "never", "true", "I7-0", "false", "1", "120", "used"],
+        ["8", "C-FT-", "8", "300", "1", CREATED, "never", "false", "mybuf", "true", "1", "usage", "unknown"],
     ]
 
 

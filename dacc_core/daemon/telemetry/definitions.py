@@ -24,6 +24,8 @@ class Metric:
 
 BRICKS = Metric("dacc_bricks", "gauge", "Bricks of hosts that are registered.", ("pool", "state"), "cluster")
 HOSTS = Metric("dacc_hosts", "gauge", "Hosts that are registered, those without bricks included.", ("state",), "cluster")
+VOLUME_USED = Metric("dacc_volume_used_bytes", "gauge", "Bytes used of the volumes whose usage is known.", ("pool",), "cluster")
+VOLUME_CAPACITY = Metric("dacc_volume_capacity_bytes", "gauge", "Capacity of the volumes whose usage is known.", ("pool",), "cluster")
 SESSIONS = Metric("dacc_sessions", "gauge", "Sessions that there are.", ("kind", "state"), "cluster")
 STEP_SECONDS = Metric(
     "dacc_step_seconds", "histogram", "How long steps took, failed ones included.", ("step", "provider"), buckets=STEP_BUCKETS
@@ -53,6 +55,8 @@ METRICS = (
     BRICKS,
     HOSTS,
     SESSIONS,
+    VOLUME_USED,
+    VOLUME_CAPACITY,
     STEP_SECONDS,
     STEP_FAILURES,
     STORE_SECONDS,

@@ -111,6 +111,8 @@ class _ClusterCollector(Collector):
             yield _gauge(names.BRICKS, _complete(cluster.bricks, cluster.pools, names.BRICKS))
             yield _gauge(names.HOSTS, {(state,): cluster.hosts[state] for state in names.STATES[names.HOSTS.name]})
             yield _gauge(names.SESSIONS, _complete(cluster.sessions, _KINDS, names.SESSIONS))
+            yield _gauge(names.VOLUME_USED, {(pool,): cluster.used[pool] for pool in cluster.pools})
+            yield _gauge(names.VOLUME_CAPACITY, {(pool,): cluster.capacity[pool] for pool in cluster.pools})
 
 
 def _read(engine: Engine) -> tuple[ClusterSnapshot, bool]:
@@ -135,17 +137,32 @@ def _gauge(metric: names.Metric, values: Mapping[tuple[str, ...], float]) -> Gau
 
 @dataclass(frozen=True, slots=True)
 class ClusterSnapshot:
-    """Numbers of bricks by (pool, state), of hosts by state, of sessions by (kind, state)."""
+    """Numbers of bricks by (pool, state), of hosts by state, of sessions by (kind, state).
+
+    ``used``, ``capacity``: bytes by pool, of the volumes whose usage is known.
+    """
 
     pools: tuple[str, ...]
     bricks: collections.Counter[tuple[str, str]]
     hosts: collections.Counter[str]
     sessions: collections.Counter[tuple[str, str]]
+    used: collections.Counter[str]
+    capacity: collections.Counter[str]
 
 
 def take_snapshot(view: View) -> ClusterSnapshot:
     """Count everything."""
-    return ClusterSnapshot(tuple(view.pools), _bricks(view), _hosts(view), _sessions(view))
+    return ClusterSnapshot(tuple(view.pools), _bricks(view), _hosts(view), _sessions(view), *_usage(view))
+
+
+def _usage(view: View) -> tuple[collections.Counter[str], collections.Counter[str]]:
+    used, capacity = collections.Counter[str](), collections.Counter[str]()
+    for token, entry in view.usages.items():
+        session = view.session(token)
+        if session is not None and session.volume is not None:
+            used[session.volume.pool] += entry.record.used
+            capacity[session.volume.pool] += entry.record.capacity
+    return used, capacity
 
 
 def _bricks(view: View) -> collections.Counter[tuple[str, str]]:
