@@ -89,7 +89,7 @@ def test_reads_answer_as_the_daemon_did(silent: Slurm) -> None:
     (pool,) = silent.read("pools")
     # No storage host is up, so nothing could be taken; but the pool is as large as ever.
     assert (pool["quantity"], pool["granularity"], pool["free"]) == (3, 32 << 20, 0)
-    assert job.real_size() == 32 << 20
+    assert job.real_size() >= 32 << 20  # what fits into the filesystem of one brick, of which some is spare
     succeeded(job.process(), job.paths())
     assert job.variables == {"DW_JOB_STRIPED": f"/mnt/dac/{job.token}_job/global"}
 

@@ -55,7 +55,7 @@ def test_three_jobs_at_once_get_a_tree_of_2000_files_in_and_out_unchanged(slurm:
         job, original = jobs[number], picture(bytes(home(jobs[number]) / f"in{number}"))
         assert len(original) > 2000
         succeeded(job.process(), job.setup(), job.data_in())
-        assert job.real_size() == 64 * MIB
+        assert job.real_size() >= 64 * MIB  # as the provider reported it
         succeeded(job.paths(), job.pre_run("c1", "c2"))
         assert differences(original, picture_on(slurm, "c1", job.variables["DW_JOB_STRIPED"] + "/in")) == []
         job.does("c2", 'cp -a "$DW_JOB_STRIPED/in" "$DW_JOB_STRIPED/out"')
