@@ -1,4 +1,4 @@
-"""The rules that always hold (design §5), read from the store as it is."""
+"""The rules of docs/concepts/rules.md, read from the store as it is."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ NOW = fx.Now(1.0, 1.0)
 
 
 def test_a_defect_in_one_sessions_steps_leaves_the_others_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """data-acc's daemons died of one user's script, and again after each restart (peer §2 rows 13 to 15)."""
+    """data-acc's daemons died of one user's script, and again after each restart."""
     sim = Simulation(1, faults=0.0)
     sim.run(1.0)
     seen: list[Exception] = []

@@ -98,7 +98,7 @@ def test_a_request_beyond_the_pool_says_how_much_could_ever_be() -> None:
 
 
 def test_pools_count_only_their_own_bricks() -> None:
-    """data-acc counted every host's bricks in every pool (contract §4 item 2, peer §2 row 29)."""
+    """data-acc counted every host's bricks in every pool."""
     view = view_of(
         ("pools", "a", Pool(name="a", granularity=GIB, provider="fake")),
         ("pools", "b", Pool(name="b", granularity=GIB, provider="fake")),

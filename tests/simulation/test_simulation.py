@@ -141,7 +141,7 @@ def whole_life(job: Checked) -> None:
 
 
 def test_a_whole_lifecycle_with_staging_costs_at_most_twenty_revisions() -> None:
-    """data-acc took 62 (peer §1.1)."""
+    """data-acc took 62."""
     job = Checked(stage_in=COPY, stage_out=COPY)
     before = job.revision
     whole_life(job)
@@ -150,7 +150,7 @@ def test_a_whole_lifecycle_with_staging_costs_at_most_twenty_revisions() -> None
 
 
 def test_after_teardown_only_the_history_stays() -> None:
-    """data-acc left six leases and its answers behind for each lifecycle (peer §2 row 28)."""
+    """data-acc left six leases and its answers behind for each lifecycle."""
     job = Checked(stage_in=COPY, stage_out=COPY)
     before = {item.key for item in job.sim.store.range(keys.PREFIX).items}
     whole_life(job)
@@ -172,7 +172,7 @@ def test_a_repeated_verb_writes_nothing_when_all_is_true_already() -> None:
 
 
 def test_pre_run_on_other_hosts_moves_the_mounts() -> None:
-    """data-acc refused a second pre_run (contract §4 item 5, peer §2 row 3)."""
+    """data-acc refused a second pre_run."""
     job = Checked()
     job.set_up()
     job.wish(goals.pre_run("c[1-2]"), goals.mounted_on("c[1-2]"))
@@ -187,7 +187,7 @@ def test_setup_is_known_to_every_daemon_at_once() -> None:
 
 
 def test_the_coordinators_death_ends_no_call() -> None:
-    """data-acc needed the primary host alive, for ever (contract §4 item 13, peer §2 rows 7 and 8)."""
+    """data-acc needed the primary host alive, for ever."""
     job = Checked()
     job.set_up(node=2)
     coordinator = next(node for node in job.sim.nodes if node.host == job.status.coordinator)
