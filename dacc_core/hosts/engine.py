@@ -19,6 +19,8 @@ from ..errors import Unavailable
 FAN_OUT = 64
 """Hosts on which one call works at once."""
 
+CANCEL_SECONDS = 5.0
+"""How long a caller that is interrupted waits until its commands were ended."""
 BLOCKING_THREADS = 64
 """What asyncssh does that blocks, at once: look-ups of names, of which a few that take long must not hold up all other hosts, and keys."""
 
@@ -42,11 +44,20 @@ class HostEngine:
         loop = self.loop
         if self._thread is threading.current_thread():
             raise RuntimeError("the engine of hosts cannot wait for itself: run no command in a listener to output")
-        future = asyncio.run_coroutine_threadsafe(work(), loop)
+        finished = threading.Event()
+
+        async def attended() -> _T:
+            try:
+                return await work()
+            finally:
+                finished.set()
+
+        future = asyncio.run_coroutine_threadsafe(attended(), loop)
         try:
             return future.result()
         except BaseException:
             future.cancel()
+            finished.wait(CANCEL_SECONDS)  # the caller's process may end next, and with it this thread, which ends the command
             raise
 
     @property
