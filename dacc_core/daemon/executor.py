@@ -52,7 +52,7 @@ class Runtime(Protocol):
         """The time, for the engine."""
         ...
 
-    def submit(self, lane: Lane, effect: fx.Effect, work: Callable[[], None]) -> None:
+    def submit(self, lane: Lane, effect: fx.Asked, work: Callable[[], None]) -> None:
         """Have work done beside the engine. Raises RuntimeError when nothing can be started; it may be done later all the same."""
         ...
 

@@ -61,7 +61,7 @@ class ThreadRuntime:
         """The time, for the engine."""
         return clock()
 
-    def submit(self, lane: Lane, effect: fx.Effect, work: Callable[[], None]) -> None:
+    def submit(self, lane: Lane, effect: fx.Asked, work: Callable[[], None]) -> None:
         """In a worker of the lane. Raises RuntimeError when no thread can be started."""
         self._workers[lane].submit(work)
 

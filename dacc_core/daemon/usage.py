@@ -84,7 +84,7 @@ class UsageMonitor:
         if usage is None:
             return
         commit: Commit | None = self._read_engine(lambda engine: _record(engine.view, subject, usage), READ_SECONDS)
-        if commit is not None:
+        if commit is not None and not self._stop.is_set():
             try:
                 self._store.txn(commit.compares, commit.ops)
             except DaccError as error:

@@ -198,11 +198,6 @@ def _fatal(bug: Exception) -> None:
     raise bug
 
 
-def _ref(effect: fx.Effect) -> int:
-    ref: int = effect.ref  # type: ignore[union-attr]  # only what is answered is submitted
-    return ref
-
-
 def _user(uid: int, name: str) -> User:
     return User(uid=uid, gid=uid, name=f"u{uid}")
 
@@ -223,7 +218,7 @@ class VirtualRuntime:
     def __init__(self, daemon: SimulatedDaemon) -> None:
         self._daemon, self._sim = daemon, daemon.sim
         self.steps: dict[int, SimulatedStep] = {}
-        self._asked: dict[int, tuple[float, fx.Effect]] = {}
+        self._asked: dict[int, tuple[float, fx.Asked]] = {}
         self.dead = False
         self._tokens: dict[int, CancelToken] = {}
         self._tick_at = self._look_at = float("inf")
@@ -235,9 +230,9 @@ class VirtualRuntime:
         """The time as this machine's clocks have it."""
         return self._daemon.now
 
-    def submit(self, lane: Lane, effect: fx.Effect, work: Task) -> None:
+    def submit(self, lane: Lane, effect: fx.Asked, work: Task) -> None:
         """Done a little later; steps may take long. The work is handed over once more, sometimes: it is done at most once."""
-        self._asked[_ref(effect)] = self._sim.now.mono, effect
+        self._asked[effect.ref] = self._sim.now.mono, effect
         if self._sim.random.random() < self._sim.store_faults:
             self._later(2 * LONG_STEP, work)
         match effect:
@@ -296,7 +291,7 @@ class VirtualRuntime:
         if isinstance(event, ANSWERS) and self._asked.pop(event.ref, None) is None:
             self._sim.violations.append(f"{self._daemon.host} is answered twice: {event}")
 
-    def unanswered(self) -> list[fx.Effect]:
+    def unanswered(self) -> list[fx.Asked]:
         """The effects that should have been answered long ago."""
         return [effect for at, effect in self._asked.values() if self._sim.now.mono > at + MAX_ANSWER_SECONDS]
 

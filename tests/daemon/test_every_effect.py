@@ -95,7 +95,7 @@ class Pile:
     def post(self, event: fx.Event | Inquiry) -> None:
         self.events.append(event)
 
-    def submit(self, lane: Lane, effect: fx.Effect, work: Callable[[], None]) -> None:
+    def submit(self, lane: Lane, effect: fx.Asked, work: Callable[[], None]) -> None:
         if self.queues or not self.fails:
             self.work.append(work)
         if self.fails:

@@ -28,6 +28,7 @@ from dacc_core.daemon.server import Handler, Reply, Server, SocketRequest
 from dacc_core.errors import BadConfig, Busy, NoSuchPool
 from dacc_core.verbs.frontend import Answer, Call, PeerCredentials, SessionNotice
 from fakewarp import thin
+from tests.support.requirements import require_root
 
 GOOD = b'{"v":1,"program":"fakewarp","args":["--function","pools"],"files":{}}\n'
 WAITING = b'{"v":1,"program":"fakewarp","args":["wait"],"files":{}}\n'
@@ -257,8 +258,7 @@ def test_a_large_request_and_a_large_answer_arrive_whole(serve: Serve, path: str
 @pytest.fixture
 def public_path() -> Iterator[str]:
     """A place for a socket that another user can reach; pytest's own directories are closed to others."""
-    if os.geteuid() != 0:
-        (pytest.fail if os.environ.get("DACC_REQUIRE_ALL") == "1" else pytest.skip)("needs root, to become another user")
+    require_root("becoming another user")
     with tempfile.TemporaryDirectory() as directory:
         Path(directory).chmod(0o755)
         yield f"{directory}/s"

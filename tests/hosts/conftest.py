@@ -18,6 +18,7 @@ from dacc_core.hosts.base import HelperRunner
 from dacc_core.hosts.openssh import OpenSshRunner
 from dacc_core.hosts.remote import RemoteRunner, SshAccess
 from dacc_core.hosts.ssh import SshRunner
+from tests.support.requirements import require
 
 from .sshd import PROGRAM, Sshd
 
@@ -29,15 +30,6 @@ class Wait(Protocol):
 
 
 MakeRemote = Callable[..., RemoteRunner]
-
-
-def require(fits: bool, lacking: str) -> None:
-    """Skip for what the machine lacks; fail instead where everything must run (DACC_REQUIRE_ALL=1)."""
-    if fits:
-        return
-    if os.environ.get("DACC_REQUIRE_ALL") == "1":
-        pytest.fail(f"DACC_REQUIRE_ALL=1, but this needs {lacking}")
-    pytest.skip(f"needs {lacking}")
 
 
 @pytest.fixture(scope="session")

@@ -18,18 +18,10 @@ from dacc_core.hosts import LocalRunner
 from dacc_core.movers import CopyOrder, CopyReport, Root, RsyncMover
 from dacc_core.sdk import CancelToken, Command, CommandResult, Context, Deadline, HostRunner
 from dacc_core.values import Progress, StageRequest
+from tests.support.requirements import require
 
 ROOT = os.geteuid() == 0
 PYTHON = "/usr/bin/python3"  # the user must be able to run it; the one that runs the tests may be closed to him
-
-
-def require(fits: bool, lacking: str) -> None:
-    """Skip for what the machine lacks; fail instead where everything must run (DACC_REQUIRE_ALL=1)."""
-    if fits:
-        return
-    if os.environ.get("DACC_REQUIRE_ALL") == "1":
-        pytest.fail(f"DACC_REQUIRE_ALL=1, but this needs {lacking}")
-    pytest.skip(f"needs {lacking}")
 
 
 def require_root() -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from dacc_core.sdk.node import owned
 from dacc_core.sdk.node.kit import NodeError
+from tests.support.requirements import require_root
 
 UID, GID = 1234, 1235
 OWNER: dict[str, Any] = {"owner": UID, "group": GID, "mode": 0o700, "host": "c2"}
@@ -29,8 +30,7 @@ PLANTS = {
 
 @pytest.fixture(autouse=True)
 def as_root() -> None:
-    if os.geteuid():
-        pytest.fail("needs root") if os.environ.get("DACC_REQUIRE_ALL") == "1" else pytest.skip("needs root: it gives directories away")
+    require_root("giving directories away")
     assert os.umask(0o022) == 0o022
 
 

@@ -190,11 +190,11 @@ def apply(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(place, name, mutant.make(getattr(place, name)))
 
 
-def caught(mutant: Mutant) -> str:
-    """What the simulation says of it, or nothing."""
-    for seed in range(mutant.seeds):
+def caught(seeds: int, faults: float) -> str:
+    """What the simulation says of the product as it is now, or nothing."""
+    for seed in range(seeds):
         try:
-            sim = Simulation(seed, hosts=2 + seed % 2, faults=mutant.faults)
+            sim = Simulation(seed, hosts=2 + seed % 2, faults=faults)
             load = Workload(sim)
             while sim.events < EVENTS:
                 sim.step()
@@ -210,7 +210,13 @@ def caught(mutant: Mutant) -> str:
 def test_the_simulation_catches(mutant: Mutant, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL + 1, "dacc")
     apply(mutant, monkeypatch)
-    assert caught(mutant)
+    assert caught(mutant.seeds, mutant.faults)
+
+
+@pytest.mark.parametrize(("seeds", "faults"), [(20, 0.05), (20, 0.1)])
+def test_the_product_is_not_caught(seeds: int, faults: float) -> None:
+    """Or nothing would be said by the mutants that are."""
+    assert caught(seeds, faults) == ""
 
 
 def test_every_mutant_has_a_name_of_its_own() -> None:

@@ -11,8 +11,7 @@ import pytest
 from dacc_core.hosts.local import LocalRunner
 from dacc_core.sdk import BrickRef
 from dacc_core.testing import Scratch
-
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to act as another user")
+from tests.support.requirements import require_root
 
 
 @pytest.fixture
@@ -52,8 +51,8 @@ def test_root_plants_where_nothing_has_been_yet(scratch: Scratch, tmp_path: Path
     assert (tmp_path / "mnt" / "private" / "h").is_symlink()
 
 
-@needs_root
 def test_a_user_plants_nothing_where_he_may_not_write(scratch: Scratch, tmp_path: Path) -> None:
+    require_root("acting as another user")
     assert not scratch.plant("h", f"{tmp_path}/mnt/link", "/elsewhere", as_owner=True)
     assert not list((tmp_path / "mnt").iterdir())
 

@@ -14,12 +14,7 @@ from dacc_core.hosts.local import LocalRunner
 from dacc_core.sdk import BrickRef
 from dacc_core.testing import Scratch
 from dacc_core.testing.conformance.scratch import left_over
-
-
-def require(there: bool, what: str) -> None:
-    """Skip, or fail where nothing may be skipped, unless it is there."""
-    if not there:
-        (pytest.fail if os.environ.get("DACC_REQUIRE_ALL") == "1" else pytest.skip)(f"needs {what}")
+from tests.support.requirements import require
 
 
 @pytest.fixture
