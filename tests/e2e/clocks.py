@@ -53,8 +53,7 @@ time_t time(time_t *place)
 
 @functools.cache
 def _library() -> Path:
-    if shutil.which("cc") is None:
-        require(False, "a C compiler")
+    require(shutil.which("cc") is not None, "a C compiler")
     directory = Path(tempfile.mkdtemp(prefix="wrong-clock-"))
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
     directory.chmod(0o755)  # programs of all users load it

@@ -72,9 +72,8 @@ def everyone() -> Iterator[Installation]:
     """Our programs where every user can run them."""
     require_root()
     with usable_by_everyone() as (found, problem):
-        if found is None:
-            require(False, problem)
-            raise AssertionError
+        require(found is not None, problem)
+        assert found is not None
         yield found
 
 

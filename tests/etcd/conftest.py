@@ -106,8 +106,8 @@ def store(single: EtcdCluster, open_store: Open) -> EtcdKeystore:
 @pytest.fixture(scope="module")
 def network() -> Iterator[NetworkSite]:
     """A site whose machines have networks of their own. When it is closed, nothing of it may be left."""
-    if os.geteuid() != 0 or not Path("/dev/loop-control").exists():
-        require(False, "root and loop devices, for hosts with networks and mounts of their own")
+    fits = os.geteuid() == 0 and Path("/dev/loop-control").exists()
+    require(fits, "root and loop devices, for hosts with networks and mounts of their own")
     require(Path("/usr/sbin/sshd").exists(), "sshd (Debian: openssh-server)")
     from .network import NetworkSite
 
